@@ -1,0 +1,1 @@
+#include <python3.11/Python.h>
