@@ -7,9 +7,10 @@ import unittest
 
 import sluice.protos
 
-# Bazel runs a test at the root of its runfiles; the package is not assembled there.
-if os.path.exists("core/proto/descriptors.pb"):
-    sluice.protos._DESCRIPTORS = os.path.abspath("core/proto/descriptors.pb")
+# Without an assembled package the descriptors are where Bazel leaves them.
+_BUILT = "bazel-bin/core/proto/descriptors.pb"
+if not os.path.exists(sluice.protos._DESCRIPTORS) and os.path.exists(_BUILT):
+    sluice.protos._DESCRIPTORS = os.path.abspath(_BUILT)
 
 
 class ProtosTest(unittest.TestCase):
