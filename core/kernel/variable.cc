@@ -1,0 +1,97 @@
+#include "core/kernel/variable.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "core/base/status.h"
+
+namespace sluice {
+
+bool Variable::IsInitialized() const {
+  absl::MutexLock lock(&mu_);
+  return value_.IsValid();
+}
+
+absl::StatusOr<Tensor> Variable::Read() const {
+  absl::MutexLock lock(&mu_);
+  RETURN_IF_ERROR(CheckInitialized());
+  return value_;
+}
+
+absl::Status Variable::Assign(Tensor value) {
+  if (value.dtype() != dtype_) {
+    return InvalidArgument("variable '", name_, "' holds ", DTypeName(dtype_), ", the value is ", DTypeName(value.dtype()));
+  }
+  absl::MutexLock lock(&mu_);
+  std::swap(value_, value);
+  ++version_;
+  return absl::OkStatus();
+}
+
+void Variable::Clear() {
+  absl::MutexLock lock(&mu_);
+  value_ = Tensor();
+  ++version_;
+}
+
+uint64_t Variable::version() const {
+  absl::MutexLock lock(&mu_);
+  return version_;
+}
+
+std::string Variable::DebugString() const {
+  absl::MutexLock lock(&mu_);
+  return absl::StrCat("Variable '", name_, "' ", DTypeName(dtype_), " ",
+                      value_.IsValid() ? value_.shape().ToString() : shape_.ToString() + " (uninitialized)");
+}
+
+absl::Status Variable::CheckInitialized() const {
+  if (value_.IsValid()) return absl::OkStatus();
+  return FailedPrecondition("Attempting to use uninitialized value ", name_,
+                            ": run its initializer (global_variables_initializer) or restore it first");
+}
+
+absl::StatusOr<Tensor*> Variable::MutableValue(Allocator* allocator) {
+  RETURN_IF_ERROR(CheckInitialized());
+  if (!value_.IsUniqueAndWritable()) {
+    ASSIGN_OR_RETURN(value_, value_.Clone(allocator));
+  }
+  ++version_;
+  return &value_;
+}
+
+absl::StatusOr<Tensor> Variable::Target(Allocator* allocator) {
+  RETURN_IF_ERROR(CheckInitialized());
+  if (value_.IsUniqueAndWritable()) return value_;
+  return Tensor::Make(dtype_, value_.shape(), allocator);
+}
+
+VariableLocks::VariableLocks(absl::Span<Variable* const> variables) : sorted_(variables.begin(), variables.end()) {
+  std::sort(sorted_.begin(), sorted_.end(), std::less<Variable*>());
+  sorted_.erase(std::unique(sorted_.begin(), sorted_.end()), sorted_.end());
+  for (Variable* v : sorted_) v->mu_.Lock();
+}
+
+VariableLocks::~VariableLocks() {
+  for (auto v = sorted_.rbegin(); v != sorted_.rend(); ++v) (*v)->mu_.Unlock();
+}
+
+absl::StatusOr<RefPtr<Variable>> FindVariable(const Tensor& handle, const ResourceStore& store) {
+  if (!handle.IsValid() || BaseType(handle.dtype()) != DType::kResource || handle.num_elements() != 1) {
+    return InvalidArgument("wanted the handle of a variable, found ",
+                           handle.IsValid() ? absl::StrCat(DTypeName(handle.dtype()), " ", handle.shape().ToString())
+                                            : std::string("no value"));
+  }
+  const ResourceHandle& h = handle.scalar<ResourceHandle>();
+  RefPtr<Resource> resource = h.resource;
+  if (!resource) {
+    ASSIGN_OR_RETURN(resource, ResolveHandle(h, store));
+  }
+  auto* variable = dynamic_cast<Variable*>(resource.get());
+  if (variable == nullptr) {
+    return InvalidArgument("'", h.name, "' is a ", resource->DebugString(), ", wanted a variable");
+  }
+  return RefPtr<Variable>::Share(variable);
+}
+
+}  // namespace sluice
