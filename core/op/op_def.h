@@ -38,6 +38,7 @@ enum OpTraits : uint32_t {
   kNotDifferentiable = 1u << 16,  // gradients stop here without an error
   kReadsState = 1u << 17,       // reads a resource: may be moved but not across writes
   kWritesState = 1u << 18,      // changes a resource
+  kBackEdge = 1u << 19,         // its output closes a loop (NextIteration)
 };
 
 struct AttrDef {
