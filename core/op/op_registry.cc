@@ -8,7 +8,6 @@
 #include "absl/strings/strip.h"
 #include "core/base/status.h"
 #include "core/op/attr_grammar.h"
-#include "core/op/shape_context.h"
 
 namespace sluice {
 namespace {
