@@ -1,0 +1,16 @@
+#include "ops/nn/nn_ops.h"
+
+namespace sluice {
+
+void DefineNnOps(OpRegistry& ops) {
+  DefineActivationOps(ops);
+  DefineBiasOps(ops);
+  DefineConvOps(ops);
+  DefinePoolOps(ops);
+  DefineNormalizationOps(ops);
+  DefineSoftmaxOps(ops);
+  DefineCandidateOps(ops);
+  DefineTrainingOps(ops);
+}
+
+}  // namespace sluice
