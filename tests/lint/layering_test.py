@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Layer -> the layers it names directly; what those use, it may use too. The longest matching prefix is a file's layer.
 USES = {
     "core/base": [],
-    "core/types": ["core/base"],
+    "core/types": ["core/base", "core/proto"],
     "core/proto": [],
     "core/op": ["core/types", "core/proto"],
     "core/graph": ["core/op"],
