@@ -129,15 +129,8 @@ OpBuilder& OpBuilder::Value(ValueRule rule) {
   op_->value = std::move(rule);
   return *this;
 }
-OpBuilder& OpBuilder::Gradient(GradientRule rule) {
+OpBuilder& OpBuilder::SetGradient(GradientRule rule) {
   op_->gradient = std::move(rule);
-  return *this;
-}
-OpBuilder& OpBuilder::Gradient(std::function<void(GradientScope&)> rule) {
-  op_->gradient = [rule = std::move(rule)](GradientScope& g) {
-    rule(g);
-    return absl::OkStatus();
-  };
   return *this;
 }
 OpBuilder& OpBuilder::Deprecated(int since, absl::string_view why) {

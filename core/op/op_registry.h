@@ -21,6 +21,8 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -42,14 +44,24 @@ class OpBuilder {
   OpBuilder& Traits(uint32_t traits);  // adds
   OpBuilder& Shape(ShapeRule rule);
   OpBuilder& Value(ValueRule rule);
-  OpBuilder& Gradient(GradientRule rule);
-  // For rules that cannot fail on their own: void(GradientScope&).
-  OpBuilder& Gradient(std::function<void(GradientScope&)> rule);
+  // A rule returns absl::Status, or void when it cannot fail on its own.
+  template <typename Rule>
+  OpBuilder& Gradient(Rule rule) {
+    if constexpr (std::is_void_v<std::invoke_result_t<Rule, GradientScope&>>) {
+      return SetGradient([rule = std::move(rule)](GradientScope& g) {
+        rule(g);
+        return absl::OkStatus();
+      });
+    } else {
+      return SetGradient(std::move(rule));
+    }
+  }
   OpBuilder& NotDifferentiable() { return Traits(kNotDifferentiable); }
   OpBuilder& Deprecated(int since, absl::string_view why);
   OpBuilder& Doc(absl::string_view description);
 
  private:
+  OpBuilder& SetGradient(GradientRule rule);
   OpDef* op_;
   std::vector<std::string>* errors_;
 };
