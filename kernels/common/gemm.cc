@@ -1,0 +1,261 @@
+#include "kernels/common/gemm.h"
+
+#include <dlfcn.h>
+
+#include <type_traits>
+
+#include "kernels/common/cpu_isa.h"
+#include "kernels/common/gemm_blocked.h"
+
+namespace sluice {
+namespace {
+
+using internal::BlockedGemm;
+using internal::GemmArgs;
+using internal::RowTimesMatrix;
+
+// oneDNN's row-major sgemm and the OpenMP call that keeps it on the calling thread, found at run time so that a machine without
+// the library still works.
+struct OneDnn {
+  using Sgemm = int (*)(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+                        const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
+  Sgemm sgemm = nullptr;
+  void (*set_num_threads)(int) = nullptr;
+
+  OneDnn() {
+    const char* off = std::getenv("SLUICE_ONEDNN");
+    if (off != nullptr && off[0] == '0') return;
+    void* openmp = dlopen("libgomp.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (openmp == nullptr) return;
+    set_num_threads = reinterpret_cast<void (*)(int)>(dlsym(openmp, "omp_set_num_threads"));
+    if (set_num_threads == nullptr) return;
+    void* dnnl = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
+    if (dnnl == nullptr) return;
+    sgemm = reinterpret_cast<Sgemm>(dlsym(dnnl, "dnnl_sgemm"));
+  }
+};
+
+const OneDnn& GetOneDnn() {
+  static const OneDnn library;
+  return library;
+}
+
+bool RunOneDnn(const GemmArgs<float>& g) {
+  const OneDnn& library = GetOneDnn();
+  if (library.sgemm == nullptr) return false;
+  thread_local bool single = false;
+  if (!single) {
+    library.set_num_threads(1);
+    single = true;
+  }
+  return library.sgemm(g.ta ? 'T' : 'N', g.tb ? 'T' : 'N', g.m, g.n, g.k, 1.f, g.a, g.lda, g.b, g.ldb, g.beta, g.c, g.ldc) == 0;
+}
+
+// A register tile has MR * NV sums; the rest of the vector registers hold b.
+template <class T>
+void BlockedBaseline(const GemmArgs<T>& g) {
+  BlockedGemm<T, 16, 4, 2>(g);
+}
+template <class T>
+void RowBaseline(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
+  RowTimesMatrix<T, 16>(g, x, step, c);
+}
+#ifdef SLUICE_HAS_X86_LOOPS
+template <class T>
+SLUICE_TARGET_AVX2 void BlockedAvx2(const GemmArgs<T>& g) {
+  BlockedGemm<T, 32, 6, 2>(g);
+}
+template <class T>
+SLUICE_TARGET_AVX512 void BlockedAvx512(const GemmArgs<T>& g) {
+  BlockedGemm<T, 64, 12, 2>(g);
+}
+template <class T>
+SLUICE_TARGET_AVX2 void RowAvx2(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
+  RowTimesMatrix<T, 32>(g, x, step, c);
+}
+template <class T>
+SLUICE_TARGET_AVX512 void RowAvx512(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
+  RowTimesMatrix<T, 64>(g, x, step, c);
+}
+#endif
+
+template <class T>
+void RunBlocked(const GemmArgs<T>& g) {
+#ifdef SLUICE_HAS_X86_LOOPS
+  if (BestCpuIsa() == CpuIsa::kAvx512) return BlockedAvx512(g);
+  if (BestCpuIsa() == CpuIsa::kAvx2) return BlockedAvx2(g);
+#endif
+  BlockedBaseline(g);
+}
+
+template <class T>
+void RunRow(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
+#ifdef SLUICE_HAS_X86_LOOPS
+  if (BestCpuIsa() == CpuIsa::kAvx512) return RowAvx512(g, x, step, c);
+  if (BestCpuIsa() == CpuIsa::kAvx2) return RowAvx2(g, x, step, c);
+#endif
+  RowBaseline(g, x, step, c);
+}
+
+// Below this many multiplications oneDNN's own overhead shows.
+constexpr int64_t kSmall = 24 * 24 * 24;
+
+template <class T>
+void RunPiece(const GemmArgs<T>& g) {
+  if (g.m <= 2) {
+    for (int64_t i = 0; i < g.m; ++i) RunRow(g, g.ta ? g.a + i : g.a + i * g.lda, g.ta ? g.lda : 1, g.c + i * g.ldc);
+    return;
+  }
+  if (g.n == 1 && g.ldc == 1) {
+    // The same as a row times the transposed matrix.
+    GemmArgs<T> t{g.tb, !g.ta, 1, g.m, g.k, g.b, g.ldb, g.a, g.lda, g.c, g.m, g.beta};
+    RunRow(t, g.b, g.tb ? 1 : g.ldb, g.c);
+    return;
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (g.m * g.n * g.k > kSmall && RunOneDnn(g)) return;
+  }
+  RunBlocked(g);
+}
+
+int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+
+// Cuts the result into about one rectangle for each thread.
+template <class T>
+void RunTiled(ThreadPool* pool, const GemmArgs<T>& g) {
+  const double cost_ns = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * sizeof(T) / 500;
+  const int threads = pool == nullptr ? 1 : pool->parallelism();
+  if (threads == 1 || cost_ns < 20000) return RunPiece(g);
+  // The cut goes across the longer side first, so that pieces stay near to squares.
+  int64_t rows = 1, columns = 1;
+  while (rows * columns < threads) {
+    const bool cut_rows = g.m / rows >= g.n / columns;
+    if ((cut_rows ? g.m / rows : g.n / columns) < 2 * 16) break;
+    (cut_rows ? rows : columns) *= 2;
+  }
+  const int64_t height = RoundUp((g.m + rows - 1) / rows, 12), width = RoundUp((g.n + columns - 1) / columns, 32);
+  rows = (g.m + height - 1) / height;
+  columns = (g.n + width - 1) / width;
+  pool->ParallelFor(rows * columns, cost_ns / static_cast<double>(rows * columns), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      GemmArgs<T> piece = g;
+      const int64_t i = t / columns * height, j = t % columns * width;
+      piece.m = std::min(height, g.m - i);
+      piece.n = std::min(width, g.n - j);
+      piece.a += g.ta ? i : i * g.lda;
+      piece.b += g.tb ? j * g.ldb : j;
+      piece.c += i * g.ldc + j;
+      RunPiece(piece);
+    }
+  });
+}
+
+template <class T>
+void Scale(const GemmArgs<T>& g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    for (int64_t j = 0; j < g.n; ++j) g.c[i * g.ldc + j] = g.beta == T(0) ? T(0) : static_cast<T>(g.beta * g.c[i * g.ldc + j]);
+  }
+}
+
+// half and bfloat16: converted, multiplied as floats, rounded once.
+template <class T>
+void RunNarrow(ThreadPool* pool, const GemmArgs<T>& g) {
+  const int64_t rows_a = g.ta ? g.k : g.m, columns_a = g.ta ? g.m : g.k;
+  const int64_t rows_b = g.tb ? g.n : g.k, columns_b = g.tb ? g.k : g.n;
+  std::unique_ptr<float[]> a(new float[rows_a * columns_a]), b(new float[rows_b * columns_b]), c(new float[g.m * g.n]);
+  for (int64_t i = 0; i < rows_a; ++i)
+    for (int64_t j = 0; j < columns_a; ++j) a[i * columns_a + j] = static_cast<float>(g.a[i * g.lda + j]);
+  for (int64_t i = 0; i < rows_b; ++i)
+    for (int64_t j = 0; j < columns_b; ++j) b[i * columns_b + j] = static_cast<float>(g.b[i * g.ldb + j]);
+  const float beta = static_cast<float>(g.beta);
+  if (beta != 0) {
+    for (int64_t i = 0; i < g.m; ++i)
+      for (int64_t j = 0; j < g.n; ++j) c[i * g.n + j] = static_cast<float>(g.c[i * g.ldc + j]);
+  }
+  RunTiled<float>(pool, {g.ta, g.tb, g.m, g.n, g.k, a.get(), columns_a, b.get(), columns_b, c.get(), g.n, beta});
+  for (int64_t i = 0; i < g.m; ++i)
+    for (int64_t j = 0; j < g.n; ++j) g.c[i * g.ldc + j] = static_cast<T>(c[i * g.n + j]);
+}
+
+// Complex numbers: four real products of the separated parts.
+template <class R>
+void RunComplex(ThreadPool* pool, const GemmArgs<std::complex<R>>& g) {
+  const int64_t rows_a = g.ta ? g.k : g.m, columns_a = g.ta ? g.m : g.k;
+  const int64_t rows_b = g.tb ? g.n : g.k, columns_b = g.tb ? g.k : g.n;
+  auto split = [](const std::complex<R>* x, int64_t ld, int64_t rows, int64_t columns) {
+    std::unique_ptr<R[]> parts(new R[2 * rows * columns]);
+    R* im = parts.get() + rows * columns;
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < columns; ++j) {
+        parts[i * columns + j] = x[i * ld + j].real();
+        im[i * columns + j] = x[i * ld + j].imag();
+      }
+    }
+    return parts;
+  };
+  std::unique_ptr<R[]> a = split(g.a, g.lda, rows_a, columns_a), b = split(g.b, g.ldb, rows_b, columns_b);
+  std::unique_ptr<R[]> c(new R[2 * g.m * g.n]);
+  R *ar = a.get(), *ai = ar + rows_a * columns_a, *br = b.get(), *bi = br + rows_b * columns_b;
+  R *re = c.get(), *im = re + g.m * g.n;
+  auto multiply = [&](const R* x, const R* y, R* z, R beta) {
+    RunTiled<R>(pool, {g.ta, g.tb, g.m, g.n, g.k, x, columns_a, y, columns_b, z, g.n, beta});
+  };
+  multiply(ai, bi, re, R(0));
+  multiply(ar, br, re, R(-1));
+  multiply(ar, bi, im, R(0));
+  multiply(ai, br, im, R(1));
+  for (int64_t i = 0; i < g.m; ++i) {
+    for (int64_t j = 0; j < g.n; ++j) {
+      const std::complex<R> product(re[i * g.n + j], im[i * g.n + j]);
+      std::complex<R>& out = g.c[i * g.ldc + j];
+      out = g.beta == std::complex<R>(0) ? product : product + g.beta * out;
+    }
+  }
+}
+
+template <class T>
+void Run(ThreadPool* pool, const GemmArgs<T>& g) {
+  if (g.m == 0 || g.n == 0) return;
+  if (g.k == 0) return Scale(g);
+  if constexpr (std::is_same_v<T, half> || std::is_same_v<T, bfloat16>) {
+    RunNarrow(pool, g);
+  } else if constexpr (std::is_same_v<T, complex64> || std::is_same_v<T, complex128>) {
+    RunComplex(pool, g);
+  } else if constexpr (std::is_integral_v<T>) {
+    // Unsigned: the same bits, and overflow wraps.
+    using U = std::make_unsigned_t<T>;
+    RunTiled<U>(pool, {g.ta, g.tb, g.m, g.n, g.k, reinterpret_cast<const U*>(g.a), g.lda, reinterpret_cast<const U*>(g.b), g.ldb,
+                       reinterpret_cast<U*>(g.c), g.ldc, static_cast<U>(g.beta)});
+  } else {
+    RunTiled(pool, g);
+  }
+}
+
+}  // namespace
+
+template <typename T>
+void Gemm(ThreadPool* pool, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
+          int64_t ldc, T beta) {
+  Run<T>(pool, {ta, tb, m, n, k, a, lda, b, ldb, c, ldc, beta});
+}
+
+bool GemmUsesOneDnn() { return GetOneDnn().sgemm != nullptr; }
+
+template void Gemm<float>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*,
+                          int64_t, float);
+template void Gemm<double>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const double*, int64_t, const double*, int64_t,
+                           double*, int64_t, double);
+template void Gemm<half>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const half*, int64_t, const half*, int64_t, half*,
+                         int64_t, half);
+template void Gemm<bfloat16>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const bfloat16*, int64_t, const bfloat16*, int64_t,
+                             bfloat16*, int64_t, bfloat16);
+template void Gemm<int32_t>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const int32_t*, int64_t, const int32_t*, int64_t,
+                            int32_t*, int64_t, int32_t);
+template void Gemm<int64_t>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const int64_t*, int64_t, const int64_t*, int64_t,
+                            int64_t*, int64_t, int64_t);
+template void Gemm<complex64>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const complex64*, int64_t, const complex64*, int64_t,
+                              complex64*, int64_t, complex64);
+template void Gemm<complex128>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const complex128*, int64_t, const complex128*,
+                               int64_t, complex128*, int64_t, complex128);
+
+}  // namespace sluice
