@@ -175,34 +175,11 @@ void DefineGathers(OpRegistry& ops) {
       });
 }
 
-void DefineSliceAssign(OpRegistry& ops) {
-  for (bool resource : {false, true}) {
-    OpBuilder b = ops.Define(resource ? "ResourceStridedSliceAssign" : "StridedSliceAssign",
-                             "Sets the slice of a variable that begin, end and strides describe to `value`.");
-    b.Input("ref", resource ? "resource" : "Ref(T)")
-        .Input("begin", "Index")
-        .Input("end", "Index")
-        .Input("strides", "Index")
-        .Input("value", "T");
-    if (!resource) b.Output("output_ref", "Ref(T)");
-    b.Type("T")
-        .Type("Index", kIndexTypes)
-        .Attr("begin_mask: int = 0")
-        .Attr("end_mask: int = 0")
-        .Attr("ellipsis_mask: int = 0")
-        .Attr("new_axis_mask: int = 0")
-        .Attr("shrink_axis_mask: int = 0")
-        .Traits(kStateful | kWritesState | kNotDifferentiable)
-        .Shape(resource ? NoOutputs() : SameAs("ref"));
-  }
-}
-
 }  // namespace
 
 void DefineScatterUpdates(OpRegistry& ops) {
   DefineScatters(ops);
   DefineGathers(ops);
-  DefineSliceAssign(ops);
 }
 
 }  // namespace sluice

@@ -1,0 +1,15 @@
+#include "compiler/pass/default_passes.h"
+
+#include "compiler/simplify/arithmetic.h"
+#include "compiler/simplify/common_subexpression.h"
+#include "compiler/simplify/constant_folding.h"
+#include "compiler/simplify/prune.h"
+
+namespace sluice {
+
+std::vector<std::shared_ptr<const Pass>> DefaultPasses() {
+  return {std::make_shared<ConstantFolding>(), std::make_shared<ArithmeticSimplification>(),
+          std::make_shared<CommonSubexpression>(), std::make_shared<Prune>()};
+}
+
+}  // namespace sluice

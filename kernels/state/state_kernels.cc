@@ -1,0 +1,10 @@
+#include "kernels/state/state_kernels.h"
+
+namespace sluice {
+
+void AddStateKernelsCpu(KernelRegistry& k) {
+  AddVariableKernelsCpu(k);
+  AddScatterUpdateKernelsCpu(k);
+}
+
+}  // namespace sluice
