@@ -1,0 +1,11 @@
+#include "kernels/all/all_kernels.h"
+
+#include "kernels/state/state_kernels.h"
+
+namespace sluice {
+
+void AddAllKernelsCpu(KernelRegistry& kernels) {
+  AddStateKernelsCpu(kernels);
+}
+
+}  // namespace sluice

@@ -1,0 +1,15 @@
+#include "ops/all/all_ops.h"
+
+#include "ops/array/array_ops.h"
+#include "ops/nn/nn_ops.h"
+#include "ops/state/state_ops.h"
+
+namespace sluice {
+
+void DefineAllOps(OpRegistry& ops) {
+  DefineArrayOps(ops);
+  DefineNnOps(ops);
+  DefineStateOps(ops);
+}
+
+}  // namespace sluice
