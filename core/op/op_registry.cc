@@ -117,6 +117,14 @@ OpBuilder& OpBuilder::Attr(absl::string_view declaration, absl::string_view doc)
   op_->attrs.push_back(*std::move(def));
   return *this;
 }
+OpBuilder& OpBuilder::Default(AttrValue value) {
+  if (op_->attrs.empty() || op_->attrs.back().type != value.TypeName()) {
+    errors_->push_back(absl::StrCat(op_->name, ": Default() of type ", value.TypeName(), " fits no attribute before it"));
+    return *this;
+  }
+  op_->attrs.back().default_value = std::move(value);
+  return *this;
+}
 OpBuilder& OpBuilder::Traits(uint32_t traits) {
   op_->traits |= traits;
   return *this;

@@ -41,6 +41,8 @@ class OpBuilder {
   OpBuilder& Output(absl::string_view name, absl::string_view type, absl::string_view doc = "");
   OpBuilder& Type(absl::string_view name, DTypeSet allowed = kAllTypes, DType default_type = DType::kInvalid);
   OpBuilder& Attr(absl::string_view declaration, absl::string_view doc = "");
+  // The default of the last attribute, for values that Attr's grammar does not have (tensors).
+  OpBuilder& Default(AttrValue value);
   OpBuilder& Traits(uint32_t traits);  // adds
   OpBuilder& Shape(ShapeRule rule);
   OpBuilder& Value(ValueRule rule);

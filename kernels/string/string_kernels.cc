@@ -1,0 +1,13 @@
+#include "kernels/string/string_kernels.h"
+
+namespace sluice {
+
+void AddStringKernelsCpu(KernelRegistry& k) {
+  AddStringTextKernels(k);
+  AddRegexKernels(k);
+  AddStringJoinKernels(k);
+  AddStringSplitKernels(k);
+  AddStringNumberKernels(k);
+}
+
+}  // namespace sluice
