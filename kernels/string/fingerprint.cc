@@ -1,5 +1,5 @@
-// The constants and the order of steps are FarmHash's (github.com/google/farmhash, namespace farmhashna); any change would move
-// every string to another bucket.
+// The constants and the order of steps are FarmHash's (github.com/google/farmhash, namespace farmhashna); any change
+// would move every string to another bucket.
 #include "kernels/string/fingerprint.h"
 
 #include <cstring>

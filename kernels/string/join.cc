@@ -23,7 +23,8 @@ class StringJoinKernel : public Kernel {
       const Shape& s = c.input(i).shape();
       if (s.IsScalar()) continue;
       if (found && s != shape) {
-        return InvalidArgument("inputs must be scalars or have one shape, found ", shape.ToString(), " and ", s.ToString());
+        return InvalidArgument("inputs must be scalars or have one shape, found ", shape.ToString(), " and ",
+                               s.ToString());
       }
       shape = s;
       found = true;

@@ -1,7 +1,8 @@
 // A kernel that makes one element from each element of input 0.
 //
 //   k.Add("StringUpper", kCpu, MapElements<std::string, std::string>([](PrepareContext& p) {
-//     return Mapper<std::string, std::string>([](const std::string& in, std::string* out) { ...; return absl::OkStatus(); });
+//     return Mapper<std::string, std::string>([](const std::string& in, std::string* out) { ...; return
+//     absl::OkStatus(); });
 //   }));
 #ifndef SLUICE_KERNELS_STRING_MAP_H_
 #define SLUICE_KERNELS_STRING_MAP_H_

@@ -98,8 +98,9 @@ template <typename T>
 void AddStringToNumber(KernelRegistry& k) {
   auto make = [](PrepareContext&) -> absl::StatusOr<Mapper<std::string, T>> {
     return Mapper<std::string, T>([](const std::string& in, T* out) {
-      return Parse(in, out) ? absl::OkStatus()
-                            : InvalidArgument("StringToNumberOp could not correctly convert string: ", absl::CHexEscape(in));
+      return Parse(in, out)
+                 ? absl::OkStatus()
+                 : InvalidArgument("StringToNumberOp could not correctly convert string: ", absl::CHexEscape(in));
     });
   };
   k.Add("StringToNumber", kCpu, MapElements<std::string, T>(make).Types("out_type", {kDTypeOf<T>}));

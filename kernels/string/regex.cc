@@ -25,7 +25,8 @@ absl::StatusOr<Regex> Compile(const std::string& pattern) {
 
 absl::StatusOr<Mapper<std::string, std::string>> Replacing(Regex regex, std::string rewrite, bool global) {
   std::string error;
-  if (!regex->CheckRewriteString(rewrite, &error)) return InvalidArgument("Invalid rewrite: ", rewrite, ", error: ", error);
+  if (!regex->CheckRewriteString(rewrite, &error))
+    return InvalidArgument("Invalid rewrite: ", rewrite, ", error: ", error);
   return Mapper<std::string, std::string>([=](const std::string& in, std::string* out) {
     *out = in;
     if (global) {
@@ -49,7 +50,8 @@ class RegexKernel : public Kernel {
  protected:
   absl::StatusOr<Regex> Pattern(const KernelContext& c) const {
     const Tensor& pattern = c.input(1);
-    if (pattern.num_elements() != 1) return InvalidArgument("pattern must be a scalar, found ", pattern.shape().ToString());
+    if (pattern.num_elements() != 1)
+      return InvalidArgument("pattern must be a scalar, found ", pattern.shape().ToString());
     absl::MutexLock lock(&mu_);
     if (last_ == nullptr || last_->pattern() != *pattern.data<std::string>()) {
       ASSIGN_OR_RETURN(last_, Compile(*pattern.data<std::string>()));
@@ -96,15 +98,15 @@ class RegexFullMatchKernel : public RegexKernel {
 void AddRegexKernels(KernelRegistry& k) {
   k.Add("RegexReplace", kCpu, KernelDef().Make<RegexReplaceKernel>());
   k.Add("RegexFullMatch", kCpu, KernelDef().Make<RegexFullMatchKernel>());
-  k.Add("StaticRegexReplace", kCpu,
-        MapElements<std::string, std::string>(
-            [](PrepareContext& p) -> absl::StatusOr<Mapper<std::string, std::string>> {
-              ASSIGN_OR_RETURN(const std::string pattern, p.Attr<std::string>("pattern"));
-              ASSIGN_OR_RETURN(const std::string rewrite, p.Attr<std::string>("rewrite"));
-              ASSIGN_OR_RETURN(const bool global, p.Attr<bool>("replace_global"));
-              ASSIGN_OR_RETURN(Regex regex, Compile(pattern));
-              return Replacing(std::move(regex), rewrite, global);
-            }));
+  k.Add(
+      "StaticRegexReplace", kCpu,
+      MapElements<std::string, std::string>([](PrepareContext& p) -> absl::StatusOr<Mapper<std::string, std::string>> {
+        ASSIGN_OR_RETURN(const std::string pattern, p.Attr<std::string>("pattern"));
+        ASSIGN_OR_RETURN(const std::string rewrite, p.Attr<std::string>("rewrite"));
+        ASSIGN_OR_RETURN(const bool global, p.Attr<bool>("replace_global"));
+        ASSIGN_OR_RETURN(Regex regex, Compile(pattern));
+        return Replacing(std::move(regex), rewrite, global);
+      }));
   k.Add("StaticRegexFullMatch", kCpu,
         MapElements<std::string, bool>([](PrepareContext& p) -> absl::StatusOr<Mapper<std::string, bool>> {
           ASSIGN_OR_RETURN(const std::string pattern, p.Attr<std::string>("pattern"));

@@ -26,18 +26,23 @@ void SplitAtAny(absl::string_view s, absl::string_view delimiters, bool skip_emp
   }
 }
 
-// As Python's str.split: at runs of white space without a separator, else at each separator; at most `most` times unless negative.
+// As Python's str.split: at runs of white space without a separator, else at each separator; at most `most` times
+// unless negative. TensorFlow's corner cases: 0 keeps white space in front, and the rest after the last of `most`
+// splits may be empty.
 void SplitAt(absl::string_view s, absl::string_view separator, int64_t most, Parts* parts) {
+  if (most == 0) {
+    parts->push_back(s);
+    return;
+  }
   if (separator.empty()) {
-    for (s = absl::StripLeadingAsciiWhitespace(s); !s.empty(); s = absl::StripLeadingAsciiWhitespace(s)) {
-      if (most == 0) {
+    for (s = absl::StripLeadingAsciiWhitespace(s); !s.empty();) {
+      const size_t end = std::find_if(s.begin(), s.end(), absl::ascii_isspace) - s.begin();
+      parts->push_back(s.substr(0, end));
+      s = absl::StripLeadingAsciiWhitespace(s.substr(end));
+      if (--most == 0) {
         parts->push_back(s);
         return;
       }
-      const size_t end = std::find_if(s.begin(), s.end(), absl::ascii_isspace) - s.begin();
-      parts->push_back(s.substr(0, end));
-      s.remove_prefix(end);
-      --most;
     }
     return;
   }

@@ -22,7 +22,8 @@ KernelDef Simple(std::function<std::string(absl::string_view)> f) {
 }
 
 // `ascii` for encoding '', `utf8` for 'utf-8'.
-KernelDef ByEncoding(std::function<std::string(absl::string_view)> ascii, std::function<std::string(absl::string_view)> utf8) {
+KernelDef ByEncoding(std::function<std::string(absl::string_view)> ascii,
+                     std::function<std::string(absl::string_view)> utf8) {
   return MapElements<std::string, std::string>([=](PrepareContext& p) -> absl::StatusOr<StringMapper> {
     ASSIGN_OR_RETURN(const std::string encoding, p.Attr<std::string>("encoding"));
     if (!encoding.empty() && encoding != "utf-8") {
@@ -71,7 +72,8 @@ class SubstrKernel : public Kernel {
   absl::Status Run(KernelContext& c) const override {
     const Tensor &in = c.input(0), &pos = c.input(1), &len = c.input(2);
     if (pos.shape() != len.shape()) {
-      return InvalidArgument("pos and len must have one shape, found ", pos.shape().ToString(), " and ", len.shape().ToString());
+      return InvalidArgument("pos and len must have one shape, found ", pos.shape().ToString(), " and ",
+                             len.shape().ToString());
     }
     ASSIGN_OR_RETURN(const Shape shape, BroadcastShapes(in.shape(), pos.shape()));
     ASSIGN_OR_RETURN(Tensor* const out, c.Allocate(0, shape));

@@ -61,7 +61,10 @@ std::string MapCharacters(absl::string_view text, Convert convert) {
 
 size_t Utf8Length(absl::string_view text) {
   const unsigned char first = static_cast<unsigned char>(text[0]);
-  const size_t n = first >= 0xf0 && first < 0xf8 ? 4 : first >= 0xe0 && first < 0xf0 ? 3 : first >= 0xc2 && first < 0xe0 ? 2 : 1;
+  const size_t n = first >= 0xf0 && first < 0xf8   ? 4
+                   : first >= 0xe0 && first < 0xf0 ? 3
+                   : first >= 0xc2 && first < 0xe0 ? 2
+                                                   : 1;
   if (n > text.size()) return 1;
   for (size_t i = 1; i < n; ++i) {
     if (!IsContinuation(text[i])) return 1;

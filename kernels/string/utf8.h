@@ -13,7 +13,8 @@ namespace sluice {
 // Bytes of the character that `text` begins with. REQUIRES: text is not empty.
 size_t Utf8Length(absl::string_view text);
 int64_t CountUtf8(absl::string_view text);
-// The byte at which character `n` begins; text.size() when n is the number of characters. REQUIRES: 0 <= n <= CountUtf8(text).
+// The byte at which character `n` begins; text.size() when n is the number of characters. REQUIRES: 0 <= n <=
+// CountUtf8(text).
 size_t Utf8Offset(absl::string_view text, int64_t n);
 
 // Every letter in lower or upper case, by Unicode's simple mapping.

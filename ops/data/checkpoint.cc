@@ -81,7 +81,7 @@ void DefineCheckpointOps(OpRegistry& ops) {
       .Output("filename", "string")
       .Traits(kHostOnly | kNotDifferentiable)
       .Shape(ScalarsToScalar);
-  ops.Define("ShardedFilespec", "The pattern that matches all parts of a sharded file: basename-?????-of-00004.")
+  ops.Define("ShardedFilespec", "The pattern that matches the names of all parts of a sharded file.")
       .Input("basename", "string")
       .Input("num_shards", "int32")
       .Output("filename", "string")

@@ -23,7 +23,8 @@ absl::Status ExampleShape(ShapeContext& c, const PartialShape& batch) {
   set("sparse_shapes", [&](int) { return PartialShape({rank}); });
   const ArgRange dense = c.OutputRange("dense_values");
   if (static_cast<int>(shapes.size()) != dense.end - dense.begin) {
-    return InvalidArgument("dense_shapes has ", shapes.size(), " elements for ", dense.end - dense.begin, " dense features");
+    return InvalidArgument("dense_shapes has ", shapes.size(), " elements for ", dense.end - dense.begin,
+                           " dense features");
   }
   set("dense_values", [&](int i) {
     if (!batch.known_rank() || !shapes[i].known_rank()) return PartialShape();

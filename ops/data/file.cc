@@ -28,7 +28,8 @@ void DefineFileOps(OpRegistry& ops) {
       .Output("contents", "string")
       .Traits(kHostOnly | kStateful | kNotDifferentiable)
       .Shape(AllScalars);
-  ops.Define("WriteFile", "Writes a file, and its folders when they are missing; readers see the old contents or the new.")
+  ops.Define("WriteFile",
+             "Writes a file, and its folders when they are missing; readers see the old contents or the new.")
       .Input("filename", "string")
       .Input("contents", "string")
       .Traits(kHostOnly | kStateful | kSideEffect | kNotDifferentiable)

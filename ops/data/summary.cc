@@ -66,7 +66,8 @@ void DefineSummaryOps(OpRegistry& ops) {
       .Traits(kTraits)
       .Shape(TagAndRank(2, 3))
       .Deprecated(15, "Use AudioSummaryV2.");
-  ops.Define("AudioSummaryV2", "Sounds to listen to, from [batch, frames] or [batch, frames, channels] with values in -1 to 1.")
+  ops.Define("AudioSummaryV2",
+             "Sounds to listen to, from [batch, frames] or [batch, frames, channels] with values in -1 to 1.")
       .Input("tag", "string")
       .Input("tensor", "float")
       .Input("sample_rate", "float")

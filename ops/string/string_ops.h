@@ -9,9 +9,9 @@ namespace sluice {
 void DefineStringOps(OpRegistry& ops);
 
 // The topics, each in a file of its name.
-void DefineStringTextOps(OpRegistry& ops);     // text.cc: element by element
-void DefineStringJoinOps(OpRegistry& ops);     // join.cc: several strings to one and one to several
-void DefineStringNumberOps(OpRegistry& ops);   // number.cc: to and from numbers
+void DefineStringTextOps(OpRegistry& ops);    // text.cc: element by element
+void DefineStringJoinOps(OpRegistry& ops);    // join.cc: several strings to one and one to several
+void DefineStringNumberOps(OpRegistry& ops);  // number.cc: to and from numbers
 
 }  // namespace sluice
 
