@@ -1,0 +1,58 @@
+// Ops that the runtime makes: users cannot, since their names begin with '_'.
+#include "core/base/status.h"
+#include "core/graph/gradient_scope.h"
+#include "core/op/shape_context.h"
+#include "ops/control/control_ops.h"
+
+namespace sluice {
+namespace {
+
+// A node across devices: half of a pair that the partitioner makes for each (tensor, destination).
+OpBuilder DefineTransfer(OpRegistry& ops, const char* name, const char* summary, bool send) {
+  OpBuilder b = ops.Define(name, summary);
+  if (send) {
+    b.Input("tensor", "T").Type("T");
+  } else {
+    b.Output("tensor", "tensor_type").Type("tensor_type");
+  }
+  b.Attr("tensor_name: string")
+      .Attr("send_device: string")
+      .Attr("send_device_incarnation: int")
+      .Attr("recv_device: string")
+      .Attr("client_terminated: bool = false")
+      .Attr("shape: shape = { unknown_rank: true }");
+  b.Traits(kStateful | kSideEffect | kNotDifferentiable | (send ? kKeepsInputs : kBlocking));
+  b.Shape(send ? NoOutputs() : FromAttr("shape"));
+  return b;
+}
+
+}  // namespace
+
+void DefineRuntimeOps(OpRegistry& ops) {
+  ops.Define("_Arg", "Argument `index` of a function or feed `index` of a step.")
+      .Output("output", "T")
+      .Type("T")
+      .Attr("index: int >= 0")
+      .Attr("shape: shape = { unknown_rank: true }")
+      .Traits(kStateful | kSource | kCheap | kNotDifferentiable)
+      .Shape(FromAttr("shape"));
+  ops.Define("_Retval", "Result `index` of a function or fetch `index` of a step.")
+      .Input("input", "T")
+      .Type("T")
+      .Attr("index: int >= 0")
+      .Traits(kStateful | kSideEffect | kKeepsInputs | kCheap | kNotDifferentiable)
+      .Shape(NoOutputs());
+  ops.Define("_ReadRef", "The value of the variable behind a reference, where a tensor is wanted.")
+      .Input("ref", "Ref(T)")
+      .Output("value", "T")
+      .Type("T")
+      .Traits(kStateful | kReadsState | kCheap)
+      .Shape(SameAs("ref"))
+      .Gradient([](GradientScope& g) { g.Into("ref") = g.dy(); });
+  DefineTransfer(ops, "_Send", "Hands its input to the _Recv of the same name.", true);
+  DefineTransfer(ops, "_HostSend", "As _Send, from host memory.", true);
+  DefineTransfer(ops, "_Recv", "Waits for the tensor of the _Send of the same name.", false);
+  DefineTransfer(ops, "_HostRecv", "As _Recv, into host memory.", false);
+}
+
+}  // namespace sluice
