@@ -1,5 +1,6 @@
 #include "ops/all/all_ops.h"
 
+#include "ops/control/control_ops.h"
 #include "ops/array/array_ops.h"
 #include "ops/nn/nn_ops.h"
 #include "ops/state/state_ops.h"
@@ -7,6 +8,7 @@
 namespace sluice {
 
 void DefineAllOps(OpRegistry& ops) {
+  DefineControlOps(ops);
   DefineArrayOps(ops);
   DefineNnOps(ops);
   DefineStateOps(ops);
