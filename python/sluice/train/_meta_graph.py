@@ -74,7 +74,7 @@ def _add_collection(meta, key, items, scope):
             meta.collection_def[key].int64_list.value.extend(items)
         elif all(isinstance(i, float) for i in items):
             meta.collection_def[key].float_list.value.extend(items)
-        elif all(isinstance(i, (sl.Tensor, sl.Operation)) for i in items):
+        elif all(isinstance(getattr(i, "name", None), str) for i in items):
             prefix = scope.rstrip("/") + "/" if scope else ""
             meta.collection_def[key].node_list.value.extend(
                 i.name[len(prefix):] for i in items if i.name.startswith(prefix))
