@@ -2,7 +2,9 @@
 
 #include "ops/control/control_ops.h"
 #include "ops/array/array_ops.h"
+#include "ops/math/math_ops.h"
 #include "ops/nn/nn_ops.h"
+#include "ops/random/random_ops.h"
 #include "ops/state/state_ops.h"
 
 namespace sluice {
@@ -10,7 +12,9 @@ namespace sluice {
 void DefineAllOps(OpRegistry& ops) {
   DefineControlOps(ops);
   DefineArrayOps(ops);
+  DefineMathOps(ops);
   DefineNnOps(ops);
+  DefineRandomOps(ops);
   DefineStateOps(ops);
 }
 
