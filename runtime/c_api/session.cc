@@ -1,0 +1,163 @@
+// Sessions of the C boundary.
+#include <thread>
+
+#include "core/proto/config.pb.h"
+#include "core/proto/graph.pb.h"
+#include "core/proto/step_stats.pb.h"
+#include "runtime/c_api/internal.h"
+
+using sluice::EndpointName;
+using sluice::RunMetadata;
+using sluice::ToNode;
+
+namespace {
+
+absl::StatusOr<sluice::SessionOptions> ParseConfig(const void* data, size_t size) {
+  sluice::SessionOptions options;
+  if (data == nullptr) return options;
+  sluice::proto::ConfigProto config;
+  if (!config.ParseFromArray(data, static_cast<int>(size))) return sluice::InvalidArgument("these bytes are not a serialised ConfigProto");
+  auto cpus = config.device_count().find("CPU");
+  if (cpus != config.device_count().end()) {
+    if (cpus->second < 1 || cpus->second > 256) return sluice::InvalidArgument("device_count['CPU'] is ", cpus->second, ", wanted 1 to 256");
+    options.cpu_devices = cpus->second;
+  }
+  const int threads = std::max(config.intra_op_parallelism_threads(), config.inter_op_parallelism_threads());
+  if (threads < 0 || threads > 4096) return sluice::InvalidArgument("parallelism_threads is ", threads, ", wanted 0 to 4096");
+  if (threads > 0) {
+    options.parallelism = threads;
+    options.own_pool = true;
+  }
+  options.soft_placement = config.allow_soft_placement();
+  options.log_placement = config.log_device_placement();
+  options.operation_timeout_ms = config.operation_timeout_in_ms();
+  const auto& graph = config.graph_options();
+  const auto& rewrite = graph.rewrite_options();
+  options.optimise = graph.optimizer_options().opt_level() != sluice::proto::OptimizerOptions::L0 && !rewrite.disable_meta_optimizer();
+  const auto off = sluice::proto::RewriterConfig::OFF;
+  if (rewrite.constant_folding() == off) options.disabled_passes.push_back("constant_folding");
+  if (rewrite.arithmetic_optimization() == off) options.disabled_passes.push_back("arithmetic");
+  if (rewrite.common_subgraph_elimination() == off) options.disabled_passes.push_back("common_subexpression");
+  if (rewrite.dependency_optimization() == off) options.disabled_passes.push_back("dependency");
+  if (rewrite.remapping() == off) options.disabled_passes.push_back("fusion");
+  if (rewrite.layout_optimizer() == off) options.disabled_passes.push_back("layout");
+  return options;
+}
+
+std::string Serialise(const RunMetadata& metadata) {
+  sluice::proto::RunMetadata proto;
+  for (const sluice::DeviceStats& device : metadata.stats.devices) {
+    auto* d = proto.mutable_step_stats()->add_dev_stats();
+    d->set_device(device.device);
+    for (const sluice::NodeStats& node : device.nodes) {
+      auto* n = d->add_node_stats();
+      n->set_node_name(node.name);
+      n->set_all_start_micros(metadata.stats.start_unix_micros + node.start_ns / 1000);
+      n->set_all_start_nanos(metadata.stats.start_unix_micros * 1000 + node.start_ns);
+      n->set_op_start_rel_nanos(0);
+      n->set_op_end_rel_nanos(node.end_ns - node.start_ns);
+      n->set_op_end_rel_micros((node.end_ns - node.start_ns + 999) / 1000);
+      n->set_all_end_rel_nanos(node.end_ns - node.start_ns);
+      n->set_all_end_rel_micros((node.end_ns - node.start_ns + 999) / 1000);
+      n->set_scheduled_micros(metadata.stats.start_unix_micros + node.scheduled_ns / 1000);
+      n->set_scheduled_nanos(metadata.stats.start_unix_micros * 1000 + node.scheduled_ns);
+      n->set_thread_id(static_cast<uint32_t>(node.thread));
+      n->set_timeline_label(absl::StrCat(node.name, " = ", node.op, "()"));
+      for (size_t i = 0; i < node.outputs.size(); ++i) {
+        auto* out = n->add_output();
+        out->set_slot(static_cast<int>(i));
+        out->mutable_tensor_description()->mutable_allocation_description()->set_requested_bytes(
+            i == 0 ? node.output_bytes : 0);
+      }
+    }
+  }
+  return proto.SerializeAsString();
+}
+
+}  // namespace
+
+SL_Session* SL_NewSession(SL_Graph* graph, const void* config, size_t size, SL_Status* status) {
+  auto options = ParseConfig(config, size);
+  if (options.ok() && !sluice::GetProcessEnvironment().status.ok()) options = sluice::GetProcessEnvironment().status;
+  status->Set(options.status());
+  if (!options.ok()) return nullptr;
+  auto* session = new SL_Session;
+  session->graph = graph->graph;
+  session->session = std::make_unique<sluice::Session>(sluice::GetProcessEnvironment().view(), *options, graph->graph.get());
+  return session;
+}
+
+void SL_DeleteSession(SL_Session* session) { delete session; }
+void SL_CloseSession(SL_Session* session, SL_Status* status) { status->Set(session->session->Close()); }
+
+void SL_ResetSession(SL_Session* session, const char* const* containers, int count, SL_Status* status) {
+  status->Set(session->session->Reset(std::vector<std::string>(containers, containers + count)));
+}
+
+SL_DeviceList* SL_ListDevices(SL_Session* session, SL_Status* status) {
+  status->code = 0;
+  return new SL_DeviceList{session->session->ListDevices()};
+}
+void SL_DeleteDeviceList(SL_DeviceList* list) { delete list; }
+int SL_NumDevices(const SL_DeviceList* list) { return static_cast<int>(list->devices.size()); }
+const char* SL_DeviceName(const SL_DeviceList* list, int i) { return list->devices[i].name.c_str(); }
+const char* SL_DeviceType(const SL_DeviceList* list, int i) { return list->devices[i].type.c_str(); }
+int64_t SL_DeviceMemory(const SL_DeviceList* list, int i) { return list->devices[i].memory_limit; }
+uint64_t SL_DeviceIncarnation(const SL_DeviceList* list, int i) { return list->devices[i].incarnation; }
+
+SL_Callable* SL_MakeCallable(SL_Session* session, const SL_Output* feeds, int num_feeds, const SL_Output* fetches, int num_fetches,
+                             SL_Operation* const* targets, int num_targets, SL_Status* status) {
+  sluice::CallableSpec spec;
+  for (int i = 0; i < num_feeds; ++i) spec.feeds.push_back(EndpointName(feeds[i]));
+  for (int i = 0; i < num_fetches; ++i) spec.fetches.push_back(EndpointName(fetches[i]));
+  for (int i = 0; i < num_targets; ++i) spec.targets.push_back(ToNode(targets[i])->name());
+  auto callable = session->session->MakeCallable(spec);
+  status->Set(callable.status());
+  if (!callable.ok()) return nullptr;
+  auto* made = new SL_Callable;
+  made->session = session;
+  made->callable = *std::move(callable);
+  made->spec = std::move(spec);
+  return made;
+}
+
+void SL_DeleteCallable(SL_Callable* callable) { delete callable; }
+
+void SL_RunCallable(SL_Callable* callable, SL_Tensor* const* feeds, SL_Tensor** fetches, const SL_RunOptions* options,
+                    SL_Status* status) {
+  absl::InlinedVector<sluice::Tensor, 4> inputs;
+  inputs.reserve(callable->spec.feeds.size());
+  for (size_t i = 0; i < callable->spec.feeds.size(); ++i) inputs.push_back(feeds[i]->tensor);
+  std::vector<sluice::Tensor> outputs;
+  outputs.reserve(callable->spec.fetches.size());
+  sluice::RunOptions run;
+  RunMetadata metadata;
+  bool want_metadata = false;
+  if (options != nullptr) {
+    run.trace = options->trace != 0;
+    run.partition_graphs = options->partition_graphs != 0;
+    run.timeout_ms = options->timeout_ms;
+    if (options->cancellation != nullptr) run.cancellation = &options->cancellation->token;
+    want_metadata = options->metadata != nullptr;
+  }
+  absl::Status s = callable->session->session->RunCallable(*callable->callable, inputs, &outputs, run, want_metadata ? &metadata : nullptr);
+  if (ABSL_PREDICT_FALSE(!s.ok())) {
+    status->Set(s);
+    return;
+  }
+  status->code = 0;
+  for (size_t i = 0; i < outputs.size(); ++i) fetches[i] = new SL_Tensor{std::move(outputs[i])};
+  if (want_metadata) *options->metadata = sluice::NewBuffer(Serialise(metadata));
+}
+
+SL_Buffer* SL_ExplainPlacement(SL_Callable* callable, SL_Status* status) {
+  auto text = callable->session->session->ExplainPlacement(callable->spec);
+  status->Set(text.status());
+  return text.ok() ? sluice::NewBuffer(*std::move(text)) : nullptr;
+}
+
+SL_Buffer* SL_DumpPlan(SL_Callable* callable, SL_Status* status) {
+  auto text = callable->session->session->DumpPlan(callable->spec);
+  status->Set(text.status());
+  return text.ok() ? sluice::NewBuffer(*std::move(text)) : nullptr;
+}
