@@ -430,7 +430,7 @@ def constant_value(tensor, partial=False):
 
 
 def _value_const(op, tensor):
-  return tensor.graph._native.const_value(op._id, _dtypes, array_from_native)
+  return array_from_native(*tensor.graph._native.get_attr(op._id, "value")[1])
 
 
 def array_from_native(enum, shape, data):

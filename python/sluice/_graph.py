@@ -5,16 +5,16 @@ key, `node << 20 | output`. Everything that makes nodes goes through `Graph._cre
 dependencies, device, colocation and attribute scopes in force and records the user's file and line.
 """
 
+import contextlib
 import re
 import sys
 import threading
-import weakref
 from collections import namedtuple
 from os import path as _path
 
 from sluice import _device
 from sluice import _dtypes
-from sluice import _sluice
+from sluice._native import _sluice
 from sluice._shapes import TensorShape
 
 KEY_SHIFT = 20
@@ -40,7 +40,7 @@ def _user_frame(frame):
   return "", 0
 
 
-_contextlib_file = sys.modules["contextlib"].__file__ if "contextlib" in sys.modules else ""
+_contextlib_file = contextlib.__file__
 
 
 class Tensor:
@@ -305,7 +305,11 @@ class Operation:
 
   def _set_attr(self, name, value):
     """Sets an attribute from an AttrValue message or a plain value."""
-    self.graph._native.set_attr(self._id, name, value.SerializeToString() if hasattr(value, "SerializeToString") else value)
+    if not hasattr(value, "SerializeToString"):
+      from sluice.protos import attr_value_pb2
+      kind = {bool: "b", int: "i", float: "f", bytes: "s", str: "s", _dtypes.DType: "type"}[type(value)]
+      value = attr_value_pb2.AttrValue(**{kind: value.encode() if isinstance(value, str) else int(value) if kind == "type" else value})
+    self.graph._native.set_attr(self._id, name, value.SerializeToString())
 
   def colocation_groups(self):
     """Names of the groups, `loc:@x`, whose members share a device."""
@@ -354,21 +358,19 @@ def _attr_from_native(found):
   if kind == "list(type)":
     return [_dtypes.as_dtype(v) for v in value]
   if kind == "shape":
-    from sluice.protos import tensor_shape_pb2
-    return tensor_shape_pb2.TensorShapeProto.FromString(value)
+    return TensorShape._of(value).as_proto()
   if kind == "list(shape)":
-    from sluice.protos import tensor_shape_pb2
-    return [tensor_shape_pb2.TensorShapeProto.FromString(v) for v in value]
+    return [TensorShape._of(v).as_proto() for v in value]
   if kind in ("tensor", "list(tensor)"):
-    from sluice.protos import tensor_pb2
+    from sluice import _convert
     if kind == "tensor":
-      return tensor_pb2.TensorProto.FromString(value)
-    return [tensor_pb2.TensorProto.FromString(v) for v in value]
+      return _convert.make_tensor_proto(_convert.array_from_native(*value), dtype=value[0])
+    return [_convert.make_tensor_proto(_convert.array_from_native(*v), dtype=v[0]) for v in value]
   if kind in ("func", "list(func)"):
     from sluice.protos import attr_value_pb2
     if kind == "func":
-      return attr_value_pb2.NameAttrList.FromString(value)
-    return [attr_value_pb2.NameAttrList.FromString(v) for v in value]
+      return attr_value_pb2.NameAttrList(name=value)
+    return [attr_value_pb2.NameAttrList(name=v) for v in value]
   return value
 
 
@@ -716,7 +718,7 @@ class Graph:
     for name, value in self._attr_scope_map.items():
       value = value(op_type) if callable(value) else value
       if value is not None:
-        attrs.setdefault(name, value.SerializeToString() if hasattr(value, "SerializeToString") else value)
+        attrs.setdefault(name, _plain_attr(value))
     if op_type in self._kernel_labels:
       attrs.setdefault("_kernel", self._kernel_labels[op_type].encode())
     if op_type in self._gradient_overrides:
@@ -761,12 +763,8 @@ class Graph:
         raise ValueError(f"'{name}' is not a valid node name")
       name = self.unique_name(name)
     if attrs:
-      attrs = {k: v.SerializeToString() if hasattr(v, "SerializeToString") else v for k, v in attrs.items()}
-    return self._create_flat(op_type, name, [t._key for t in inputs], attrs)
-
-  def _create_flat(self, op_type, name, keys, attrs):
-    """Like `_create`, from a flat list of inputs that the native side splits by the op's definition."""
-    return self._create(op_type, name, _sluice.split_inputs(op_type, keys, attrs or {}), attrs)
+      attrs = {k: _plain_attr(v) for k, v in attrs.items()}
+    return self._create(op_type, name, [t._key for t in inputs], attrs)
 
   def _sync(self):
     """Makes handles for nodes that C++ added (gradients, imports). Returns them."""
@@ -1030,6 +1028,13 @@ class Graph:
 
   def __repr__(self):
     return f"<sl.Graph of {len(self._by_id)} operations>"
+
+
+def _plain_attr(value):
+  """An attribute's value for the native module, which takes messages as ("proto", bytes)."""
+  if hasattr(value, "SerializeToString"):
+    return "proto", value.SerializeToString()
+  return value._enum if isinstance(value, _dtypes.DType) else value
 
 
 def _op_of(value):

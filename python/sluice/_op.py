@@ -8,7 +8,7 @@ from collections import namedtuple
 import numbers
 
 from sluice import _dtypes
-from sluice import _sluice
+from sluice._native import _sluice
 from sluice._graph import IndexedSlices, Operation, Tensor, _NameScope, _OP_NAME, get_default_graph, graph_of
 from sluice._shapes import TensorShape
 

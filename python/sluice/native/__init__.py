@@ -1,0 +1,1 @@
+"""What the build made: `_sluice`, the C boundary; `libsluice.so`, the runtime; the descriptors of the messages."""
