@@ -1,0 +1,16 @@
+// The assembly point: what libsluice.so is made of.
+#include "runtime/c_api/environment.h"
+
+#include "kernels/all/all_kernels.h"
+#include "ops/all/all_ops.h"
+#include "runtime/c_api/host_function.h"
+
+namespace sluice {
+
+void FillProcessEnvironment(ProcessEnvironment* environment) {
+  DefineAllOps(environment->ops);
+  AddAllKernelsCpu(environment->kernels);
+  AddHostFunctionKernels(environment->kernels);
+}
+
+}  // namespace sluice
