@@ -182,7 +182,7 @@ def _within(parse, lower, upper):
 def _define(name, default, help, parse, flag_values, short_name=None, **kwargs):
     if isinstance(default, str) and parse is not str and not kwargs.get("multi"):
         default = parse(default)
-    (flag_values or FLAGS)._define(_Flag(name, default, help, parse, short_name, **kwargs))
+    (FLAGS if flag_values is None else flag_values)._define(_Flag(name, default, help, parse, short_name, **kwargs))
 
 
 def DEFINE_string(name, default, help, flag_values=None, short_name=None, **unused):
@@ -239,7 +239,7 @@ def DEFINE_multi_integer(name, default, help, flag_values=None, short_name=None,
 
 def mark_flag_as_required(flag_name, flag_values=None):
     """The program does not start without a value of this flag."""
-    (flag_values or FLAGS)._required.add(flag_name)
+    (FLAGS if flag_values is None else flag_values)._required.add(flag_name)
 
 
 def mark_flags_as_required(flag_names, flag_values=None):
@@ -250,4 +250,4 @@ def mark_flags_as_required(flag_names, flag_values=None):
 
 def register_validator(flag_name, checker, message="Flag validation failed", flag_values=None):
     """`checker(value)` must hold for the program to start."""
-    (flag_values or FLAGS)._validators.append((flag_name, checker, message))
+    (FLAGS if flag_values is None else flag_values)._validators.append((flag_name, checker, message))

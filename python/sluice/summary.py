@@ -22,7 +22,7 @@ _MESSAGES = {"Summary": "summary_pb2", "SummaryDescription": "summary_pb2", "Sum
 def __getattr__(name):
     if name in _MESSAGES:
         import importlib
-        return getattr(importlib.import_module("sluice.protos." + _MESSAGES[name]), name)
+        return getattr(getattr(importlib.import_module("sluice.protos"), _MESSAGES[name]), name)
     raise AttributeError("module 'sluice.summary' has no attribute %r" % name)
 
 

@@ -20,7 +20,8 @@ def embedding_lookup(params, ids, partition_strategy="mod", name=None, validate_
         if len(params) == 1:
             rows = sl.gather(params[0], ids, name=scope)
             return sl.identity(rows) if max_norm is None else _clip_rows(rows, ids, max_norm)
-        return _partitioned_lookup(list(params), ids, partition_strategy, max_norm, scope)
+        params = [p if hasattr(p, "get_shape") else sl.convert_to_tensor(p) for p in params]
+        return _partitioned_lookup(params, ids, partition_strategy, max_norm, scope)
 
 
 def _partitioned_lookup(params, ids, strategy, max_norm, scope):

@@ -137,7 +137,7 @@ def test_embedding_lookup_finds_every_row_of_a_partitioned_table(strategy):
     (lambda: sl.nn.max_pool(IMAGE, [1, 2, 2, 1], [1, 2, 2, 1], "SAME"), "MaxPool"),
     (lambda: sl.nn.dropout(X, 0.5), "dropout/SelectV2"),
     (lambda: sl.nn.moments(X, [0])[0], "moments/Squeeze"),
-    (lambda: sl.nn.batch_normalization(X, 0., 1., 0., 1., 1e-3), "batchnorm/add_1"),
+    (lambda: sl.nn.batch_normalization(X, X[0], sl.constant(X[1]), X[2], X[3], 1e-3), "batchnorm/add_1"),
     (lambda: sl.nn.l2_normalize(X, 1), "l2_normalize"),
     (lambda: sl.nn.embedding_lookup(X, [1, 2]), "embedding_lookup/Identity"),
     (lambda: sl.nn.top_k(X)[0], "TopKV2"),

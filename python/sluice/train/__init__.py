@@ -32,7 +32,7 @@ def __getattr__(name):
     if name in _WHERE:
         value = getattr(importlib.import_module("sluice.train." + _WHERE[name]), name)
     elif name in _PROTOS:
-        value = getattr(importlib.import_module("sluice.protos." + _PROTOS[name]), name)
+        value = getattr(getattr(importlib.import_module("sluice.protos"), _PROTOS[name]), name)
     else:
         raise AttributeError("module 'sluice.train' has no attribute %r" % name)
     globals()[name] = value

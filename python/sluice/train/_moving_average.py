@@ -7,7 +7,7 @@ class ExponentialMovingAverage:
     """Keeps average = decay * average + (1 - decay) * value for variables and tensors.
 
     With `num_updates` the decay starts low: min(decay, (1 + num_updates) / (10 + num_updates)).
-    With `zero_debias` the averages start at zero and are corrected for it.
+    With `zero_debias` the averages of tensors, which start at zero, are corrected for that.
     """
 
     def __init__(self, decay, num_updates=None, zero_debias=False, name="ExponentialMovingAverage"):
@@ -29,7 +29,8 @@ class ExponentialMovingAverage:
                 # The average belongs beside the graph's variables: no control dependency of the caller may hold it.
                 with sl.init_scope():
                     self._averages[self._key(var)] = self._make(var)
-                sl.add_to_collection(sl.GraphKeys.MOVING_AVERAGE_VARIABLES, var)
+                if _is_variable(var):
+                    sl.add_to_collection(sl.GraphKeys.MOVING_AVERAGE_VARIABLES, var)
         with sl.name_scope(self._name) as scope:
             decay = sl.convert_to_tensor(self._decay, dtype=sl.float32, name="decay")
             if self._num_updates is not None:
@@ -52,9 +53,8 @@ class ExponentialMovingAverage:
 
     def _make(self, var):
         """(average, biased average or None, its number of updates or None)."""
-        if isinstance(var, sl.Variable) or is_resource(var):
+        if _is_variable(var):
             average = _make_slot(var, self._name, var.initialized_value(), None, None)
-            primary = var
         else:
             if not var.get_shape().is_fully_defined():
                 raise ValueError("The moving average of tensor %s needs a fully defined shape, found %s"
@@ -62,9 +62,7 @@ class ExponentialMovingAverage:
             with sl.variable_scope(None, default_name=var.op.name + "/" + self._name), sl.colocate_with(var.op):
                 average = sl.get_variable("", shape=var.get_shape(), dtype=var.dtype.base_dtype, trainable=False,
                                           initializer=sl.zeros_initializer())
-            primary = None
-        sl.add_to_collection(sl.GraphKeys.MOVING_AVERAGE_VARIABLES, average)
-        if not (self._zero_debias and primary is None):
+        if not self._zero_debias or _is_variable(var):
             return average, None, None
         with sl.variable_scope(None, default_name=average.op.name), sl.colocate_with(average):
             biased = sl.get_variable("biased", shape=average.get_shape(), dtype=average.dtype.base_dtype,
@@ -100,3 +98,7 @@ class ExponentialMovingAverage:
     @staticmethod
     def _key(var):
         return (var.graph, var.name)
+
+
+def _is_variable(value):
+    return isinstance(value, sl.Variable) or is_resource(value)
