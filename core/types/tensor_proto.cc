@@ -284,7 +284,8 @@ absl::Status TensorToProto(const Tensor& tensor, proto::TensorProto* message, Te
   if (!tensor.IsValid()) return InvalidArgument("a tensor without a value cannot be written");
   message->set_dtype(static_cast<proto::DataType>(tensor.dtype()));
   ShapeToProto(tensor.shape(), message->mutable_tensor_shape());
-  if (encoding == TensorEncoding::kReadable || !IsPlain(tensor.dtype()) || tensor.num_elements() == 1) {
+  const bool single = tensor.num_elements() == 1 && encoding == TensorEncoding::kCompact;
+  if (encoding == TensorEncoding::kReadable || !IsPlain(tensor.dtype()) || single) {
     return ToLists(tensor, message);
   }
   message->set_tensor_content(tensor.raw_data(), tensor.num_bytes());

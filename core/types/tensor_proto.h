@@ -35,6 +35,7 @@ absl::StatusOr<Tensor> TensorFromProto(const proto::TensorProto& message, Alloca
 
 enum class TensorEncoding {
   kCompact,   // raw bytes, except single elements, which stay readable
+  kRaw,       // raw bytes for every plain type
   kReadable,  // always the list of the type, with a repeated tail left out
 };
 // UNIMPLEMENTED for variants, which have no form outside the process.
