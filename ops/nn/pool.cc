@@ -44,7 +44,7 @@ absl::StatusOr<PartialShape> Pooled(const WindowAttrs& w, const PartialShape& in
   return w.MakeShape(input.dim(0), sizes, channels);
 }
 
-// Every output is what pooling makes of input 0. Average pooling does not span channels.
+// Every output is what pooling makes of input 0. `over_channels`: windows may span channels.
 ShapeRule PoolShape(int spatial, bool over_channels, int ksize_input = -1) {
   return [=](ShapeContext& c) -> absl::Status {
     ASSIGN_OR_RETURN(PartialShape input, c.WithRank(0, spatial + 2));
@@ -52,7 +52,7 @@ ShapeRule PoolShape(int spatial, bool over_channels, int ksize_input = -1) {
     PartialShape out = PartialShape::UnknownDims(spatial + 2);
     if (w) {
       if (!over_channels && (w->ksize[w->channel_dim()] != 1 || w->strides[w->channel_dim()] != 1)) {
-        return InvalidArgument("ksize and strides are above 1 for channels, which average pooling does not span");
+        return InvalidArgument("ksize and strides are above 1 for channels, which ", c.op().name, " does not span");
       }
       ASSIGN_OR_RETURN(out, Pooled(*w, input));
     }

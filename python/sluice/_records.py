@@ -46,7 +46,7 @@ def crc32c(data):
 
 
 try:
-    from sluice.native._sluice import crc32c as _crc32c
+    from sluice._sluice import crc32c as _crc32c
 except ImportError:
     _crc32c = _crc32c_python
 

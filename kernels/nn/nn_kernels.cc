@@ -1,0 +1,18 @@
+#include "kernels/nn/nn_kernels.h"
+
+namespace sluice {
+
+void AddNnKernelsCpu(KernelRegistry& k) {
+  AddActivationsCpu(k);
+  AddBiasCpu(k);
+  AddConvCpu(k);
+  AddMaxPoolCpu(k);
+  AddMaxPoolWithArgmaxCpu(k);
+  AddAvgPoolCpu(k);
+  AddBatchNormCpu(k);
+  AddLrnCpu(k);
+  AddSoftmaxCpu(k);
+  AddTrainingCpu(k);
+}
+
+}  // namespace sluice
