@@ -75,6 +75,7 @@ _HOMES = {
     "_functional": "foldl foldr map_fn scan",
     "_script_ops": "numpy_function py_func py_function",
     "_clip": "clip_by_average_norm clip_by_global_norm clip_by_norm clip_by_value global_norm",
+    "_progress": "progress",
     "_template": "make_template",
     "_data_flow": """FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue""",
     "raw_ops": """acos=Acos acosh=Acosh asin=Asin asinh=Asinh atan=Atan atan2=Atan2 atanh=Atanh as_string=AsString
@@ -103,8 +104,8 @@ _HOMES = {
     "_compat": """add_check_numerics_ops disable_control_flow_v2 disable_eager_execution disable_tensor_equality disable_v2_behavior
         disable_v2_tensorshape enable_control_flow_v2 executing_eagerly executing_eagerly_outside_functions control_flow_v2_enabled""",
 }
-_MODULES = """app bitwise compat data_files errors flags gfile graph_util initializers io layers linalg logging losses manip math metrics nn
-    progress protos python_io random raw_ops saved_model strings summary sysconfig test timeline train version""".split()
+_MODULES = """app bitwise compat data_files errors flags gfile graph_util image initializers io layers linalg logging losses manip math metrics nn
+    protos python_io random raw_ops saved_model strings summary sysconfig test timeline train version""".split()
 _PROTOS = {
     "AttrValue": "attr_value_pb2", "ConfigProto": "config_pb2", "Event": "event_pb2", "GPUOptions": "config_pb2",
     "GraphDef": "graph_pb2", "GraphOptions": "config_pb2", "HistogramProto": "summary_pb2", "MetaGraphDef": "meta_graph_pb2",
@@ -121,7 +122,6 @@ _ABSENT = {
     "GradientTape": "use sl.gradients on the graph",
     "data": "feed arrays, or use queues; tf.data pipelines are not supported",
     "distribute": "place variables and operations with sl.device",
-    "saved_model": "use sl.train.Saver and sl.train.export_meta_graph",
     "random": "use sl.random_normal, sl.random_uniform and their kin",
 }
 
