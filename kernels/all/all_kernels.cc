@@ -1,8 +1,10 @@
 #include "kernels/all/all_kernels.h"
 
 #include "kernels/control/control_kernels.h"
+#include "kernels/data/data_kernels.h"
 #include "kernels/nn/nn_kernels.h"
 #include "kernels/state/state_kernels.h"
+#include "kernels/string/string_kernels.h"
 
 namespace sluice {
 
@@ -10,6 +12,8 @@ void AddAllKernelsCpu(KernelRegistry& kernels) {
   AddControlKernelsCpu(kernels);
   AddNnKernelsCpu(kernels);
   AddStateKernelsCpu(kernels);
+  AddStringKernelsCpu(kernels);
+  AddDataKernelsCpu(kernels);
 }
 
 }  // namespace sluice

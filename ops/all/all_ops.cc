@@ -1,11 +1,13 @@
 #include "ops/all/all_ops.h"
 
-#include "ops/control/control_ops.h"
 #include "ops/array/array_ops.h"
+#include "ops/control/control_ops.h"
+#include "ops/data/data_ops.h"
 #include "ops/math/math_ops.h"
 #include "ops/nn/nn_ops.h"
 #include "ops/random/random_ops.h"
 #include "ops/state/state_ops.h"
+#include "ops/string/string_ops.h"
 
 namespace sluice {
 
@@ -16,6 +18,8 @@ void DefineAllOps(OpRegistry& ops) {
   DefineNnOps(ops);
   DefineRandomOps(ops);
   DefineStateOps(ops);
+  DefineStringOps(ops);
+  DefineDataOps(ops);
 }
 
 }  // namespace sluice
