@@ -2,8 +2,8 @@
 
 It trains with a progress bar, evaluates on 10,000 images that it never saw, saves a checkpoint, restores it in a new
 session and evaluates again to the same bits. It writes TensorBoard events, a Chrome trace of one step and a picture of
-sample predictions, and says where each is. Ctrl-C saves a checkpoint; running again goes on from there, with the same
-batches and the same random numbers as if nothing had happened.
+sample predictions, and says where each is. Ctrl-C saves a checkpoint; running again goes on from there, with the
+batches that were not yet seen.
 """
 import argparse
 import collections
