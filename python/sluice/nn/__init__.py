@@ -17,7 +17,7 @@ from sluice.nn._cross_entropy import (log_poisson_loss, sigmoid_cross_entropy_wi
                                       softmax_cross_entropy_with_logits, softmax_cross_entropy_with_logits_v2,
                                       sparse_softmax_cross_entropy_with_logits, weighted_cross_entropy_with_logits)
 from sluice.nn._dropout import dropout
-from sluice.nn._embedding import embedding_lookup, in_top_k, top_k
+from sluice.nn._embedding import embedding_lookup, embedding_lookup_sparse, in_top_k, top_k
 from sluice.nn._normalization import (batch_norm_with_global_normalization, batch_normalization, fused_batch_norm,
                                       l2_normalize, local_response_normalization, lrn, moments, normalize_moments,
                                       sufficient_statistics, weighted_moments)

@@ -91,3 +91,31 @@ def in_top_k(predictions, targets, k, name=None):
     """For each row, whether its target is among the k largest predictions (ties count)."""
     with sl.name_scope(name, "in_top_k"):
         return raw_ops.InTopKV2(predictions, targets, k)
+
+
+def embedding_lookup_sparse(params, sp_ids, sp_weights, partition_strategy="mod", name=None, combiner=None,
+                            max_norm=None):
+    """For each row of the sparse `sp_ids`, its embeddings (times `sp_weights`) combined by "mean", "sqrtn" or "sum"."""
+    combiner = combiner or "mean"
+    if combiner not in ("mean", "sqrtn", "sum"):
+        raise ValueError("combiner must be one of 'mean', 'sqrtn' or 'sum', got %r" % (combiner,))
+    if not isinstance(sp_ids, sl.SparseTensor):
+        raise TypeError("sp_ids must be SparseTensor, got %r" % (sp_ids,))
+    if sp_weights is not None and not isinstance(sp_weights, sl.SparseTensor):
+        raise TypeError("sp_weights must be either None or SparseTensor, got %r" % (sp_weights,))
+    with sl.name_scope(name, "embedding_lookup_sparse", [sp_ids]):
+        segments = sl.cast(sp_ids.indices[:, 0], sl.int32)
+        unique = raw_ops.Unique(sp_ids.values)
+        rows = embedding_lookup(params, unique[0], partition_strategy, max_norm=max_norm)
+        rows = sl.gather(rows, unique[1])
+        if sp_weights is None:
+            weights = sl.ones([sl.size(segments)], rows.dtype)
+        else:
+            weights = sl.cast(sp_weights.values, rows.dtype)
+        rank = rows.shape.ndims
+        spread = sl.reshape(weights, [-1] + [1] * (rank - 1))
+        total = sl.segment_sum(rows * spread, segments)
+        if combiner == "sum":
+            return total
+        size = sl.segment_sum(spread if combiner == "mean" else spread * spread, segments)
+        return sl.div_no_nan(total, size if combiner == "mean" else sl.sqrt(size))

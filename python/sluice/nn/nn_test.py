@@ -169,3 +169,14 @@ def test_a_node_has_its_expected_name(build, name):
 def test_a_wrong_argument_is_named_in_the_error(build, words):
     with sl.Graph().as_default(), pytest.raises(ValueError, match=words):
         build()
+
+
+@pytest.mark.parametrize("combiner,scale", [("sum", [1, 1]), ("mean", [3, 4]), ("sqrtn", [5 ** 0.5, 4])])
+def test_embeddings_of_sparse_rows_are_combined(combiner, scale):
+    table = np.arange(22, dtype=np.float32).reshape(11, 2)
+    where, ids, weights = [[0, 0], [0, 1], [1, 0]], [3, 5, 10], np.array([1, 2, 4], np.float32)
+    expected = np.array([table[3] + 2 * table[5], 4 * table[10]]) / np.array(scale)[:, None]
+    got = run(lambda: sl.nn.embedding_lookup_sparse(
+        sl.constant(table), sl.SparseTensor(where, sl.constant(ids), [2, 2]),
+        sl.SparseTensor(where, sl.constant(weights), [2, 2]), combiner=combiner))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)

@@ -20,6 +20,7 @@ _HOMES = {
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 _WHERE["summary_iterator"] = "_events"
 _WHERE["write_graph"] = "_graph_io"
+_WHERE["init_from_checkpoint"] = "_warm_start"
 _PROTOS = {"Example": "example_pb2", "SequenceExample": "example_pb2", "Features": "feature_pb2",
            "Feature": "feature_pb2", "FeatureList": "feature_pb2", "FeatureLists": "feature_pb2",
            "BytesList": "feature_pb2", "FloatList": "feature_pb2", "Int64List": "feature_pb2",

@@ -178,3 +178,21 @@ def test_the_state_file_survives_strange_paths(tmp_path):
     state = sl.train.get_checkpoint_state(str(folder))
     assert state.model_checkpoint_path == str(folder / "m-1")
     assert len(state.all_model_checkpoint_paths) == 2
+
+
+@pytest.mark.parametrize("mapping", [{"a": "new/a"}, {"/": "new/"}])
+def test_variables_start_from_another_checkpoint(tmp_path, mapping):
+    variables()
+    with sl.Session() as session:
+        session.run(sl.global_variables_initializer())
+        path = sl.train.Saver().save(session, str(tmp_path / "m"))
+    with sl.Graph().as_default(), sl.Session() as session:
+        with sl.variable_scope("new"):
+            a = sl.get_variable("a", [2, 3])
+        sl.train.init_from_checkpoint(path, mapping)
+        session.run(sl.global_variables_initializer())
+        np.testing.assert_array_equal(session.run(a), np.arange(6).reshape(2, 3))
+        with pytest.raises(ValueError, match="nothing"):
+            sl.train.init_from_checkpoint(path, {"nothing": a})
+        with pytest.raises(ValueError, match="Shape"):
+            sl.train.init_from_checkpoint(path, {"scope/b": a})
