@@ -239,7 +239,7 @@ class FileWriter:
         if graph_def is None:
             if not isinstance(graph, sl.Graph) and not hasattr(graph, "SerializeToString"):
                 raise TypeError("The passed graph must be an instance of `Graph`, got %r" % (graph,))
-            graph_def = graph.as_graph_def(add_shapes=True) if isinstance(graph, sl.Graph) else graph
+            graph_def = _graph_bytes(graph) if isinstance(graph, sl.Graph) else graph
         self._put(global_step, (4, _bytes(graph_def)))
 
     def add_meta_graph(self, meta_graph_def, global_step=None):
@@ -274,6 +274,12 @@ class FileWriter:
         if self._file is None:
             self._file = _EventFile(self._logdir, *self._settings)
             _open_writers.add(self)
+
+
+def _graph_bytes(graph):
+    """The bytes of a graph's GraphDef, without a message object where the native graph is there to give them."""
+    native = getattr(graph, "_native", None)
+    return native.graph_def(True) if native is not None else graph.as_graph_def(add_shapes=True)
 
 
 def _bytes(message):

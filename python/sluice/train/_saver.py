@@ -183,8 +183,7 @@ class Saver:
             prefix = sess.run(self._save_tensor_name, {self._filename_tensor_name: prefix})
             prefix = prefix.decode() if isinstance(prefix, bytes) else str(prefix)
         if write_meta_graph:
-            with sess.graph.as_default():
-                self.export_meta_graph("%s.%s" % (prefix, meta_graph_suffix), strip_default_attrs=strip_default_attrs)
+            self._write_meta_graph(sess.graph, "%s.%s" % (prefix, meta_graph_suffix))
         if self._is_empty:
             return None
         if write_state:
@@ -195,6 +194,14 @@ class Saver:
             for old in expired:
                 _checkpoints.remove_checkpoint(old, meta_graph_suffix=meta_graph_suffix)
         return prefix
+
+    def _write_meta_graph(self, graph, path):
+        try:
+            with graph.as_default():
+                self.export_meta_graph(path)
+        except ImportError as e:
+            # The checkpoint is whole without it: only rebuilding the graph from the file is not possible.
+            sl.logging.log_first_n(sl.logging.WARN, "%s is not written: %s", 1, path, e)
 
     def _record(self, prefix):
         """Puts `prefix` at the end of the list; returns the checkpoints that fall out and are not to be kept."""
