@@ -134,6 +134,14 @@ PyObject* LoadLibrary(PyObject*, PyObject* path) {
 
 PyObject* Version(PyObject*, PyObject*) { return PyUnicode_FromString(SL_Version()); }
 
+PyObject* Crc32c(PyObject*, PyObject* data) {
+  Py_buffer view;
+  if (PyObject_GetBuffer(data, &view, PyBUF_C_CONTIGUOUS) != 0) return nullptr;
+  const uint32_t crc = SL_Crc32c(view.buf, static_cast<size_t>(view.len));
+  PyBuffer_Release(&view);
+  return PyLong_FromUnsignedLong(crc);
+}
+
 // Runs the Python function of a PyFunc node.
 void CallHost(void*, const char* token, SL_Tensor* const* inputs, int num_inputs, SL_Tensor** outputs, int num_outputs, SL_Status* status) {
   if (!Py_IsInitialized()) return SL_SetStatus(status, 1, "Python has ended");
@@ -173,6 +181,7 @@ PyMethodDef functions[] = {{"setup", Setup, METH_VARARGS, nullptr},
                            {"kernel_devices", KernelDevices, METH_O, nullptr},
                            {"load_op_library", LoadLibrary, METH_O, nullptr},
                            {"version", Version, METH_NOARGS, nullptr},
+                           {"crc32c", Crc32c, METH_O, nullptr},
                            {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_sluice", "The C boundary of Sluice.", -1, functions, nullptr, nullptr, nullptr, nullptr};

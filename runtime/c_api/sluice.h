@@ -33,6 +33,8 @@ extern "C" {
 
 SL_API int SL_AbiVersion(void);
 SL_API const char* SL_Version(void);
+/* The CRC-32C (Castagnoli) of bytes: the checksum of record files and checkpoints, before they mask it. */
+SL_API uint32_t SL_Crc32c(const void* data, size_t size);
 
 typedef struct SL_Status SL_Status;
 typedef struct SL_Buffer SL_Buffer;

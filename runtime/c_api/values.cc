@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/io/crc32c.h"
 #include "runtime/c_api/internal.h"
 
 using sluice::DType;
@@ -49,6 +50,7 @@ SL_Tensor* Give(absl::StatusOr<Tensor> t, SL_Status* status) {
 
 int SL_AbiVersion(void) { return SL_ABI_VERSION; }
 const char* SL_Version(void) { return "0.1.0"; }
+uint32_t SL_Crc32c(const void* data, size_t size) { return sluice::Crc32c(data, size); }
 
 SL_Status* SL_NewStatus(void) { return new SL_Status; }
 void SL_DeleteStatus(SL_Status* status) { delete status; }
