@@ -8,6 +8,7 @@ batches that were not yet seen.
 import argparse
 import collections
 import os
+import signal
 import sys
 import time
 
@@ -65,34 +66,50 @@ def batches(data, batch_size, seed, first, last):
         yield step, data.train_images[chosen], data.train_labels[chosen]
 
 
+def stop_on_ctrl_c():
+    """A list that Ctrl-C puts something into, so that no step is cut in half. A second Ctrl-C ends the program."""
+    asked = []
+
+    def stop(*_):
+        asked.append(True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, stop)
+    return asked
+
+
 def train(session, model, saver, writer, data, options, last_step):
-    """Trains up to `last_step`. Ctrl-C saves and raises again."""
+    """Trains up to `last_step`; returns False when Ctrl-C ended it before. The last step is saved either way."""
     first = session.run(model.step)
-    bar = sl.progress(total=last_step * options.batch_size, initial=first * options.batch_size, label="training",
-                      unit="images")
+    per_epoch = len(data.train_labels) // options.batch_size
+    checkpoint = os.path.join(options.model_dir, "model.ckpt")
+    stop = stop_on_ctrl_c()
     loss = accuracy = None
-    try:
-        with bar:
-            for step, images, labels in batches(data, options.batch_size, options.seed, first, last_step):
-                feed = {model.images: images, model.labels: labels, model.training: True}
-                if step == first + 20:
-                    trace_step(session, model, feed, writer, step, options)
-                elif step % 50 == 0:
-                    summary, batch_loss, batch_accuracy, _ = session.run(
-                        [model.summaries, model.loss, model.accuracy, model.train], feed)
-                    writer.add_summary(summary, step)
-                else:
-                    batch_loss, batch_accuracy, _ = session.run([model.loss, model.accuracy, model.train], feed)
-                if step != first + 20:
-                    loss = batch_loss if loss is None else 0.95 * loss + 0.05 * batch_loss
-                    accuracy = batch_accuracy if accuracy is None else 0.95 * accuracy + 0.05 * batch_accuracy
-                if step % 200 == 0:
-                    writer.add_summary(session.run(model.histograms, feed), step)
-                bar.update(len(labels), loss=float(loss), accuracy=float(accuracy))
-    finally:
-        # Also after Ctrl-C: the checkpoint holds the step, so the next run knows where to go on.
-        path = saver.save(session, os.path.join(options.model_dir, "model.ckpt"), global_step=model.step)
-        print("checkpoint:    %s" % path)
+    with sl.progress(total=last_step * options.batch_size, initial=first * options.batch_size, label="training",
+                     unit="images") as bar:
+        for step, images, labels in batches(data, options.batch_size, options.seed, first, last_step):
+            feed = {model.images: images, model.labels: labels, model.training: True}
+            if step % 200 == 0:
+                writer.add_summary(session.run(model.histograms, feed), step)
+            if step == first + 20:
+                trace_step(session, model, feed, writer, step, options)
+            elif step % 50 == 0:
+                batch_loss, batch_accuracy, summary, _ = session.run(
+                    [model.loss, model.accuracy, model.summaries, model.train], feed)
+                writer.add_summary(summary, step)
+            else:
+                batch_loss, batch_accuracy, _ = session.run([model.loss, model.accuracy, model.train], feed)
+            # What the bar shows are running means.
+            loss = batch_loss if loss is None else 0.95 * loss + 0.05 * batch_loss
+            accuracy = batch_accuracy if accuracy is None else 0.95 * accuracy + 0.05 * batch_accuracy
+            bar.update(len(labels), loss=float(loss), accuracy=float(accuracy))
+            if stop:
+                break
+            if (step + 1) % per_epoch == 0 and step + 1 < last_step:
+                saver.save(session, checkpoint, global_step=model.step)
+    # The checkpoint holds the step, so the next run knows where to go on.
+    print("checkpoint:    %s" % saver.save(session, checkpoint, global_step=model.step))
+    return not stop
 
 
 def trace_step(session, model, feed, writer, step, options):
@@ -179,10 +196,9 @@ def main():
         latest = sl.train.latest_checkpoint(options.model_dir)
         if latest:
             saver.restore(session, latest)
+            saver.recover_last_checkpoints(sl.train.get_checkpoint_state(options.model_dir).all_model_checkpoint_paths)
             print("going on from  %s" % latest)
-        try:
-            train(session, model, saver, writer, data, options, last_step)
-        except KeyboardInterrupt:
+        if not train(session, model, saver, writer, data, options, last_step):
             print("interrupted; run the same command to go on")
             return 130
         accuracy, loss = evaluate(session, model, data)

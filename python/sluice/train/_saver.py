@@ -229,7 +229,7 @@ class Saver:
 
     def set_last_checkpoints(self, last_checkpoints):
         """Sets the list of kept checkpoints, oldest first."""
-        self._last_checkpoints = [(p, float("inf")) for p in last_checkpoints]
+        self._last_checkpoints = [(p, (_checkpoints.get_checkpoint_mtimes([p]) or [0.0])[0]) for p in last_checkpoints]
 
     def set_last_checkpoints_with_time(self, last_checkpoints_with_time):
         """The same with (prefix, time) pairs."""
