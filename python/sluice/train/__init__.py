@@ -15,6 +15,12 @@ _HOMES = {
     "_meta_graph": "export_meta_graph import_meta_graph",
     "_checkpoints": "latest_checkpoint checkpoint_exists get_checkpoint_state update_checkpoint_state "
                     "generate_checkpoint_state_proto get_checkpoint_mtimes remove_checkpoint",
+    "_coordinator": "Coordinator QueueRunner add_queue_runner start_queue_runners",
+    "_hooks": "SessionRunArgs SessionRunContext SessionRunValues SessionRunHook SecondOrStepTimer LoggingTensorHook "
+              "StopAtStepHook NanLossDuringTrainingError NanTensorHook CheckpointSaverListener CheckpointSaverHook "
+              "SummarySaverHook StepCounterHook FinalOpsHook FeedFnHook ProfilerHook",
+    "_monitored_session": "Scaffold ChiefSessionCreator MonitoredSession SingularMonitoredSession "
+                          "MonitoredTrainingSession",
     "_reader": "NewCheckpointReader load_checkpoint list_variables load_variable",
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}

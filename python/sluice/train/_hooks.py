@@ -1,0 +1,367 @@
+"""Hooks: what a MonitoredSession does around every step."""
+import collections
+import os
+import time
+
+import numpy as np
+
+import sluice as sl
+from sluice.train._global_step import get_global_step
+
+SessionRunArgs = collections.namedtuple("SessionRunArgs", "fetches feed_dict options", defaults=(None, None))
+SessionRunValues = collections.namedtuple("SessionRunValues", "results options run_metadata")
+
+
+class SessionRunContext:
+    """What a hook sees of the step: the caller's arguments, the session, and the way to ask for a stop."""
+
+    def __init__(self, original_args, session):
+        self.original_args, self.session = original_args, session
+        self.stop_requested = False
+
+    def request_stop(self):
+        """Makes should_stop() of the monitored session true after this step."""
+        self.stop_requested = True
+
+
+class SessionRunHook:
+    """Base of the hooks; every method does nothing."""
+
+    def begin(self):
+        """Before the session: nodes may still be added."""
+
+    def after_create_session(self, session, coord):
+        """After the session was made, and again after it was made anew."""
+
+    def before_run(self, run_context):
+        """Before a step; returns None, or SessionRunArgs with more to fetch and feed."""
+
+    def after_run(self, run_context, run_values):
+        """After a step, with the values that before_run asked for."""
+
+    def end(self, session):
+        """Before the session is closed, unless an error closes it."""
+
+
+class SecondOrStepTimer:
+    """Fires every so many steps or seconds."""
+
+    def __init__(self, every_secs=None, every_steps=None):
+        if (every_secs is None) == (every_steps is None):
+            raise ValueError("Either every_secs or every_steps should be provided, and not both.")
+        self._secs, self._steps = every_secs, every_steps
+        self.reset()
+
+    def reset(self):
+        self._step = self._time = None
+
+    def should_trigger_for_step(self, step):
+        """Whether it fires at this step."""
+        if self._step is None:
+            return True
+        if self._step == step:
+            return False
+        if self._secs is not None:
+            return time.time() >= self._time + self._secs
+        return step >= self._step + self._steps
+
+    def update_last_triggered_step(self, step):
+        """Notes that it fired; returns (seconds, steps) since the time before, or (None, None)."""
+        now = time.time()
+        elapsed = (None, None) if self._step is None else (now - self._time, step - self._step)
+        self._time, self._step = now, step
+        return elapsed
+
+    def last_triggered_step(self):
+        return self._step
+
+
+def _required_global_step(hook):
+    step = get_global_step()
+    if step is None:
+        raise RuntimeError("Global step should be created to use %s." % type(hook).__name__)
+    return step
+
+
+class LoggingTensorHook(SessionRunHook):
+    """Logs tensors (a list, or {label: tensor}) every so many steps or seconds."""
+
+    def __init__(self, tensors, every_n_iter=None, every_n_secs=None, at_end=False, formatter=None):
+        if not at_end and (every_n_iter is None) == (every_n_secs is None):
+            raise ValueError("either at_end and/or exactly one of every_n_iter and every_n_secs must be provided.")
+        if every_n_iter is not None and every_n_iter <= 0:
+            raise ValueError("invalid every_n_iter=%s." % every_n_iter)
+        self._tensors = tensors if isinstance(tensors, dict) else {getattr(t, "name", t): t for t in tensors}
+        self._timer = None if every_n_iter is None and every_n_secs is None \
+            else SecondOrStepTimer(every_n_secs, every_n_iter)
+        self._at_end, self._formatter = at_end, formatter
+        self._count = 0
+
+    def begin(self):
+        graph = sl.get_default_graph()
+        self._current = {k: graph.as_graph_element(t) for k, t in self._tensors.items()}
+
+    def before_run(self, run_context):
+        self._fire = self._timer is not None and self._timer.should_trigger_for_step(self._count)
+        return SessionRunArgs(self._current) if self._fire else None
+
+    def after_run(self, run_context, run_values):
+        if self._fire:
+            seconds, _ = self._timer.update_last_triggered_step(self._count)
+            self._log(run_values.results, seconds)
+        self._count += 1
+
+    def end(self, session):
+        if self._at_end:
+            self._log(session.run(self._current), None)
+
+    def _log(self, values, seconds):
+        if self._formatter is not None:
+            sl.logging.info(self._formatter(values))
+        else:
+            text = ", ".join("%s = %s" % (k, values[k]) for k in self._tensors)
+            sl.logging.info("%s%s", text, "" if seconds is None else " (%.3f sec)" % seconds)
+
+
+class StopAtStepHook(SessionRunHook):
+    """Asks for a stop after `num_steps` more steps, or at the global step `last_step`."""
+
+    def __init__(self, num_steps=None, last_step=None):
+        if (num_steps is None) == (last_step is None):
+            raise ValueError("Exactly one of num_steps or last_step must be specified.")
+        self._num_steps, self._last_step = num_steps, last_step
+
+    def begin(self):
+        self._step = _required_global_step(self)
+
+    def after_create_session(self, session, coord):
+        if self._last_step is None:
+            self._last_step = int(session.run(self._step)) + self._num_steps
+
+    def before_run(self, run_context):
+        return SessionRunArgs(self._step)
+
+    def after_run(self, run_context, run_values):
+        # The step was fetched beside its own update: read it again before deciding.
+        if int(run_values.results) + 1 >= self._last_step and \
+                int(run_context.session.run(self._step)) >= self._last_step:
+            run_context.request_stop()
+
+
+class NanLossDuringTrainingError(RuntimeError):
+    """The loss became NaN."""
+
+    def __str__(self):
+        return "NaN loss during training."
+
+
+class NanTensorHook(SessionRunHook):
+    """Stops, with an error unless told otherwise, when a loss is NaN."""
+
+    def __init__(self, loss_tensor, fail_on_nan_loss=True):
+        self._loss, self._fail = loss_tensor, fail_on_nan_loss
+
+    def before_run(self, run_context):
+        return SessionRunArgs(self._loss)
+
+    def after_run(self, run_context, run_values):
+        if np.any(np.isnan(run_values.results)):
+            if self._fail:
+                sl.logging.error("Model diverged with loss = NaN.")
+                raise NanLossDuringTrainingError
+            sl.logging.warning("Model diverged with loss = NaN.")
+            run_context.request_stop()
+
+
+class CheckpointSaverListener:
+    """What wants to know of checkpoints."""
+
+    def begin(self):
+        pass
+
+    def before_save(self, session, global_step_value):
+        pass
+
+    def after_save(self, session, global_step_value):
+        """Returns True to ask for a stop."""
+
+    def end(self, session, global_step_value):
+        pass
+
+
+class CheckpointSaverHook(SessionRunHook):
+    """Saves a checkpoint at the start, every so many steps or seconds, and at the end."""
+
+    def __init__(self, checkpoint_dir, save_secs=None, save_steps=None, saver=None, checkpoint_basename="model.ckpt",
+                 scaffold=None, listeners=None, save_graph_def=True):
+        if saver is not None and scaffold is not None:
+            raise ValueError("You cannot provide both saver and scaffold.")
+        self._dir, self._path = checkpoint_dir, os.path.join(checkpoint_dir, checkpoint_basename)
+        self._saver, self._scaffold = saver, scaffold
+        self._timer = SecondOrStepTimer(save_secs, save_steps)
+        self._listeners = listeners or []
+
+    def begin(self):
+        self._step = _required_global_step(self)
+        for listener in self._listeners:
+            listener.begin()
+
+    def after_create_session(self, session, coord):
+        step = int(session.run(self._step))
+        self._save(session, step)
+        self._timer.update_last_triggered_step(step)
+
+    def before_run(self, run_context):
+        return SessionRunArgs(self._step)
+
+    def after_run(self, run_context, run_values):
+        if self._timer.should_trigger_for_step(int(run_values.results) + 1):
+            step = int(run_context.session.run(self._step))
+            if self._timer.should_trigger_for_step(step):
+                self._timer.update_last_triggered_step(step)
+                if self._save(run_context.session, step):
+                    run_context.request_stop()
+
+    def end(self, session):
+        step = int(session.run(self._step))
+        if step != self._timer.last_triggered_step():
+            self._save(session, step)
+        for listener in self._listeners:
+            listener.end(session, step)
+
+    def _save(self, session, step):
+        for listener in self._listeners:
+            listener.before_save(session, step)
+        self._get_saver().save(session, self._path, global_step=step)
+        return any([listener.after_save(session, step) for listener in self._listeners])
+
+    def _get_saver(self):
+        if self._saver is None:
+            if self._scaffold is not None:
+                self._saver = self._scaffold.saver
+            else:
+                savers = sl.get_collection(sl.GraphKeys.SAVERS)
+                if len(savers) != 1:
+                    raise RuntimeError("CheckpointSaverHook needs a saver, a scaffold, or exactly one item in the "
+                                       "collection SAVERS, which has %d" % len(savers))
+                self._saver = savers[0]
+        return self._saver
+
+
+class SummarySaverHook(SessionRunHook):
+    """Writes summaries every so many steps or seconds."""
+
+    def __init__(self, save_steps=None, save_secs=None, output_dir=None, summary_writer=None, scaffold=None,
+                 summary_op=None):
+        if (scaffold is None) == (summary_op is None):
+            raise ValueError("Exactly one of scaffold or summary_op must be provided.")
+        self._summary_op, self._scaffold = summary_op, scaffold
+        self._writer, self._dir = summary_writer, output_dir
+        self._timer = SecondOrStepTimer(save_secs, save_steps)
+
+    def begin(self):
+        if self._writer is None and self._dir:
+            self._writer = sl.summary.FileWriterCache.get(self._dir)
+        self._step = _required_global_step(self)
+        self._next = None
+
+    def before_run(self, run_context):
+        self._fire = self._next is None or self._timer.should_trigger_for_step(self._next)
+        fetches = {"step": self._step}
+        summary = self._summary_op if self._summary_op is not None else self._scaffold.summary_op
+        if self._fire and summary is not None:
+            fetches["summary"] = summary
+        return SessionRunArgs(fetches)
+
+    def after_run(self, run_context, run_values):
+        step = int(run_values.results["step"]) + 1
+        if self._writer and self._fire:
+            self._timer.update_last_triggered_step(step)
+            summaries = run_values.results.get("summary", [])
+            for summary in summaries if isinstance(summaries, (list, tuple)) else [summaries]:
+                self._writer.add_summary(summary, step)
+        self._next = step + 1
+
+    def end(self, session):
+        if self._writer:
+            self._writer.flush()
+
+
+class StepCounterHook(SessionRunHook):
+    """Logs, and writes as a summary, how many steps a second are made."""
+
+    def __init__(self, every_n_steps=100, every_n_secs=None, output_dir=None, summary_writer=None):
+        self._timer = SecondOrStepTimer(every_n_secs, None if every_n_secs is not None else every_n_steps)
+        self._writer, self._dir = summary_writer, output_dir
+
+    def begin(self):
+        if self._writer is None and self._dir:
+            self._writer = sl.summary.FileWriterCache.get(self._dir)
+        self._step = _required_global_step(self)
+        self._tag = self._step.op.name + "/sec"
+
+    def before_run(self, run_context):
+        return SessionRunArgs(self._step)
+
+    def after_run(self, run_context, run_values):
+        from sluice import _wire
+        step = int(run_values.results) + 1
+        if not self._timer.should_trigger_for_step(step):
+            return
+        seconds, steps = self._timer.update_last_triggered_step(step)
+        if seconds:
+            sl.logging.info("%s: %g", self._tag, steps / seconds)
+            if self._writer is not None:
+                value = _wire.encode((1, self._tag), (2, _wire.Float(steps / seconds)))
+                self._writer.add_summary(_wire.encode((1, value)), step)
+
+
+class FinalOpsHook(SessionRunHook):
+    """Runs tensors once at the end."""
+
+    def __init__(self, final_ops, final_ops_feed_dict=None):
+        self._ops, self._feeds = final_ops, final_ops_feed_dict
+        self.final_ops_values = None
+
+    def end(self, session):
+        if self._ops is not None:
+            self.final_ops_values = session.run(self._ops, self._feeds)
+
+
+class FeedFnHook(SessionRunHook):
+    """Feeds what a function gives, in every step."""
+
+    def __init__(self, feed_fn):
+        self.feed_fn = feed_fn
+
+    def before_run(self, run_context):
+        return SessionRunArgs(None, self.feed_fn())
+
+
+class ProfilerHook(SessionRunHook):
+    """Writes a Chrome trace (timeline-STEP.json) of a step every so many steps or seconds."""
+
+    def __init__(self, save_steps=None, save_secs=None, output_dir="", show_dataflow=True, show_memory=False):
+        self._dir, self._show = output_dir, (show_dataflow, show_memory)
+        self._timer = SecondOrStepTimer(save_secs, save_steps)
+
+    def begin(self):
+        self._step = _required_global_step(self)
+        self._next = None
+
+    def before_run(self, run_context):
+        self._fire = self._next is not None and self._timer.should_trigger_for_step(self._next)
+        options = sl.RunOptions(trace_level=sl.RunOptions.FULL_TRACE) if self._fire else None
+        return SessionRunArgs(self._step, options=options)
+
+    def after_run(self, run_context, run_values):
+        step = int(run_values.results) + 1
+        if self._next is None:
+            self._timer.update_last_triggered_step(step)
+        if self._fire:
+            self._timer.update_last_triggered_step(step)
+            path = os.path.join(self._dir, "timeline-%d.json" % step)
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(sl.timeline.Timeline(run_values.run_metadata.step_stats)
+                        .generate_chrome_trace_format(*self._show))
+        self._next = step + 1
