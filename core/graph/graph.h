@@ -12,6 +12,7 @@
 #ifndef SLUICE_CORE_GRAPH_GRAPH_H_
 #define SLUICE_CORE_GRAPH_GRAPH_H_
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -157,7 +158,7 @@ class Graph {
 
   // Grows with each addition / each change of an existing node. Plans are cached by the second.
   int64_t version() const { return version_; }
-  int64_t mutations() const { return mutations_; }
+  int64_t mutations() const { return mutations_.load(std::memory_order_acquire); }  // may be read without the lock
 
   // One copy of each string for the life of the graph (file and function names of source lines).
   const std::string* Intern(absl::string_view s);
@@ -176,7 +177,7 @@ class Graph {
   absl::node_hash_set<std::string> strings_;
   std::unique_ptr<FunctionLibrary> functions_;
   int64_t version_ = 0;
-  int64_t mutations_ = 0;
+  std::atomic<int64_t> mutations_{0};
   mutable absl::Mutex mu_;
 };
 

@@ -1,4 +1,7 @@
 // Calls of functions, run by the session's FunctionRunner within the caller's step.
+//
+// A function that may wait makes its caller asynchronous: it runs on a thread for blocking work, so that the wait holds up nothing
+// else in the step.
 #include "core/base/status.h"
 #include "kernels/control/control_kernels.h"
 
@@ -7,19 +10,32 @@ namespace {
 
 using Handle = FunctionRunner::Handle;
 
-absl::StatusOr<Handle> Instantiate(PrepareContext& p, const FuncRef& function, int results) {
-  if (p.functions == nullptr) return Unimplemented("functions cannot be called here");
-  ASSIGN_OR_RETURN(Handle h, p.functions->Instantiate(function));
-  if (p.functions->num_results(h) != results) {
-    return InvalidArgument("function '", function.name, "' has ", p.functions->num_results(h), " results, wanted ", results);
+class FunctionKernel : public Kernel {
+ public:
+  bool IsAsync() const final { return may_block_; }
+  void Start(KernelContext& c, Done done) const final {
+    if (!may_block_) return done(Run(c));
+    c.step().pool->ScheduleBlocking([this, &c, done = std::move(done)] { done(Run(c)); });
   }
-  return h;
-}
 
-absl::StatusOr<Handle> Instantiate(PrepareContext& p, absl::string_view attr, int results) {
-  ASSIGN_OR_RETURN(FuncRef f, p.Attr<FuncRef>(attr));
-  return Instantiate(p, f, results);
-}
+ protected:
+  absl::StatusOr<Handle> Instantiate(PrepareContext& p, const FuncRef& function, int results) {
+    if (p.functions == nullptr) return Unimplemented("functions cannot be called here");
+    ASSIGN_OR_RETURN(Handle h, p.functions->Instantiate(function));
+    if (p.functions->num_results(h) != results) {
+      return InvalidArgument("function '", function.name, "' has ", p.functions->num_results(h), " results, wanted ", results);
+    }
+    may_block_ = may_block_ || p.functions->MayBlock(h);
+    return h;
+  }
+  absl::StatusOr<Handle> Instantiate(PrepareContext& p, absl::string_view attr, int results) {
+    ASSIGN_OR_RETURN(FuncRef f, p.Attr<FuncRef>(attr));
+    return Instantiate(p, f, results);
+  }
+
+ private:
+  bool may_block_ = false;
+};
 
 absl::StatusOr<std::vector<Tensor>> TakeInputs(KernelContext& c, int from) {
   std::vector<Tensor> values;
@@ -51,7 +67,7 @@ absl::StatusOr<bool> Truth(const Tensor& t) {
   return InvalidArgument("a condition cannot be ", DTypeName(t.dtype()));
 }
 
-class CallKernel final : public Kernel {
+class CallKernel final : public FunctionKernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
     ASSIGN_OR_RETURN(function_, Instantiate(p, "f", p.num_outputs()));
@@ -66,7 +82,7 @@ class CallKernel final : public Kernel {
   Handle function_ = 0;
 };
 
-class IfKernel final : public Kernel {
+class IfKernel final : public FunctionKernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
     ASSIGN_OR_RETURN(then_, Instantiate(p, "then_branch", p.num_outputs()));
@@ -83,7 +99,7 @@ class IfKernel final : public Kernel {
   Handle then_ = 0, else_ = 0;
 };
 
-class CaseKernel final : public Kernel {
+class CaseKernel final : public FunctionKernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
     ASSIGN_OR_RETURN(std::vector<FuncRef> branches, p.Attr<std::vector<FuncRef>>("branches"));
@@ -105,7 +121,7 @@ class CaseKernel final : public Kernel {
   std::vector<Handle> branches_;
 };
 
-class WhileKernel final : public Kernel {
+class WhileKernel final : public FunctionKernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
     ASSIGN_OR_RETURN(cond_, Instantiate(p, "cond", 1));

@@ -31,7 +31,7 @@ class PlaceholderKernel final : public Kernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
     absl::StatusOr<PartialShape> shape = p.Attr<PartialShape>("shape");
-    message_ = absl::StrCat("you must feed a value for placeholder tensor '", p.node().name, "' with dtype ",
+    message_ = absl::StrCat("You must feed a value for placeholder tensor '", p.node().name, "' with dtype ",
                             DTypeName(p.output_type(0)), " and shape ", shape.ok() ? shape->ToString() : "?");
     return absl::OkStatus();
   }

@@ -27,7 +27,8 @@ absl::Status SameTypes(ShapeContext& c, int first_input) {
 
 void DefineFunctionalOps(OpRegistry& ops) {
   for (bool stateful : {false, true}) {
-    uint32_t traits = stateful ? kStateful | kSideEffect : kNoTraits;
+    // Arguments go into a step of their own, so they must not lie in planned memory of the caller's.
+    uint32_t traits = kKeepsInputs | (stateful ? kStateful | kSideEffect : kNoTraits);
     ops.Define(stateful ? "StatefulPartitionedCall" : "PartitionedCall", "Calls a function, whose body may span devices.")
         .Input("args", "Tin")
         .Output("output", "Tout")

@@ -1,0 +1,263 @@
+#include "runtime/executor/plan.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_format.h"
+#include "core/base/status.h"
+#include "runtime/executor/plan_memory.h"
+#include "runtime/executor/schedule.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kWorthSharingBytes = 64 << 10;
+
+absl::Status AtNode(const Node& node, const absl::Status& s) {
+  if (s.ok()) return s;
+  std::string who = node.info().Describe();
+  if (absl::StrContains(s.message(), who)) return s;
+  return Annotate(s, absl::StrCat(who, ": "));
+}
+
+class Builder {
+ public:
+  explicit Builder(PartitionPlan* plan) : p_(*plan) {}
+
+  absl::Status Build() {
+    absl::StatusOr<std::vector<Node*>> order = LaneOrder(*p_.graph);
+    if (!order.ok()) return order.status();
+    for (Node* n : *order) RETURN_IF_ERROR(AtNode(*n, MakeKernel(n)));
+    ChooseTier();
+    for (Node* n : *order) RETURN_IF_ERROR(AtNode(*n, AddNode(n)));
+    FinishResults();
+    if (p_.tier == Tier::kLane) {
+      PlanLaneMemory(&p_);
+    } else {
+      AddSuccessors(*order);
+      PlanDataflowMemory(&p_);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  static bool IsArg(const Node& n) { return n.op().name == "_Arg"; }
+  static bool IsRetval(const Node& n) { return n.op().name == "_Retval"; }
+  static bool IsOrderOnly(const Node& n) { return n.num_inputs() == 0 && n.num_outputs() == 0 && n.op().traits == kCheap; }
+  static bool IsPlainIdentity(const Node& n) {
+    return n.Is(kIdentity) && n.num_inputs() == 1 && n.num_outputs() == 1 && n.input_type(0) == n.output_type(0) &&
+           !IsRefType(n.output_type(0));
+  }
+  bool HasInstruction(const Node& n) const {
+    if (IsArg(n) || IsRetval(n) || n.Is(kConstant)) return false;
+    if (p_.tier == Tier::kLane && (IsOrderOnly(n) || IsPlainIdentity(n))) return false;
+    return true;
+  }
+
+  absl::Status MakeKernel(Node* n) {
+    if (IsArg(*n) || IsRetval(*n) || n->Is(kConstant)) return absl::OkStatus();
+    const PlanEnvironment& e = p_.environment;
+    ASSIGN_OR_RETURN(std::unique_ptr<Kernel> kernel, e.kernels->MakeKernel(n->info(), e.device->type()));
+    PrepareContext context;
+    context.info = &n->info();
+    context.device = e.device;
+    context.resources = e.resources;
+    context.functions = e.functions;
+    for (int i = 0; i < n->num_inputs(); ++i) {
+      const Endpoint& in = n->input(i);
+      context.input_shapes.push_back(in.node->output_shape(in.index));
+      context.constant_inputs.push_back(ConstantOf(*in.node));
+    }
+    for (int i = 0; i < n->num_outputs(); ++i) context.output_shapes.push_back(n->output_shape(i));
+    RETURN_IF_ERROR(kernel->Prepare(context));
+    kernels_.emplace(n, std::move(kernel));
+    return absl::OkStatus();
+  }
+
+  static const Tensor* ConstantOf(const Node& n) {
+    if (!n.Is(kConstant)) return nullptr;
+    const AttrValue* value = n.attrs().Find("value");
+    return value == nullptr ? nullptr : value->As<Tensor>();
+  }
+
+  void ChooseTier() {
+    for (const auto& [node, kernel] : kernels_) {
+      if (!kernel->IsAsync()) continue;
+      p_.tier = Tier::kDataflow;
+      // The first by id, so that the dump does not depend on hashing.
+      if (p_.tier_reason.empty() || node->id() < waits_) {
+        waits_ = node->id();
+        p_.tier_reason = absl::StrCat(node->info().Describe(), " may wait");
+      }
+    }
+    if (p_.tier == Tier::kLane) p_.tier_reason = "no kernel waits";
+  }
+
+  uint32_t NewSlot(const Node* node, int output, Slot::Kind kind) {
+    Slot slot;
+    slot.kind = kind;
+    slot.node = node;
+    slot.output = output;
+    p_.slots.push_back(std::move(slot));
+    uint32_t s = static_cast<uint32_t>(p_.slots.size() - 1);
+    slot_of_[{node->id(), output}] = s;
+    return s;
+  }
+  uint32_t SlotOf(const Endpoint& e) const { return slot_of_.at({e.node->id(), e.index}); }
+
+  absl::Status AddNode(Node* n) {
+    if (IsArg(*n)) {
+      ASSIGN_OR_RETURN(int64_t index, n->info().Attr<int64_t>("index"));
+      p_.arguments.push_back({static_cast<int>(index), NewSlot(n, 0, Slot::kArgument), false});
+      return absl::OkStatus();
+    }
+    if (n->Is(kConstant)) {
+      const Tensor* value = ConstantOf(*n);
+      if (value == nullptr) return InvalidArgument("a constant needs the attribute 'value'");
+      p_.slots[NewSlot(n, 0, Slot::kConstant)].constant = *value;
+      return absl::OkStatus();
+    }
+    if (IsRetval(*n)) {
+      ASSIGN_OR_RETURN(int64_t index, n->info().Attr<int64_t>("index"));
+      p_.results.push_back({static_cast<int>(index), SlotOf(n->input(0)), false});
+      return absl::OkStatus();
+    }
+    if (!HasInstruction(*n)) {
+      if (n->num_outputs() == 1) slot_of_[{n->id(), 0}] = SlotOf(n->input(0));
+      return absl::OkStatus();
+    }
+    Instruction i;
+    std::unique_ptr<Kernel>& kernel = kernels_.at(n);
+    i.kernel = kernel.get();
+    i.first_operand = static_cast<uint32_t>(p_.operands.size());
+    i.num_inputs = static_cast<uint32_t>(n->num_inputs());
+    i.num_outputs = static_cast<uint32_t>(n->num_outputs());
+    if (kernel->IsAsync()) i.flags |= kAsyncInstruction;
+    if (IsWorthSharing(*n)) i.flags |= kWorthSharing;
+    absl::flat_hash_map<uint32_t, bool> seen;
+    for (const Endpoint& in : n->inputs()) {
+      uint32_t s = SlotOf(in);
+      p_.operands.push_back(s);
+      if (seen.emplace(s, true).second) ++p_.slots[s].readers;
+    }
+    for (int o = 0; o < n->num_outputs(); ++o) p_.operands.push_back(NewSlot(n, o, Slot::kDynamic));
+    instruction_of_[n->id()] = static_cast<uint32_t>(p_.instructions.size());
+    p_.instructions.push_back(i);
+    p_.nodes.push_back(n);
+    p_.kernels.push_back(std::move(kernel));
+    return absl::OkStatus();
+  }
+
+  static bool IsWorthSharing(const Node& n) {
+    if (n.Is(kCheap)) return false;
+    int64_t bytes = 0;
+    for (int i = 0; i < n.num_outputs(); ++i) {
+      int64_t count = n.output_shape(i).num_elements();
+      if (count < 0) return !n.Is(kElementwise);
+      bytes += count * static_cast<int64_t>(ElementSize(BaseType(n.output_type(i))));
+    }
+    for (const Endpoint& in : n.inputs()) {
+      int64_t count = in.node->output_shape(in.index).num_elements();
+      if (count > 0) bytes += count * static_cast<int64_t>(ElementSize(BaseType(in.node->output_type(in.index))));
+    }
+    return bytes >= kWorthSharingBytes;
+  }
+
+  void FinishResults() {
+    for (Binding& r : p_.results) p_.slots[r.slot].is_result = true;
+    for (size_t a = 0; a < p_.results.size(); ++a) {
+      Binding& r = p_.results[a];
+      bool last = true;
+      for (size_t b = a + 1; b < p_.results.size(); ++b) last = last && p_.results[b].slot != r.slot;
+      r.move = last && p_.slots[r.slot].kind == Slot::kDynamic;
+    }
+  }
+
+  // Edges between instructions; nodes without one pass on what they depend on.
+  void AddSuccessors(const std::vector<Node*>& order) {
+    std::vector<std::vector<uint32_t>> before(p_.graph->num_node_ids());
+    std::vector<std::vector<uint32_t>> after(p_.instructions.size());
+    for (Node* n : order) {
+      std::vector<uint32_t>& mine = before[n->id()];
+      auto depend = [&](const Node* on) {
+        auto it = instruction_of_.find(on->id());
+        if (it != instruction_of_.end()) {
+          mine.push_back(it->second);
+        } else {
+          mine.insert(mine.end(), before[on->id()].begin(), before[on->id()].end());
+        }
+      };
+      for (const Endpoint& in : n->inputs()) depend(in.node);
+      for (Node* c : n->control_inputs()) depend(c);
+      std::sort(mine.begin(), mine.end());
+      mine.erase(std::unique(mine.begin(), mine.end()), mine.end());
+      auto it = instruction_of_.find(n->id());
+      if (it == instruction_of_.end()) continue;
+      p_.instructions[it->second].num_predecessors = static_cast<uint32_t>(mine.size());
+      if (mine.empty()) p_.initial.push_back(it->second);
+      for (uint32_t b : mine) after[b].push_back(it->second);
+    }
+    for (size_t k = 0; k < after.size(); ++k) {
+      p_.instructions[k].successor_begin = static_cast<uint32_t>(p_.successors.size());
+      p_.successors.insert(p_.successors.end(), after[k].begin(), after[k].end());
+      p_.instructions[k].successor_end = static_cast<uint32_t>(p_.successors.size());
+    }
+  }
+
+  PartitionPlan& p_;
+  absl::flat_hash_map<const Node*, std::unique_ptr<Kernel>> kernels_;
+  absl::flat_hash_map<std::pair<int, int>, uint32_t> slot_of_;
+  absl::flat_hash_map<int, uint32_t> instruction_of_;
+  int waits_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PartitionPlan>> PartitionPlan::Make(std::unique_ptr<Graph> graph,
+                                                                   const PlanEnvironment& environment) {
+  auto plan = std::make_unique<PartitionPlan>();
+  plan->graph = std::move(graph);
+  plan->environment = environment;
+  RETURN_IF_ERROR(Builder(plan.get()).Build());
+  return plan;
+}
+
+std::string PartitionPlan::Dump() const {
+  std::string out = absl::StrFormat("%s: %s (%s), %d instructions, %d slots\n", environment.device->name(),
+                                    tier == Tier::kLane ? "static lane" : "dataflow", tier_reason, instructions.size(),
+                                    slots.size());
+  if (tier == Tier::kLane) {
+    absl::StrAppendFormat(&out, "memory: arena %d bytes (lower bound %d, without reuse %d), %d in place\n", arena_bytes,
+                          arena_lower_bound, unshared_bytes, in_place);
+  }
+  auto slot_name = [&](uint32_t s) {
+    const Slot& slot = slots[s];
+    std::string text = absl::StrCat(slot.node->name(), ":", slot.output);
+    switch (slot.kind) {
+      case Slot::kArena: absl::StrAppendFormat(&text, "@%d+%d", slot.offset, slot.bytes); break;
+      case Slot::kConstant: text += "(constant)"; break;
+      case Slot::kArgument: text += "(fed)"; break;
+      case Slot::kDynamic: break;
+    }
+    return text;
+  };
+  for (size_t k = 0; k < instructions.size(); ++k) {
+    const Instruction& i = instructions[k];
+    absl::StrAppendFormat(&out, "%4d %s '%s'", k, nodes[k]->op().name, nodes[k]->name());
+    for (uint32_t j = 0; j < i.num_inputs; ++j) {
+      bool dies = j < 64 && ((i.last_use >> j) & 1) != 0;
+      absl::StrAppend(&out, j == 0 ? " (" : ", ", slot_name(operands[i.first_operand + j]), dies ? "!" : "");
+    }
+    if (i.num_inputs > 0) out += ")";
+    for (uint32_t j = 0; j < i.num_outputs; ++j) {
+      absl::StrAppend(&out, j == 0 ? " -> " : ", ", slot_name(operands[i.first_operand + i.num_inputs + j]));
+    }
+    if ((i.flags & kAsyncInstruction) != 0) out += " async";
+    out += "\n";
+  }
+  return out;
+}
+
+}  // namespace sluice

@@ -1,0 +1,328 @@
+#include "runtime/executor/step.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "core/base/status.h"
+#include "runtime/executor/dataflow.h"
+
+namespace sluice {
+namespace {
+
+// A piece of a step's arena.
+class ArenaView final : public Buffer {
+ public:
+  ArenaView(void* data, size_t size) : Buffer(data, size) { transient_ = true; }
+};
+
+}  // namespace
+
+int64_t StepTrace::Now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
+}
+
+// --- StepPlan ---
+
+StepPlan::StepPlan(std::vector<std::unique_ptr<PartitionPlan>> partitions, int num_arguments, int num_results)
+    : partitions_(std::move(partitions)), num_arguments_(num_arguments), num_results_(num_results) {
+  for (auto& entry : pool_) entry.store(nullptr, std::memory_order_relaxed);
+}
+
+StepPlan::~StepPlan() = default;
+
+bool StepPlan::MayBlock() const {
+  for (const auto& p : partitions_) {
+    if (p->tier == Tier::kDataflow) return true;
+  }
+  return false;
+}
+
+std::string StepPlan::Dump() const {
+  std::string out;
+  for (const auto& p : partitions_) out += p->Dump();
+  return out;
+}
+
+Step* StepPlan::Take() {
+  for (auto& entry : pool_) {
+    if (entry.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Step* s = entry.exchange(nullptr, std::memory_order_acq_rel)) return s;
+  }
+  absl::MutexLock lock(&mu_);
+  if (!spare_.empty()) {
+    Step* s = spare_.back();
+    spare_.pop_back();
+    return s;
+  }
+  steps_.push_back(std::make_unique<Step>(*this));
+  return steps_.back().get();
+}
+
+void StepPlan::GiveBack(Step* step) {
+  for (auto& entry : pool_) {
+    Step* empty = nullptr;
+    if (entry.load(std::memory_order_relaxed) == nullptr &&
+        entry.compare_exchange_strong(empty, step, std::memory_order_acq_rel)) {
+      return;
+    }
+  }
+  absl::MutexLock lock(&mu_);
+  spare_.push_back(step);
+}
+
+void StepPlan::CancelAll(const absl::Status& why) {
+  absl::MutexLock lock(&mu_);
+  for (const auto& step : steps_) step->cancellation().Cancel(why);
+}
+
+// --- Frame ---
+
+Frame::Frame(const PartitionPlan& p) : plan(p), slots(p.slots.size()), operands(p.operands.size()), planned(p.operands.size()) {
+  for (size_t s = 0; s < slots.size(); ++s) {
+    if (p.slots[s].kind == Slot::kConstant) slots[s] = p.slots[s].constant;
+  }
+  for (size_t o = 0; o < operands.size(); ++o) operands[o] = &slots[p.operands[o]];
+  context.device = p.environment.device;
+  context.pool = p.environment.device->pool();
+  context.resources = p.environment.resources;
+  context.functions = p.environment.functions;
+  contexts.resize(p.instructions.size());
+  for (size_t k = 0; k < contexts.size(); ++k) {
+    const Instruction& i = p.instructions[k];
+    Tensor** inputs = operands.data() + i.first_operand;
+    contexts[k].Bind(&context, &p.nodes[k]->info(), inputs, static_cast<int>(i.num_inputs), inputs + i.num_inputs,
+                     static_cast<int>(i.num_outputs),
+                     (i.flags & kPlannedOutputs) != 0 ? planned.data() + i.first_operand + i.num_inputs : nullptr, i.last_use);
+  }
+  if (p.tier == Tier::kDataflow) {
+    pending = std::make_unique<std::atomic<int32_t>[]>(p.instructions.size());
+    readers = std::make_unique<std::atomic<int32_t>[]>(p.slots.size());
+  }
+}
+
+Frame::~Frame() {
+  Clear();
+  views.clear();
+  if (arena != nullptr) HostAllocator()->Deallocate(arena, static_cast<size_t>(plan.arena_bytes));
+}
+
+absl::Status Frame::ReserveArena() {
+  if (arena != nullptr || plan.arena_bytes == 0) return absl::OkStatus();
+  arena = HostAllocator()->Allocate(static_cast<size_t>(plan.arena_bytes));
+  if (arena == nullptr) {
+    return ResourceExhausted(context.device->name(), ": no ", plan.arena_bytes, " bytes for the planned tensors of a step; ",
+                             HostAllocator()->stats().live_bytes, " bytes are in use");
+  }
+  std::vector<Buffer*> view_of(plan.slots.size(), nullptr);
+  for (size_t s = 0; s < plan.slots.size(); ++s) {
+    const Slot& slot = plan.slots[s];
+    if (slot.kind != Slot::kArena) continue;
+    views.push_back(MakeRef<ArenaView>(static_cast<char*>(arena) + slot.offset, static_cast<size_t>(slot.bytes)));
+    view_of[s] = views.back().get();
+  }
+  for (const Instruction& i : plan.instructions) {
+    for (uint32_t o = 0; o < i.num_outputs; ++o) {
+      uint32_t at = i.first_operand + i.num_inputs + o;
+      uint32_t s = plan.operands[at];
+      if (view_of[s] != nullptr) planned[at] = {view_of[s], plan.slots[s].bytes};
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Frame::Clear() {
+  for (size_t s = 0; s < slots.size(); ++s) {
+    if (plan.slots[s].kind != Slot::kConstant) slots[s] = Tensor();
+  }
+  dirty = false;
+}
+
+// --- Instructions ---
+
+absl::Status DescribeFailure(const Frame& frame, size_t k, const absl::Status& status) {
+  const Node& node = *frame.plan.nodes[k];
+  if (status.GetPayload(kNodePayload).has_value()) return status;
+  std::string message;
+  std::string who = node.info().Describe();
+  if (!absl::StrContains(status.message(), who)) absl::StrAppend(&message, who, ": ");
+  absl::StrAppend(&message, status.message(), " [device ", frame.context.device->name());
+  const KernelContext& c = frame.contexts[k];
+  for (int i = 0; i < c.num_inputs() && i < 8; ++i) {
+    const Tensor& t = c.input(i);
+    absl::StrAppend(&message, i == 0 ? "; inputs " : ", ",
+                    t.IsValid() ? absl::StrCat(DTypeName(t.dtype()), " ", t.shape().ToString()) : "none");
+  }
+  message += "]";
+  absl::Status described(status.code(), message);
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& value) { described.SetPayload(url, value); });
+  described.SetPayload(kNodePayload, absl::Cord(node.name()));
+  described.SetPayload(kOpPayload, absl::Cord(node.op().name));
+  return described;
+}
+
+absl::Status CheckOutputs(Frame& frame, size_t k) {
+  const Instruction& i = frame.plan.instructions[k];
+  for (uint32_t o = 0; o < i.num_outputs; ++o) {
+    uint32_t at = i.first_operand + i.num_inputs + o;
+    Tensor* t = frame.operands[at];
+    Buffer* planned = frame.planned[at].arena;
+    if (t->buffer() == planned || t->buffer() == nullptr) continue;
+    if (t->IsTransient()) {
+      absl::StatusOr<Tensor> copy = t->Clone(frame.context.device->allocator());
+      if (!copy.ok()) return copy.status();
+      *t = std::move(*copy);
+    }
+    if (planned != nullptr) frame.dirty = true;
+  }
+  return absl::OkStatus();
+}
+
+void Trace(const Frame& frame, size_t k, int64_t scheduled_ns, int64_t start_ns, StepTrace* trace) {
+  const Instruction& i = frame.plan.instructions[k];
+  TracedNode n;
+  n.device = frame.context.device->name();
+  n.name = frame.plan.nodes[k]->name();
+  n.op = frame.plan.nodes[k]->op().name;
+  n.scheduled_ns = scheduled_ns;
+  n.start_ns = start_ns;
+  n.end_ns = StepTrace::Now();
+  n.thread = syscall(SYS_gettid);
+  for (uint32_t o = 0; o < i.num_outputs; ++o) {
+    const Tensor& t = *frame.operands[i.first_operand + i.num_inputs + o];
+    if (!t.IsValid()) continue;
+    n.output_bytes += static_cast<int64_t>(t.num_bytes());
+    n.outputs.push_back(absl::StrCat(DTypeName(t.dtype()), " ", t.shape().ToString()));
+  }
+  trace->Add(std::move(n));
+}
+
+namespace {
+
+// kSlow also watches the clock and records.
+template <bool kSlow>
+absl::Status LaneLoop(Frame& frame, const StepCall& call) {
+  const PartitionPlan& plan = frame.plan;
+  const CancellationToken& cancellation = *frame.context.cancellation;
+  KernelContext* context = frame.contexts.data();
+  const size_t count = plan.instructions.size();
+  for (size_t k = 0; k < count; ++k, ++context) {
+    const Instruction& i = plan.instructions[k];
+    if (ABSL_PREDICT_FALSE(cancellation.cancelled())) return cancellation.status();
+    int64_t start = 0;
+    if constexpr (kSlow) {
+      if (absl::Now() >= call.deadline) {
+        return absl::DeadlineExceededError(
+            absl::StrCat("the step ran out of time before ", plan.nodes[k]->info().Describe(), " (node ", k, " of ", count, ")"));
+      }
+      start = StepTrace::Now();
+    }
+    absl::Status status = i.kernel->Run(*context);
+    if (ABSL_PREDICT_FALSE(!status.ok())) return DescribeFailure(frame, k, status);
+    if ((i.flags & kCheckOutputs) != 0) {
+      for (uint32_t at = i.first_operand + i.num_inputs, o = 0; o < i.num_outputs; ++o) {
+        if (ABSL_PREDICT_FALSE(frame.operands[at + o]->buffer() != frame.planned[at + o].arena)) {
+          status = CheckOutputs(frame, k);
+          if (!status.ok()) return DescribeFailure(frame, k, status);
+          break;
+        }
+      }
+    }
+    if constexpr (kSlow) {
+      if (call.trace != nullptr) Trace(frame, k, start, start, call.trace);
+    }
+    for (uint32_t r = i.release_begin; r < i.release_end; ++r) frame.slots[plan.releases[r]] = Tensor();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunLane(Frame& frame, const StepCall& call) {
+  RETURN_IF_ERROR(frame.ReserveArena());
+  bool slow = call.trace != nullptr || call.deadline != absl::InfiniteFuture();
+  return slow ? LaneLoop<true>(frame, call) : LaneLoop<false>(frame, call);
+}
+
+// --- Step ---
+
+Step::Step(const StepPlan& plan) : plan_(plan) {
+  for (const auto& p : plan.partitions()) {
+    frames_.push_back(std::make_unique<Frame>(*p));
+    has_dataflow_ = has_dataflow_ || p->tier == Tier::kDataflow;
+  }
+}
+
+Step::~Step() = default;
+
+absl::Status Step::RunPartitions(const StepCall& call) {
+  if (!has_dataflow_) {
+    for (auto& frame : frames_) RETURN_IF_ERROR(RunLane(*frame, call));
+    return absl::OkStatus();
+  }
+  std::vector<Frame*> frames;
+  for (auto& frame : frames_) frames.push_back(frame.get());
+  return RunDataflow(frames, call);
+}
+
+absl::Status Step::Run(const StepCall& call, absl::Span<const Tensor> arguments, Tensor* movable, Tensor* results) {
+  CancellationToken* token = call.parent != nullptr ? call.parent->cancellation : &cancellation_;
+  if (token == nullptr) token = &cancellation_;
+  Rendezvous* rendezvous = call.rendezvous != nullptr ? call.rendezvous : frames_.size() > 1 ? &rendezvous_ : nullptr;
+  for (auto& frame : frames_) {
+    StepContext& c = frame->context;
+    c.step_id = call.step_id;
+    c.cancellation = token;
+    c.rendezvous = rendezvous;
+    c.runtime = const_cast<StepCall*>(&call);
+    for (const Binding& a : frame->plan.arguments) {
+      if (movable != nullptr) {
+        frame->slots[a.slot] = std::move(movable[a.index]);
+      } else {
+        frame->slots[a.slot] = arguments[a.index];
+      }
+    }
+  }
+  int64_t callback = 0;
+  if (call.cancellation != nullptr) {
+    callback = call.cancellation->Register([this, &call] { cancellation_.Cancel(call.cancellation->status()); });
+    if (callback == 0) cancellation_.Cancel(call.cancellation->status());
+  }
+  absl::Status status = RunPartitions(call);
+  if (callback != 0) call.cancellation->Unregister(callback);
+  bool dirty = !status.ok();
+  if (status.ok()) {
+    for (auto& frame : frames_) {
+      for (const Binding& r : frame->plan.results) {
+        Tensor& slot = frame->slots[r.slot];
+        if (r.move) {
+          results[r.index] = std::move(slot);
+          slot = Tensor();
+        } else {
+          results[r.index] = slot;
+        }
+      }
+      for (const Binding& r : frame->plan.results) {
+        if (!r.move && frame->plan.slots[r.slot].kind != Slot::kConstant) frame->slots[r.slot] = Tensor();
+      }
+      for (const Binding& a : frame->plan.arguments) {
+        if (frame->plan.slots[a.slot].readers == 0) frame->slots[a.slot] = Tensor();
+      }
+      dirty = dirty || frame->dirty;
+    }
+  }
+  if (ABSL_PREDICT_FALSE(dirty)) {
+    for (auto& frame : frames_) frame->Clear();
+  }
+  if (rendezvous == &rendezvous_) rendezvous_.Reset();
+  if (ABSL_PREDICT_FALSE(cancellation_.cancelled())) cancellation_.Reset();
+  return status;
+}
+
+}  // namespace sluice

@@ -1,0 +1,96 @@
+#include "runtime/session/planner.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "core/base/status.h"
+#include "core/graph/text.h"
+#include "core/graph/verifier.h"
+#include "runtime/session/cut.h"
+#include "runtime/session/evaluator.h"
+
+namespace sluice {
+namespace {
+
+#ifdef NDEBUG
+constexpr bool kVerifyPasses = false;
+#else
+constexpr bool kVerifyPasses = true;
+#endif
+
+absl::Status RunPasses(const PlannerSetup& setup, CutGraph* cut) {
+  const SessionOptions& options = *setup.options;
+  if (!options.optimise || setup.environment->passes.empty()) return absl::OkStatus();
+  PassContext context;
+  context.preserve = cut->preserve;
+  context.evaluate = MakeEvaluator(setup.environment->kernels, setup.devices[0]);
+  for (const auto& pass : setup.environment->passes) {
+    const std::vector<std::string>& off = options.disabled_passes;
+    if (std::find(off.begin(), off.end(), pass->name()) != off.end()) continue;
+    std::string before = options.dump_passes ? GraphToText(*cut->graph) : "";
+    absl::StatusOr<bool> changed = pass->Run(cut->graph.get(), context);
+    if (!changed.ok()) return Annotate(changed.status(), absl::StrCat("pass ", pass->name(), ": "));
+    if (*changed && options.dump_passes) {
+      std::fprintf(stderr, "# before %s\n%s# after %s\n%s\n", pass->name().c_str(), before.c_str(), pass->name().c_str(),
+                   GraphToText(*cut->graph).c_str());
+    }
+    if (kVerifyPasses) {
+      absl::Status valid = VerifyGraph(*cut->graph);
+      if (!valid.ok()) return Annotate(valid, absl::StrCat("pass ", pass->name(), " broke the graph: "));
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool Fits(const PartialShape& wanted, const Shape& found) {
+  if (!wanted.known_rank()) return true;
+  if (wanted.rank() != found.rank()) return false;
+  for (int i = 0; i < found.rank(); ++i) {
+    if (wanted.dim(i) >= 0 && wanted.dim(i) != found.dim(i)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::Status CheckFeed(const FeedCheck& wanted, const Tensor& found) {
+  if (ABSL_PREDICT_TRUE(found.dtype() == wanted.dtype && Fits(wanted.shape, found.shape()))) return absl::OkStatus();
+  return InvalidArgument("cannot feed '", wanted.name, "': ", wanted.describe, " wants ", DTypeName(wanted.dtype), " ",
+                         wanted.shape.ToString(), ", found ",
+                         found.IsValid() ? absl::StrCat(DTypeName(found.dtype()), " ", found.shape().ToString()) : "no value");
+}
+
+std::string SessionPlan::Dump() const {
+  std::string out = step->Dump();
+  for (const auto& f : functions) out += f->Dump();
+  return out;
+}
+
+absl::StatusOr<std::unique_ptr<SessionPlan>> MakeSessionPlan(const PlannerSetup& setup, const Graph& graph,
+                                                             const CallableSpec& spec) {
+  auto plan = std::make_unique<SessionPlan>();
+  CutGraph cut;
+  {
+    absl::ReaderMutexLock lock(&graph.mu());
+    plan->mutations = graph.mutations();
+    ASSIGN_OR_RETURN(cut, CutToSignature(graph, spec));
+  }
+  plan->feeds = cut.feeds;
+  RETURN_IF_ERROR(RunPasses(setup, &cut));
+  std::vector<std::unique_ptr<PartitionPlan>> partitions;
+  PlanEnvironment e;
+  e.kernels = setup.environment->kernels;
+  e.device = setup.devices[0];
+  e.resources = setup.resources[0];
+  plan->functions.push_back(
+      std::make_unique<FunctionRuntime>(cut.graph->functions(), &graph.ops(), e.kernels, e.device, e.resources));
+  e.functions = plan->functions.back().get();
+  ASSIGN_OR_RETURN(std::unique_ptr<PartitionPlan> partition, PartitionPlan::Make(std::move(cut.graph), e));
+  partitions.push_back(std::move(partition));
+  plan->step = std::make_unique<StepPlan>(std::move(partitions), static_cast<int>(spec.feeds.size()),
+                                          static_cast<int>(spec.fetches.size()));
+  return plan;
+}
+
+}  // namespace sluice

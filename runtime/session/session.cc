@@ -1,0 +1,233 @@
+#include "runtime/session/session.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "core/base/status.h"
+#include "core/graph/text.h"
+#include "runtime/device/cpu_device.h"
+#include "runtime/session/planner.h"
+
+namespace sluice {
+namespace {
+
+std::string KeyOf(const CallableSpec& spec) {
+  return absl::StrCat(absl::StrJoin(spec.feeds, ","), ";", absl::StrJoin(spec.fetches, ","), ";",
+                      absl::StrJoin(spec.targets, ","));
+}
+
+StepStats StatsOf(StepTrace* trace, absl::Time began, const std::vector<std::unique_ptr<Device>>& devices) {
+  StepStats stats;
+  stats.start_unix_micros = absl::ToUnixMicros(began);
+  std::map<std::string, DeviceStats> by_device;
+  for (TracedNode& n : trace->Take()) {
+    NodeStats node;
+    node.name = std::move(n.name);
+    node.op = std::move(n.op);
+    node.scheduled_ns = n.scheduled_ns - trace->begin_ns();
+    node.start_ns = n.start_ns - trace->begin_ns();
+    node.end_ns = n.end_ns - trace->begin_ns();
+    node.thread = n.thread;
+    node.output_bytes = n.output_bytes;
+    node.outputs = std::move(n.outputs);
+    by_device[n.device].nodes.push_back(std::move(node));
+  }
+  for (auto& [name, device_stats] : by_device) {
+    device_stats.device = name;
+    for (const auto& d : devices) {
+      if (d->name() == name) device_stats.memory = d->allocator()->stats();
+    }
+    stats.devices.push_back(std::move(device_stats));
+  }
+  return stats;
+}
+
+}  // namespace
+
+class Callable {
+ public:
+  explicit Callable(CallableSpec s) : spec(std::move(s)) {}
+
+  const CallableSpec spec;
+  // The newest plan. A step that counts itself in `running` first may use what it then loads.
+  std::atomic<SessionPlan*> plan{nullptr};
+  std::atomic<int> running{0};
+  absl::Mutex mu;
+  std::vector<std::unique_ptr<SessionPlan>> plans ABSL_GUARDED_BY(mu);  // the newest last
+};
+
+struct Session::Impl {
+  Impl(const Environment& e, const SessionOptions& o, Graph* g) : environment(e), options(o), graph(g) {
+    if (options.own_pool) own_pool = std::make_unique<ThreadPool>(options.parallelism);
+    ThreadPool* pool = own_pool ? own_pool.get() : ProcessPool(options.parallelism);
+    devices = MakeCpuDevices(absl::StrCat("/job:", options.job, "/replica:0/task:0"), std::max(1, options.cpu_devices), pool);
+    setup.environment = &environment;
+    setup.options = &options;
+    for (const auto& d : devices) {
+      stores.push_back(std::make_unique<ResourceStore>());
+      setup.devices.push_back(d.get());
+      setup.resources.push_back(stores.back().get());
+    }
+  }
+
+  absl::StatusOr<SessionPlan*> Replan(Callable& c) {
+    absl::MutexLock lock(&c.mu);
+    SessionPlan* current = c.plan.load();
+    if (current != nullptr && current->mutations == graph->mutations()) return current;
+    ASSIGN_OR_RETURN(std::unique_ptr<SessionPlan> made, MakeSessionPlan(setup, *graph, c.spec));
+    if (options.log_placement) std::fprintf(stderr, "%s", made->placement.c_str());
+    current = made.get();
+    c.plans.push_back(std::move(made));
+    c.plan.store(current);
+    // Only this step is counted, so nobody is in an older plan, and nobody can come to it any more.
+    if (c.running.load() == 1 && c.plans.size() > 1) c.plans.erase(c.plans.begin(), c.plans.end() - 1);
+    return current;
+  }
+
+  absl::Status RunStep(Callable& c, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches, const RunOptions& run,
+                       RunMetadata* metadata) {
+    if (ABSL_PREDICT_FALSE(closed.load())) return absl::CancelledError("the session has been closed");
+    SessionPlan* plan = c.plan.load();
+    if (ABSL_PREDICT_FALSE(plan == nullptr || plan->mutations != graph->mutations())) {
+      ASSIGN_OR_RETURN(plan, Replan(c));
+    }
+    if (ABSL_PREDICT_FALSE(feeds.size() != plan->feeds.size())) {
+      return InvalidArgument("the step takes ", plan->feeds.size(), " feeds, found ", feeds.size());
+    }
+    for (size_t i = 0; i < feeds.size(); ++i) RETURN_IF_ERROR(CheckFeed(plan->feeds[i], feeds[i]));
+    fetches->resize(plan->step->num_results());
+    StepCall call;
+    call.step_id = next_step.fetch_add(1, std::memory_order_relaxed);
+    call.cancellation = run.cancellation;
+    int64_t timeout = run.timeout_ms > 0 ? run.timeout_ms : options.operation_timeout_ms;
+    if (timeout > 0) call.deadline = absl::Now() + absl::Milliseconds(timeout);
+    if (ABSL_PREDICT_FALSE(metadata != nullptr)) return RunTraced(*plan, call, feeds, fetches, run, metadata);
+    return RunPlan(*plan, call, feeds, fetches);
+  }
+
+  absl::Status RunPlan(SessionPlan& plan, const StepCall& call, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches) {
+    Step* step = plan.step->Take();
+    absl::Status status = step->Run(call, feeds, nullptr, fetches->data());
+    plan.step->GiveBack(step);
+    return status;
+  }
+
+  absl::Status RunTraced(SessionPlan& plan, StepCall call, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
+                         const RunOptions& run, RunMetadata* metadata) {
+    if (run.partition_graphs) {
+      for (const auto& p : plan.step->partitions()) metadata->partition_graphs.push_back(GraphToText(*p->graph));
+    }
+    if (!run.trace) return RunPlan(plan, call, feeds, fetches);
+    StepTrace trace;
+    absl::Time began = absl::Now();
+    call.trace = &trace;
+    absl::Status status = RunPlan(plan, call, feeds, fetches);
+    metadata->stats = StatsOf(&trace, began, devices);
+    return status;
+  }
+
+  const Environment environment;
+  const SessionOptions options;
+  Graph* const graph;
+  std::unique_ptr<ThreadPool> own_pool;
+  std::vector<std::unique_ptr<Device>> devices;
+  std::vector<std::unique_ptr<ResourceStore>> stores;
+  PlannerSetup setup;
+  std::atomic<bool> closed{false};
+  std::atomic<int64_t> next_step{1};
+  absl::Mutex mu;
+  absl::flat_hash_map<std::string, std::shared_ptr<Callable>> callables ABSL_GUARDED_BY(mu);
+};
+
+Session::Session(const Environment& environment, const SessionOptions& options, Graph* graph)
+    : impl_(std::make_unique<Impl>(environment, options, graph)) {}
+
+Session::~Session() { (void)Close(); }
+
+absl::StatusOr<std::shared_ptr<Callable>> Session::MakeCallable(const CallableSpec& spec) {
+  if (impl_->closed.load()) return absl::CancelledError("the session has been closed");
+  absl::MutexLock lock(&impl_->mu);
+  std::shared_ptr<Callable>& callable = impl_->callables[KeyOf(spec)];
+  if (!callable) callable = std::make_shared<Callable>(spec);
+  return callable;
+}
+
+absl::Status Session::RunCallable(Callable& callable, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
+                                  const RunOptions& options, RunMetadata* metadata) {
+  callable.running.fetch_add(1);
+  absl::Status status = impl_->RunStep(callable, feeds, fetches, options, metadata);
+  callable.running.fetch_sub(1);
+  return status;
+}
+
+absl::StatusOr<std::vector<Tensor>> Session::Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
+                                                 const std::vector<std::string>& fetches,
+                                                 const std::vector<std::string>& targets, const RunOptions& options,
+                                                 RunMetadata* metadata) {
+  CallableSpec spec;
+  std::vector<Tensor> values;
+  for (const auto& [name, value] : feeds) {
+    spec.feeds.push_back(name);
+    values.push_back(value);
+  }
+  spec.fetches = fetches;
+  spec.targets = targets;
+  ASSIGN_OR_RETURN(std::shared_ptr<Callable> callable, MakeCallable(spec));
+  std::vector<Tensor> results;
+  RETURN_IF_ERROR(RunCallable(*callable, values, &results, options, metadata));
+  return results;
+}
+
+std::vector<DeviceAttributes> Session::ListDevices() const {
+  std::vector<DeviceAttributes> list;
+  for (const auto& d : impl_->devices) list.push_back(d->attributes());
+  return list;
+}
+
+absl::StatusOr<std::string> Session::ExplainPlacement(const CallableSpec& spec) {
+  ASSIGN_OR_RETURN(std::unique_ptr<SessionPlan> plan, MakeSessionPlan(impl_->setup, *impl_->graph, spec));
+  return plan->placement;
+}
+
+absl::StatusOr<std::string> Session::DumpPlan(const CallableSpec& spec) {
+  ASSIGN_OR_RETURN(std::unique_ptr<SessionPlan> plan, MakeSessionPlan(impl_->setup, *impl_->graph, spec));
+  return plan->Dump();
+}
+
+absl::Status Session::Close() {
+  impl_->closed.store(true);
+  std::vector<std::shared_ptr<Callable>> callables;
+  {
+    absl::MutexLock lock(&impl_->mu);
+    for (const auto& [key, callable] : impl_->callables) callables.push_back(callable);
+  }
+  const absl::Status why = absl::CancelledError("the session was closed");
+  for (const auto& c : callables) {
+    // Again and again, since a step that saw the session open may begin late.
+    for (int i = 0; c->running.load() > 0; ++i) {
+      if (c->mu.TryLock()) {
+        for (const auto& plan : c->plans) plan->step->CancelAll(why);
+        c->mu.Unlock();
+      }
+      usleep(i < 10 ? 100 : 1000);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::Reset(const std::vector<std::string>& containers) {
+  for (const auto& store : impl_->stores) {
+    if (containers.empty()) store->Clear();
+    for (const std::string& c : containers) store->EraseContainer(c);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace sluice
