@@ -80,23 +80,24 @@ class Conv1D(_Conv):
     """1-D convolution layer (over time, for example)."""
 
     def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format="channels_last",
-                 dilation_rate=1, **kwargs):
-        super().__init__(1, filters, kernel_size, strides, padding, data_format, dilation_rate, **kwargs)
+                 dilation_rate=1, *args, **kwargs):
+        super().__init__(1, filters, kernel_size, strides, padding, data_format, dilation_rate, *args, **kwargs)
 
 
 class Conv2D(_Conv):
     """2-D convolution layer (over images)."""
 
     def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", data_format="channels_last",
-                 dilation_rate=(1, 1), **kwargs):
-        super().__init__(2, filters, kernel_size, strides, padding, data_format, dilation_rate, **kwargs)
+                 dilation_rate=(1, 1), *args, **kwargs):
+        super().__init__(2, filters, kernel_size, strides, padding, data_format, dilation_rate, *args, **kwargs)
 
 
 class Conv2DTranspose(_Conv):
     """The transpose of Conv2D, which makes images larger."""
 
-    def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", data_format="channels_last", **kwargs):
-        super().__init__(2, filters, kernel_size, strides, padding, data_format, 1, **kwargs)
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", data_format="channels_last",
+                 *args, **kwargs):
+        super().__init__(2, filters, kernel_size, strides, padding, data_format, 1, *args, **kwargs)
 
     def build(self, input_shape):
         size = self._channels(input_shape)

@@ -6,8 +6,7 @@ returns tensors. The arithmetic itself is in the ops (`sl.raw_ops`).
 from sluice.nn._activations import (bias_add, crelu, elu, gelu, l2_loss, leaky_relu, log_softmax, relu, relu6,
                                     relu_layer, selu, sigmoid, silu, softmax, softplus, softsign, swish, tanh,
                                     xw_plus_b, zero_fraction)
-from sluice.nn._candidates import (fixed_unigram_candidate_sampler, learned_unigram_candidate_sampler,
-                                   log_uniform_candidate_sampler, nce_loss, sampled_softmax_loss,
+from sluice.nn._candidates import (log_uniform_candidate_sampler, nce_loss, sampled_softmax_loss,
                                    uniform_candidate_sampler)
 from sluice.nn._conv import (atrous_conv2d, conv1d, conv1d_transpose, conv2d, conv2d_backprop_filter,
                              conv2d_backprop_input, conv2d_transpose, conv3d, convolution, depthwise_conv2d,
@@ -22,5 +21,6 @@ from sluice.nn._normalization import (batch_norm_with_global_normalization, batc
                                       l2_normalize, local_response_normalization, lrn, moments, normalize_moments,
                                       sufficient_statistics, weighted_moments)
 from sluice.nn._pool import avg_pool, avg_pool1d, avg_pool2d, max_pool, max_pool1d, max_pool2d, max_pool_with_argmax, pool
+from sluice._array import depth_to_space, space_to_batch, space_to_depth
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -24,25 +24,6 @@ def log_uniform_candidate_sampler(true_classes, num_true, num_sampled, unique, r
                                               unique=unique, range_max=range_max, seed=seed, seed2=seed2, name=name)
 
 
-def learned_unigram_candidate_sampler(true_classes, num_true, num_sampled, unique, range_max, seed=None, name=None):
-    """Candidates drawn from the frequencies seen so far."""
-    seed, seed2 = _seeds(seed)
-    return raw_ops.LearnedUnigramCandidateSampler(true_classes, num_true=num_true, num_sampled=num_sampled,
-                                                  unique=unique, range_max=range_max, seed=seed, seed2=seed2,
-                                                  name=name)
-
-
-def fixed_unigram_candidate_sampler(true_classes, num_true, num_sampled, unique, range_max, vocab_file="",
-                                    distortion=1.0, num_reserved_ids=0, num_shards=1, shard=0, unigrams=(),
-                                    seed=None, name=None):
-    """Candidates drawn from frequencies given in a file or a list."""
-    seed, seed2 = _seeds(seed)
-    return raw_ops.FixedUnigramCandidateSampler(
-        true_classes, num_true=num_true, num_sampled=num_sampled, unique=unique, range_max=range_max,
-        vocab_file=vocab_file, distortion=distortion, num_reserved_ids=num_reserved_ids, num_shards=num_shards,
-        shard=shard, unigrams=list(unigrams), seed=seed, seed2=seed2, name=name)
-
-
 def _sampled_logits(weights, biases, labels, inputs, num_sampled, num_classes, num_true, sampled_values,
                     remove_accidental_hits, partition_strategy, seed):
     """(logits, labels) over the true classes followed by the sampled ones, corrected by -log(expected count)."""

@@ -76,7 +76,7 @@ class Optimizer(abc.ABC):
                              "Optimizer.GATE_GRAPH.  Not %s" % gate_gradients)
         _assert_valid_dtypes([loss] + ([] if grad_loss is None else [grad_loss]))
         if var_list is None:
-            var_list = sl.trainable_variables() + sl.get_collection(sl.GraphKeys.TRAINABLE_RESOURCE_VARIABLES)
+            var_list = sl.trainable_variables()
         else:
             var_list = _flatten(var_list)
         if not var_list:
