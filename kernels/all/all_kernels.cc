@@ -2,6 +2,7 @@
 
 #include "kernels/control/control_kernels.h"
 #include "kernels/data/data_kernels.h"
+#include "kernels/image/image_kernels.h"
 #include "kernels/nn/nn_kernels.h"
 #include "kernels/state/state_kernels.h"
 #include "kernels/string/string_kernels.h"
@@ -14,6 +15,7 @@ void AddAllKernelsCpu(KernelRegistry& kernels) {
   AddStateKernelsCpu(kernels);
   AddStringKernelsCpu(kernels);
   AddDataKernelsCpu(kernels);
+  AddImageKernelsCpu(kernels);
 }
 
 }  // namespace sluice

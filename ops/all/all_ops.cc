@@ -3,6 +3,7 @@
 #include "ops/array/array_ops.h"
 #include "ops/control/control_ops.h"
 #include "ops/data/data_ops.h"
+#include "ops/image/image_ops.h"
 #include "ops/math/math_ops.h"
 #include "ops/nn/nn_ops.h"
 #include "ops/random/random_ops.h"
@@ -20,6 +21,7 @@ void DefineAllOps(OpRegistry& ops) {
   DefineStateOps(ops);
   DefineStringOps(ops);
   DefineDataOps(ops);
+  DefineImageOps(ops);
 }
 
 }  // namespace sluice
