@@ -1,5 +1,6 @@
 #include "kernels/all/all_kernels.h"
 
+#include "kernels/array/array_kernels.h"
 #include "kernels/control/control_kernels.h"
 #include "kernels/data/data_kernels.h"
 #include "kernels/image/image_kernels.h"
@@ -10,6 +11,7 @@
 namespace sluice {
 
 void AddAllKernelsCpu(KernelRegistry& kernels) {
+  AddArrayKernelsCpu(kernels);
   AddControlKernelsCpu(kernels);
   AddNnKernelsCpu(kernels);
   AddStateKernelsCpu(kernels);
