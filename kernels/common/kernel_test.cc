@@ -82,44 +82,73 @@ KernelTester::~KernelTester() = default;
 
 ResourceStore& KernelTester::resources() { return impl_->resources; }
 
-absl::StatusOr<std::vector<Tensor>> KernelTester::RunPrepared(absl::string_view op, const std::vector<Tensor>& inputs,
-                                                              const AttrMap& attrs, bool is_static) {
-  Graph graph(&ops_);
+// A graph of one node, its kernel, and what a step gives it.
+struct KernelTester::PreparedOp {
+  explicit PreparedOp(const OpRegistry* ops) : graph(ops) {}
+  absl::Status Run() {
+    std::vector<Tensor*> in_ptrs, out_ptrs;
+    in = constants;
+    out.assign(node->num_outputs(), Tensor());
+    for (Tensor& t : in) in_ptrs.push_back(&t);
+    for (Tensor& t : out) out_ptrs.push_back(&t);
+    KernelContext c;
+    c.Bind(&step, &node->info(), in_ptrs.data(), static_cast<int>(in.size()), out_ptrs.data(), static_cast<int>(out.size()),
+           nullptr, 0);
+    return kernel->Run(c);
+  }
+  Graph graph;
+  Node* node = nullptr;
+  std::unique_ptr<Kernel> kernel;
+  StepContext step;
+  std::vector<Tensor> constants, in, out;
+};
+
+absl::StatusOr<std::unique_ptr<KernelTester::PreparedOp>> KernelTester::Prepare(absl::string_view op,
+                                                                                const std::vector<Tensor>& inputs,
+                                                                                const AttrMap& attrs, bool is_static) {
+  auto p = std::make_unique<PreparedOp>(&ops_);
   NodeSpec spec;
   spec.op = std::string(op);
   spec.name = "node";
   spec.attrs = attrs;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    ASSIGN_OR_RETURN(Node * source, graph.AddNode(SourceOf(is_static ? "_TestConst" : "_TestInput", static_cast<int>(i), is_static,
-                                                           &inputs[i], inputs[i].dtype(), PartialShape())));
+    ASSIGN_OR_RETURN(Node * source, p->graph.AddNode(SourceOf(is_static ? "_TestConst" : "_TestInput", static_cast<int>(i), is_static,
+                                                              &inputs[i], inputs[i].dtype(), PartialShape())));
     spec.inputs.push_back({source, 0});
   }
-  ASSIGN_OR_RETURN(Node * node, graph.AddNode(std::move(spec)));
-  ASSIGN_OR_RETURN(std::unique_ptr<Kernel> kernel, kernels_.MakeKernel(node->info(), kCpu));
+  ASSIGN_OR_RETURN(p->node, p->graph.AddNode(std::move(spec)));
+  ASSIGN_OR_RETURN(p->kernel, kernels_.MakeKernel(p->node->info(), kCpu));
+  p->constants = inputs;
 
   PrepareContext prepare;
-  prepare.info = &node->info();
+  prepare.info = &p->node->info();
   prepare.device = &impl_->device;
   prepare.resources = &impl_->resources;
-  for (int i = 0; i < node->num_inputs(); ++i) {
-    prepare.input_shapes.push_back(node->input(i).node->output_shape(0));
-    prepare.constant_inputs.push_back(is_static ? &inputs[i] : nullptr);
+  for (int i = 0; i < p->node->num_inputs(); ++i) {
+    prepare.input_shapes.push_back(p->node->input(i).node->output_shape(0));
+    prepare.constant_inputs.push_back(is_static ? &p->constants[i] : nullptr);
   }
-  for (int i = 0; i < node->num_outputs(); ++i) prepare.output_shapes.push_back(node->output_shape(i));
-  RETURN_IF_ERROR(kernel->Prepare(prepare));
+  for (int i = 0; i < p->node->num_outputs(); ++i) prepare.output_shapes.push_back(p->node->output_shape(i));
+  RETURN_IF_ERROR(p->kernel->Prepare(prepare));
+  p->step.step_id = 1;
+  p->step.device = &impl_->device;
+  p->step.pool = &impl_->pool;
+  p->step.resources = &impl_->resources;
+  return p;
+}
 
-  StepContext step;
-  step.step_id = 1;
-  step.device = &impl_->device;
-  step.pool = &impl_->pool;
-  step.resources = &impl_->resources;
-  std::vector<Tensor> in = inputs, out(node->num_outputs());
-  std::vector<Tensor*> in_ptrs, out_ptrs;
-  for (Tensor& t : in) in_ptrs.push_back(&t);
-  for (Tensor& t : out) out_ptrs.push_back(&t);
-  KernelContext c;
-  c.Bind(&step, &node->info(), in_ptrs.data(), static_cast<int>(in.size()), out_ptrs.data(), static_cast<int>(out.size()), nullptr, 0);
-  RETURN_IF_ERROR(kernel->Run(c));
+absl::StatusOr<std::function<absl::Status()>> KernelTester::Prepared(absl::string_view op, std::vector<Tensor> inputs, AttrMap attrs) {
+  ASSIGN_OR_RETURN(std::unique_ptr<PreparedOp> prepared, Prepare(op, inputs, attrs, /*is_static=*/true));
+  std::shared_ptr<PreparedOp> shared = std::move(prepared);
+  return std::function<absl::Status()>([shared] { return shared->Run(); });
+}
+
+absl::StatusOr<std::vector<Tensor>> KernelTester::RunPrepared(absl::string_view op, const std::vector<Tensor>& inputs,
+                                                              const AttrMap& attrs, bool is_static) {
+  ASSIGN_OR_RETURN(std::unique_ptr<PreparedOp> prepared, Prepare(op, inputs, attrs, is_static));
+  Node* node = prepared->node;
+  RETURN_IF_ERROR(prepared->Run());
+  std::vector<Tensor> out = std::move(prepared->out);
   for (int i = 0; i < node->num_outputs(); ++i) {
     const PartialShape& inferred = node->output_shape(i);
     if (BaseType(node->output_type(i)) != out[i].dtype()) {

@@ -35,11 +35,17 @@ class KernelTester {
   // The shapes the rule infers from the texts "[2,?]"; one text with ';' between outputs, or the error.
   std::string Shapes(absl::string_view op, std::vector<std::string> input_shapes, std::vector<DType> input_types, AttrMap attrs = {});
 
+  // The op prepared once, with constant inputs, to run whenever it is called: for benchmarks. The tester must outlive it.
+  absl::StatusOr<std::function<absl::Status()>> Prepared(absl::string_view op, std::vector<Tensor> inputs, AttrMap attrs = {});
+
   const OpRegistry& ops() const { return ops_; }
   ResourceStore& resources();
 
  private:
   struct Impl;
+  struct PreparedOp;
+  absl::StatusOr<std::unique_ptr<PreparedOp>> Prepare(absl::string_view op, const std::vector<Tensor>& inputs, const AttrMap& attrs,
+                                                      bool is_static);
   absl::StatusOr<std::vector<Tensor>> RunPrepared(absl::string_view op, const std::vector<Tensor>& inputs, const AttrMap& attrs,
                                                   bool is_static);
   OpRegistry ops_;
