@@ -53,7 +53,7 @@ struct Elu {
   template <class T> SLUICE_HOST_DEVICE T operator()(T x) const {
     if constexpr (std::is_same_v<T, float>) {
       // Near zero exp(x) - 1 cancels: a series takes over.
-      const float series = x * (1 + x * (0.5f + x * (1.f / 6 + x * (1.f / 24 + x * (1.f / 120)))));
+      const float series = x * (1 + x * (0.5f + x * (1.f / 6 + x * (1.f / 24 + x * (1.f / 120 + x * (1.f / 720 + x * (1.f / 5040)))))));
       const float grown = FastExp(x) - 1;
       const float below = x > -0.3f ? series : grown;
       return x < 0 ? below : x;

@@ -226,7 +226,7 @@ class SparseCrossEntropyKernel : public Kernel {
 template <typename T>
 class L2LossKernel : public Kernel {
   using W = WideOf<T>;
-  static constexpr int64_t kPiece = 16384;
+  static constexpr int64_t kPiece = 2048;
 
  public:
   absl::Status Run(KernelContext& c) const override {
