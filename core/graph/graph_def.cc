@@ -1,7 +1,7 @@
 #include "core/graph/graph_def.h"
 
-#include <deque>
 #include <functional>
+#include <queue>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
@@ -50,16 +50,16 @@ absl::StatusOr<std::vector<int>> ImportOrder(const NodeDefs& defs, const std::fu
     }
   }
   std::vector<int> order;
-  std::deque<int> ready;
+  std::priority_queue<int, std::vector<int>, std::greater<int>> ready;  // as near to the message's order as can be
   for (int i = 0; i < defs.size(); ++i) {
-    if (pending[i] == 0) ready.push_back(i);
+    if (pending[i] == 0) ready.push(i);
   }
   while (!ready.empty()) {
-    int i = ready.front();
-    ready.pop_front();
+    int i = ready.top();
+    ready.pop();
     order.push_back(i);
     for (int c : consumers[i]) {
-      if (--pending[c] == 0) ready.push_back(c);
+      if (--pending[c] == 0) ready.push(c);
     }
   }
   for (int i = 0; i < defs.size(); ++i) {
