@@ -4,8 +4,9 @@ Every generated wrapper of `sluice.raw_ops` is one line that ends here, and so a
 definitions come from the registry in C++ (`_sluice.op_spec`), read once for each op when first used.
 """
 
-from collections import namedtuple
+import contextlib
 import numbers
+from collections import namedtuple
 
 from sluice import _dtypes
 from sluice._native import _sluice
@@ -293,6 +294,12 @@ def _call_converting(spec, name, values, attrs):
       if isinstance(enum, int) and attr not in (attrs or ()) and any(a.number_attr and a.type_attr == attr for a in spec.inputs):
         attrs = dict(attrs or ())
         attrs[attr] = enum
+    refs = [graph._tensor(k).op for arg, key in zip(spec.inputs, keys) if arg.is_ref for k in (key if type(key) is list else (key,))]
+    if refs:  # What changes a variable runs where the variable is.
+      with contextlib.ExitStack() as stack:
+        for ref in refs:
+          stack.enter_context(graph.colocate_with(ref))
+        return spec.result(graph._create(spec.op_type, scope[:-1], keys, attrs))
     return spec.result(graph._create(spec.op_type, scope[:-1], keys, attrs))
 
 
