@@ -72,12 +72,10 @@ _HOMES = {
         is_strictly_increasing""",
     "_gradients": """AggregationMethod UnconnectedGradients custom_gradient gradients grad_pass_through hessians no_gradient=NotDifferentiable
         recompute_grad stop_gradient""",
-    "_functional": "foldl foldr map_fn scan",
     "_script_ops": "numpy_function py_func py_function",
     "_clip": "clip_by_average_norm clip_by_global_norm clip_by_norm clip_by_value global_norm",
     "_progress": "progress",
     "_template": "make_template",
-    "_data_flow": """FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue""",
     "raw_ops": """acos=Acos acosh=Acosh asin=Asin asinh=Asinh atan=Atan atan2=Atan2 atanh=Atanh as_string=AsString
         batch_to_space_nd=BatchToSpaceND betainc=Betainc bitcast=Bitcast ceil=Ceil check_numerics=CheckNumerics cholesky=Cholesky
         cholesky_solve=CholeskySolve cos=Cos cosh=Cosh cross=Cross decode_base64=DecodeBase64 decode_csv=DecodeCSV

@@ -621,6 +621,8 @@ class _ColocateScope:
 class Graph:
   """A dataflow graph. `with graph.as_default():` makes it the one that new nodes go to."""
 
+  _is_function = False
+
   def __init__(self):
     self._native = _sluice.Graph()
     self._lock = threading.RLock()
@@ -726,6 +728,8 @@ class Graph:
     if self._colocation:
       groups = list(attrs.get("_class", ()))
       for op in self._colocation:
+        if op.graph is not self:  # Seen from a branch or body: the outer operation is no neighbour.
+          continue
         groups.extend(op.colocation_groups())
         device = op.device or device
       attrs["_class"] = sorted(set(g.encode() if isinstance(g, str) else g for g in groups))

@@ -10,7 +10,7 @@ from collections import namedtuple
 
 from sluice import _dtypes
 from sluice._native import _sluice
-from sluice._graph import IndexedSlices, Operation, Tensor, _NameScope, _OP_NAME, get_default_graph, graph_of
+from sluice._graph import IndexedSlices, Operation, Tensor, _NameScope, _OP_NAME, _default_graphs, get_default_graph, graph_of
 from sluice._shapes import TensorShape
 
 _specs = {}
@@ -205,6 +205,10 @@ def call(op_type, name, values, params=()):
       if attr in defaults and value is defaults[attr]:
         continue
       attrs[attr] = normalise(value, attr, op_type)
+  items = _default_graphs.items
+  if items and items[-1]._is_function:
+    from sluice._control import _capture_values
+    values = [_capture_values(items[-1], v) for v in values]
   if not spec.simple:
     return _call_converting(spec, name, values, attrs)
   graph = None

@@ -54,7 +54,7 @@ class PartitionedVariable:
     return iter(self._variable_list)
 
   def __len__(self):
-    return len([p for p in self._partitions if p > 1]) and max(self._partitions) or 1
+    return len(self._variable_list)
 
   @property
   def name(self):
