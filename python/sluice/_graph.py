@@ -887,7 +887,8 @@ class Graph:
     if not isinstance(obj, (Tensor, Operation)):
       convert = getattr(obj, "_as_graph_element", None)
       if convert is not None:
-        obj = convert() or obj
+        converted = convert()
+        obj = obj if converted is None else converted
     if isinstance(obj, Tensor) and allow_tensor or isinstance(obj, Operation) and allow_operation:
       if obj.graph is not self:
         raise ValueError(f"{'Tensor' if isinstance(obj, Tensor) else 'Operation'} {obj} is not an element of this graph.")
