@@ -43,7 +43,8 @@ Out KeptShape(GradientScope& g) {
   Out x = g["input"], axes = g["reduction_indices"];
   const std::optional<std::vector<int64_t>> known = ConstantInts(axes);
   if (known && x.shape().IsFullyKnown()) {
-    std::vector<int64_t> dims(x.shape().dims().begin(), x.shape().dims().end());
+    const PartialShape shape = x.shape();
+    std::vector<int64_t> dims(shape.dims().begin(), shape.dims().end());
     for (int64_t a : *known) dims[a < 0 ? a + x.shape().rank() : a] = 1;
     return g.Ints(std::move(dims));
   }

@@ -82,7 +82,8 @@ Out ForElements(GradientScope& g, Out of_ids, Out ids, Out like) {
     const int extra = like.shape().rank() - ids.shape().rank();
     if (extra == 0) return of_ids;
     if (ids.shape().IsFullyKnown()) {
-      std::vector<int64_t> dims(ids.shape().dims().begin(), ids.shape().dims().end());
+      const PartialShape ids_shape = ids.shape();
+      std::vector<int64_t> dims(ids_shape.dims().begin(), ids_shape.dims().end());
       dims.resize(like.shape().rank(), 1);
       return Reshape(of_ids, g.Ints(std::move(dims)));
     }
