@@ -8,6 +8,7 @@ void DefineControlOps(OpRegistry& ops) {
   DefineRuntimeOps(ops);
   DefineFunctionalOps(ops);
   DefineCheckOps(ops);
+  DefineHostFunctionOps(ops);
 }
 
 }  // namespace sluice

@@ -57,7 +57,7 @@ class HostFunctionKernel : public Kernel {
 }  // namespace
 
 void AddHostFunctionKernels(KernelRegistry& kernels) {
-  for (const char* op : {"PyFunc", "PyFuncStateless", "EagerPyFunc"}) kernels.Add(op, kCpu, KernelDef().Make<HostFunctionKernel>());
+  for (const char* op : {"PyFunc", "PyFuncStateless"}) kernels.Add(op, kCpu, KernelDef().Make<HostFunctionKernel>());
 }
 
 }  // namespace sluice

@@ -1,4 +1,4 @@
-// Kernels that run functions of the host language: PyFunc, PyFuncStateless, EagerPyFunc.
+// Kernels that run functions of the host language: PyFunc, PyFuncStateless.
 #ifndef SLUICE_RUNTIME_C_API_HOST_FUNCTION_H_
 #define SLUICE_RUNTIME_C_API_HOST_FUNCTION_H_
 
