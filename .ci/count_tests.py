@@ -1,6 +1,6 @@
 """Counts test cases of one run: GoogleTest cases that Bazel ran (from its event file) and pytest's.
 
-The last line is `N passed, N failed`; the exit status is 1 when anything failed, also when a build did.
+The last line is `N passed, N failed`; the exit status is 1 when anything failed, a build did, or no test ran.
 """
 
 import argparse
@@ -78,6 +78,9 @@ def main():
         count.add_report(arguments.python, "")
     if arguments.python_status and count.failed == failed_in_cpp:
         count.fail("building or testing the Python package ended with status %d" % arguments.python_status)
+
+    if not count.passed + count.failed + count.skipped:
+        count.fail("no test ran")
 
     for name in count.failures:
         print("FAILED " + name)

@@ -26,7 +26,9 @@ def problems_in(path, text, exists=lambda name: True):
         found.append("%s: no newline at the end" % path)
 
     names = {}
-    for call in ast.walk(ast.parse(text, path)):
+    tree = ast.parse(text, path)
+    targets = {getattr(k.value, "value", None) for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg == "name"}
+    for call in ast.walk(tree):
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             continue
         arguments = {k.arg: k.value for k in call.keywords}
@@ -43,7 +45,8 @@ def problems_in(path, text, exists=lambda name: True):
                 value = arguments.get(kind)
                 for item in value.elts if isinstance(value, ast.List) else []:
                     file = getattr(item, "value", None)
-                    if isinstance(file, str) and "." in file and not file.startswith((":", "//", "@")) and not exists(file):
+                    is_file = isinstance(file, str) and "." in file and not file.startswith((":", "//", "@"))
+                    if is_file and file not in targets and not exists(file):
                         found.append("%s: %s of '%s' names %s, which is not there" % (where, kind, name, file))
     return found
 

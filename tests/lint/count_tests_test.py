@@ -75,3 +75,7 @@ def test_a_python_run_that_ends_early_is_a_failure(tmp_path):
     lines, status = _count(tmp_path, [], "--python", report, "--python-status", "2")
     assert lines[-1] == "1 passed, 1 failed"
     assert status == 1
+
+
+def test_a_run_without_any_test_is_a_failure(tmp_path):
+    assert _count(tmp_path) == (["FAILED no test ran", "0 passed, 1 failed"], 1)
