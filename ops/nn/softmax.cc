@@ -73,8 +73,9 @@ void DefineSoftmaxOps(OpRegistry& ops) {
       })
       .Gradient([](GradientScope& g) {
         g.Into(0) = SumToShapeOf(LogitsGradient(g), g.input(0), g.input(1));
-        if (!g.has_dy(0)) return;
-        g.Into(1) = SumToShapeOf(TimesRows(g, g.dy(0), -Op1("LogSoftmax", g.input(0))), g.input(1), g.input(0));
+        Out labels = g.has_dy(0) ? TimesRows(g, g.dy(0), -Op1("LogSoftmax", g.input(0))) : Out();
+        if (g.has_dy(1)) labels = labels.valid() ? labels - g.dy(1) : -g.dy(1);
+        g.Into(1) = SumToShapeOf(labels, g.input(1), g.input(0));
       });
   ops.Define("SparseSoftmaxCrossEntropyWithLogits",
              "-log_softmax(features)[label] of each row, and its gradient for features. A label outside [0, classes) is an error.")
