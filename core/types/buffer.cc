@@ -13,6 +13,9 @@ namespace {
 class AllocatedBuffer final : public Buffer {
  public:
   AllocatedBuffer(Allocator* allocator, void* data, size_t size) : Buffer(data, size), allocator_(allocator) {}
+  // From the thread's cache, so that a warm step does not touch the heap.
+  static void* operator new(size_t bytes) { return HostAllocator()->Allocate(bytes); }
+  static void operator delete(void* p, size_t bytes) { HostAllocator()->Deallocate(p, bytes); }
 
  private:
   ~AllocatedBuffer() override { allocator_->Deallocate(data_, size_); }
