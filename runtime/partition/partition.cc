@@ -1,130 +1,129 @@
 #include "runtime/partition/partition.h"
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/strings/str_cat.h"
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+
 #include "core/base/status.h"
-#include "core/graph/function.h"
+#include "core/types/tensor.h"
 
 namespace sluice {
 namespace {
 
-class Partitioner {
+class Splitter {
  public:
-  Partitioner(const Graph& graph, const std::function<uint64_t(const std::string&)>& incarnation)
-      : graph_(graph), incarnation_(incarnation), twin_(graph.num_node_ids(), nullptr) {}
+  Splitter(Graph* graph, const std::function<uint64_t(const std::string&)>& incarnation)
+      : graph_(*graph), incarnation_(incarnation) {}
 
-  absl::StatusOr<std::vector<Partition>> Run() {
-    ASSIGN_OR_RETURN(std::vector<Node*> order, graph_.TopologicalOrder());
-    for (Node* n : order) {
-      if (n->assigned_device().empty()) return Internal(n->info().Describe(), " has no device");
-      for (const Endpoint& e : n->inputs()) {
-        if (e.node->Is(kBackEdge) && e.node->assigned_device() != n->assigned_device()) {
-          return Unimplemented(n->info().Describe(), ": a loop that spans devices");
+  absl::Status Run() {
+    for (Node* n : graph_.nodes()) {
+      for (int i = 0; i < n->num_inputs(); ++i) {
+        const Endpoint from = n->input(i);
+        if (from.node->assigned_device() == n->assigned_device()) continue;
+        if (IsRefType(n->input_type(i))) {
+          return InvalidArgument(n->info().Describe(), " on ", n->assigned_device(), " needs the reference of '", from.node->name(),
+                                 "' on ", from.node->assigned_device(), ": a reference cannot leave its device");
         }
+        ASSIGN_OR_RETURN(Node * recv, Receive(from, n->assigned_device()));
+        RETURN_IF_ERROR(graph_.UpdateInput(n, i, {recv, 0}));
       }
-      RETURN_IF_ERROR(Copy(n));
+      const std::vector<Node*> before(n->control_inputs().begin(), n->control_inputs().end());
+      for (Node* c : before) {
+        if (c->assigned_device() == n->assigned_device()) continue;
+        ASSIGN_OR_RETURN(Endpoint token, Token(c));
+        ASSIGN_OR_RETURN(Node * recv, Receive(token, n->assigned_device()));
+        graph_.RemoveControlEdge(c, n);
+        RETURN_IF_ERROR(graph_.AddControlEdge(recv, n));
+      }
     }
-    return std::move(parts_);
-  }
-
- private:
-  Graph* PartOf(const std::string& device) {
-    auto [it, fresh] = index_.emplace(device, parts_.size());
-    if (fresh) {
-      parts_.push_back({device, std::make_unique<Graph>(&graph_.ops())});
-      absl::Status shared = parts_.back().graph->functions().AddAll(graph_.functions());
-      SLUICE_CHECK(shared.ok());
-    }
-    return parts_[it->second].graph.get();
-  }
-
-  absl::Status Copy(const Node* n) {
-    const std::string& device = n->assigned_device();
-    NodeSpec spec{n->op().name, n->name(), {}, {}, n->attrs(), n->info().device, SourceIn(PartOf(device), n)};
-    for (const Endpoint& e : n->inputs()) {
-      ASSIGN_OR_RETURN(Endpoint in, Here(e, device));
-      spec.inputs.push_back(in);
-    }
-    for (const Node* c : n->control_inputs()) {
-      ASSIGN_OR_RETURN(Node * in, ControlHere(c, device));
-      spec.control_inputs.push_back(in);
-    }
-    ASSIGN_OR_RETURN(Node * copy, PartOf(device)->AddNode(std::move(spec)));
-    copy->set_assigned_device(device);
-    for (int i = 0; i < n->num_outputs(); ++i) {
-      RETURN_IF_ERROR(PartOf(device)->RefineShape({copy, i}, n->output_shape(i)));
-    }
-    twin_[n->id()] = copy;
     return absl::OkStatus();
   }
 
-  SourceLine SourceIn(Graph* part, const Node* n) {
-    SourceLine s = n->info().source;
-    if (s.file) s.file = part->Intern(*s.file);
-    if (s.function) s.function = part->Intern(*s.function);
-    return s;
+ private:
+  absl::StatusOr<Node*> Add(NodeSpec spec, const std::string& device) {
+    spec.device = device;
+    ASSIGN_OR_RETURN(Node * n, graph_.AddNodeUniqueName(std::move(spec)));
+    n->set_assigned_device(device);
+    return n;
   }
 
-  // The tensor `e` as a node of `device` sees it.
-  absl::StatusOr<Endpoint> Here(const Endpoint& e, const std::string& device) {
-    const std::string& from = e.node->assigned_device();
-    if (from == device) return Endpoint{twin_[e.node->id()], e.index};
-    auto [it, fresh] = received_.try_emplace({{e.node->id(), e.index}, device}, nullptr);
-    if (fresh) {
-      ASSIGN_OR_RETURN(it->second, Transfer({twin_[e.node->id()], e.index}, e.node->output_shape(e.index), e.node, from, device,
-                                            absl::StrCat("edge_", e.node->id(), "_", e.node->name(), ":", e.index)));
+  // Stands for "`node` has run".
+  absl::StatusOr<Endpoint> Token(Node* node) {
+    Node*& token = tokens_[node];
+    if (token == nullptr) {
+      NodeSpec spec;
+      spec.op = "Const";
+      spec.name = absl::StrCat(node->name(), "/_done");
+      spec.attrs.Set("value", Tensor::Vector<uint8_t>({}));
+      spec.attrs.Set("dtype", DType::kUint8);
+      // A constant has its value before the step begins, so the order hangs on the identity.
+      ASSIGN_OR_RETURN(Node * nothing, Add(std::move(spec), node->assigned_device()));
+      NodeSpec after;
+      after.op = "IdentityN";
+      after.name = absl::StrCat(node->name(), "/_done_after");
+      after.inputs = {{nothing, 0}};
+      after.control_inputs = {node};
+      after.attrs.Set("T", std::vector<DType>{DType::kUint8});
+      ASSIGN_OR_RETURN(token, Add(std::move(after), node->assigned_device()));
     }
-    return Endpoint{received_[{{e.node->id(), e.index}, device}], 0};
+    return Endpoint{token, 0};
   }
 
-  absl::StatusOr<Node*> ControlHere(const Node* n, const std::string& device) {
-    const std::string& from = n->assigned_device();
-    if (from == device) return twin_[n->id()];
-    std::pair<std::pair<int, int>, std::string> key{{n->id(), -1}, device};
-    auto it = received_.find(key);
-    if (it != received_.end()) return it->second;
-    NodeSpec token{"Const", absl::StrCat(n->name(), "/_done"), {}, {twin_[n->id()]}, {}, "", {}};
-    token.attrs = {{"value", *Tensor::Make(DType::kFloat, Shape({0}))}, {"dtype", DType::kFloat}};
-    ASSIGN_OR_RETURN(Node * c, PartOf(from)->AddNodeUniqueName(std::move(token)));
-    c->set_assigned_device(from);
-    ASSIGN_OR_RETURN(Node * recv,
-                     Transfer({c, 0}, Shape({0}), n, from, device, absl::StrCat("control_", n->id(), "_", n->name())));
-    received_[key] = recv;
+  absl::StatusOr<Node*> Receive(Endpoint from, const std::string& device) {
+    Node*& recv = receivers_[std::make_tuple(from.node, from.index, device)];
+    if (recv != nullptr) return recv;
+    const std::string& source = from.node->assigned_device();
+    const std::string edge = absl::StrCat(from.node->name(), ":", from.index);
+    auto common = [&](NodeSpec* spec) {
+      spec->source = from.node->info().source;
+      spec->attrs.Set("tensor_name", edge);
+      spec->attrs.Set("send_device", source);
+      spec->attrs.Set("send_device_incarnation", static_cast<int64_t>(incarnation_(source)));
+      spec->attrs.Set("recv_device", device);
+      spec->attrs.Set("shape", from.node->output_shape(from.index));
+    };
+    NodeSpec send;
+    send.op = "_Send";
+    send.name = absl::StrCat(from.node->name(), "/_send_", from.index);
+    send.inputs = {from};
+    common(&send);
+    RETURN_IF_ERROR(Add(std::move(send), source).status());
+    NodeSpec receive;
+    receive.op = "_Recv";
+    receive.name = absl::StrCat(from.node->name(), "/_recv_", from.index);
+    receive.attrs.Set("tensor_type", from.node->output_type(from.index));
+    common(&receive);
+    ASSIGN_OR_RETURN(recv, Add(std::move(receive), device));
     return recv;
   }
 
-  // Makes the pair; returns the _Recv.
-  absl::StatusOr<Node*> Transfer(Endpoint what, const PartialShape& shape, const Node* origin, const std::string& from,
-                                 const std::string& to, const std::string& edge) {
-    DType dtype = BaseType(what.node->output_type(what.index));
-    AttrMap attrs = {{"tensor_name", edge},
-                     {"send_device", from},
-                     {"send_device_incarnation", static_cast<int64_t>(incarnation_(from))},
-                     {"recv_device", to},
-                     {"shape", shape}};
-    NodeSpec send{"_Send", absl::StrCat(origin->name(), "/_send"), {what}, {}, attrs, "", SourceIn(PartOf(from), origin)};
-    ASSIGN_OR_RETURN(Node * s, PartOf(from)->AddNodeUniqueName(std::move(send)));
-    s->set_assigned_device(from);
-    attrs.Set("tensor_type", dtype);
-    NodeSpec recv{"_Recv", absl::StrCat(origin->name(), "/_recv"), {}, {}, attrs, "", SourceIn(PartOf(to), origin)};
-    ASSIGN_OR_RETURN(Node * r, PartOf(to)->AddNodeUniqueName(std::move(recv)));
-    r->set_assigned_device(to);
-    return r;
-  }
-
-  const Graph& graph_;
+  Graph& graph_;
   const std::function<uint64_t(const std::string&)>& incarnation_;
-  std::vector<Partition> parts_;
-  absl::flat_hash_map<std::string, size_t> index_;
-  std::vector<Node*> twin_;
-  absl::flat_hash_map<std::pair<std::pair<int, int>, std::string>, Node*> received_;
+  std::map<std::tuple<Node*, int, std::string>, Node*> receivers_;
+  std::map<Node*, Node*> tokens_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::vector<Partition>> PartitionGraph(const Graph& graph,
-                                                      const std::function<uint64_t(const std::string&)>& incarnation) {
-  return Partitioner(graph, incarnation).Run();
+absl::StatusOr<std::vector<Partition>> PartitionGraph(std::unique_ptr<Graph> graph,
+                                                      const std::function<uint64_t(const std::string& device)>& incarnation) {
+  std::set<std::string> devices;
+  for (Node* n : graph->nodes()) {
+    if (n->assigned_device().empty()) return Internal(n->info().Describe(), " has no device");
+    devices.insert(n->assigned_device());
+  }
+  std::vector<Partition> partitions;
+  if (devices.size() <= 1) {
+    partitions.push_back({devices.empty() ? "" : *devices.begin(), std::move(graph)});
+    return partitions;
+  }
+  RETURN_IF_ERROR(Splitter(graph.get(), incarnation).Run());
+  for (const std::string& device : devices) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Graph> part, graph->Clone([&](const Node& n) { return n.assigned_device() == device; }));
+    partitions.push_back({device, std::move(part)});
+  }
+  return partitions;
 }
 
 }  // namespace sluice

@@ -7,6 +7,8 @@
 #include "core/base/status.h"
 #include "core/graph/text.h"
 #include "core/graph/verifier.h"
+#include "runtime/partition/partition.h"
+#include "runtime/placer/placer.h"
 #include "runtime/session/cut.h"
 #include "runtime/session/evaluator.h"
 
@@ -41,6 +43,22 @@ absl::Status RunPasses(const PlannerSetup& setup, CutGraph* cut) {
     }
   }
   return absl::OkStatus();
+}
+
+int FindDevice(const PlannerSetup& setup, const std::string& name) {
+  for (size_t d = 0; d < setup.devices.size(); ++d) {
+    if (setup.devices[d]->name() == name) return static_cast<int>(d);
+  }
+  return -1;
+}
+
+absl::StatusOr<std::string> Place(const PlannerSetup& setup, Graph* graph) {
+  std::vector<PlacerDevice> devices;
+  for (Device* d : setup.devices) devices.push_back({d->name(), d->parsed_name(), d->type()});
+  PlacerOptions options;
+  options.kernels = setup.environment->kernels;
+  options.soft_placement = setup.options->soft_placement;
+  return PlaceGraph(graph, devices, options);
 }
 
 bool Fits(const PartialShape& wanted, const Shape& found) {
@@ -78,16 +96,26 @@ absl::StatusOr<std::unique_ptr<SessionPlan>> MakeSessionPlan(const PlannerSetup&
   }
   plan->feeds = cut.feeds;
   RETURN_IF_ERROR(RunPasses(setup, &cut));
+  ASSIGN_OR_RETURN(plan->placement, Place(setup, cut.graph.get()));
+  const std::unique_ptr<Graph> functions = std::make_unique<Graph>(&cut.graph->ops());
+  RETURN_IF_ERROR(functions->functions().AddAll(cut.graph->functions()));
+  ASSIGN_OR_RETURN(std::vector<Partition> parts, PartitionGraph(std::move(cut.graph), [&](const std::string& device) {
+                     int d = FindDevice(setup, device);
+                     return d < 0 ? 0 : setup.devices[d]->attributes().incarnation;
+                   }));
   std::vector<std::unique_ptr<PartitionPlan>> partitions;
-  PlanEnvironment e;
-  e.kernels = setup.environment->kernels;
-  e.device = setup.devices[0];
-  e.resources = setup.resources[0];
-  plan->functions.push_back(
-      std::make_unique<FunctionRuntime>(cut.graph->functions(), &graph.ops(), e.kernels, e.device, e.resources));
-  e.functions = plan->functions.back().get();
-  ASSIGN_OR_RETURN(std::unique_ptr<PartitionPlan> partition, PartitionPlan::Make(std::move(cut.graph), e));
-  partitions.push_back(std::move(partition));
+  for (Partition& part : parts) {
+    const int d = std::max(0, FindDevice(setup, part.device));
+    PlanEnvironment e;
+    e.kernels = setup.environment->kernels;
+    e.device = setup.devices[d];
+    e.resources = setup.resources[d];
+    plan->functions.push_back(std::make_unique<FunctionRuntime>(functions->functions(), &functions->ops(), e.kernels, e.device,
+                                                                e.resources));
+    e.functions = plan->functions.back().get();
+    ASSIGN_OR_RETURN(std::unique_ptr<PartitionPlan> partition, PartitionPlan::Make(std::move(part.graph), e));
+    partitions.push_back(std::move(partition));
+  }
   plan->step = std::make_unique<StepPlan>(std::move(partitions), static_cast<int>(spec.feeds.size()),
                                           static_cast<int>(spec.fetches.size()));
   return plan;

@@ -198,5 +198,34 @@ TEST_F(SessionTest, TracesEveryNodeThatRan) {
   EXPECT_THAT(nodes[1].outputs, ElementsAre("float [2]"));
 }
 
+TEST_F(SessionTest, StepsSpanDevices) {
+  options_.cpu_devices = 3;
+  Build("x = Placeholder(dtype=float, shape=[2]) @/cpu:0; a = TestUnknown(x) @/cpu:1; n = TestCount(x, ^a) @/cpu:2; "
+        "y = TestAdd(a, n) @/cpu:0");
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(Text(Run({{"x:0", Floats({1, 2})}}, {"y:0", "a:0"})), "float [2] 3 5; float [2] 2 3");
+  auto dump = session().DumpPlan({{"x:0"}, {"y:0"}, {}});
+  ASSERT_TRUE(dump.ok()) << dump.status();
+  EXPECT_THAT(*dump, AllOf(HasSubstr("dataflow (_Recv 'a/_recv_0' may wait)"), HasSubstr("device:CPU:2")));
+  auto explained = session().ExplainPlacement({{"x:0"}, {"y:0"}, {}});
+  ASSERT_TRUE(explained.ok());
+  EXPECT_THAT(*explained, HasSubstr("a (TestUnknown): /job:localhost/replica:0/task:0/device:CPU:1 because 'a' asks for '/cpu:1'"));
+}
+
+TEST_F(SessionTest, AnErrorOnOneDeviceEndsTheOthers) {
+  options_.cpu_devices = 2;
+  Build("x = Const(value=float[1]{1}); f = TestFail(message='no way') @/cpu:1; y = TestUnknown(f) @/cpu:0; w = TestBlock(x) @/cpu:0");
+  auto r = Run({}, {"y:0", "w:0"});
+  EXPECT_EQ(r.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Text(r), HasSubstr("TestFail 'f': no way [device /job:localhost/replica:0/task:0/device:CPU:1"));
+}
+
+TEST_F(SessionTest, AnUnknownDeviceIsAnErrorUnlessPlacementIsSoft) {
+  Build("x = Const(value=float[1]{1}); y = TestUnknown(x) @/gpu:0");
+  EXPECT_THAT(Text(Run({}, {"y:0"})), HasSubstr("it asks for '/device:GPU:0', but the devices are"));
+  options_.soft_placement = true;
+  session_ = nullptr;
+  EXPECT_EQ(Text(Run({}, {"y:0"})), "float [1] 2");
+}
+
 }  // namespace
 }  // namespace sluice
