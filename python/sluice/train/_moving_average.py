@@ -1,6 +1,6 @@
 """Exponential moving averages of variables."""
 import sluice as sl
-from sluice.train._optimizer import _make_slot, is_resource
+from sluice.train._optimizer import _make_slot, is_resource, start_value
 
 
 class ExponentialMovingAverage:
@@ -54,7 +54,7 @@ class ExponentialMovingAverage:
     def _make(self, var):
         """(average, biased average or None, its number of updates or None)."""
         if _is_variable(var):
-            average = _make_slot(var, self._name, var.initialized_value(), None, None)
+            average = _make_slot(var, self._name, start_value(var), None, None)
         else:
             if not var.get_shape().is_fully_defined():
                 raise ValueError("The moving average of tensor %s needs a fully defined shape, found %s"

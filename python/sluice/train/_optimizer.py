@@ -229,6 +229,15 @@ def _assert_valid_dtypes(tensors):
                              % (dtype, t.name))
 
 
+def start_value(variable):
+    """What another variable that starts as a copy of `variable` is initialised with.
+
+    A branch cannot take a reference, so a reference variable gives its initial value, which is the same tensor (and in
+    one step the same value, also when random) that initialises the variable itself.
+    """
+    return variable.initialized_value() if is_resource(variable) else variable.initial_value
+
+
 def _make_slot(primary, op_name, initializer, shape, dtype):
     """A variable named after `primary` and `op_name`, placed with it, and saved as a slice when it is one."""
     shape = primary.get_shape() if shape is None else sl.TensorShape(shape)
@@ -237,7 +246,7 @@ def _make_slot(primary, op_name, initializer, shape, dtype):
         initializer = sl.zeros_initializer()
     attrs = {}
     if callable(initializer) and not shape.is_fully_defined():
-        initializer = initializer(sl.shape(primary.initialized_value()), dtype=dtype)
+        initializer = initializer(sl.shape(start_value(primary)), dtype=dtype)
         attrs["validate_shape"] = False
     elif callable(initializer):
         attrs["shape"] = shape
