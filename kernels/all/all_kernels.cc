@@ -5,6 +5,7 @@
 #include "kernels/data/data_kernels.h"
 #include "kernels/image/image_kernels.h"
 #include "kernels/nn/nn_kernels.h"
+#include "kernels/math/math_kernels.h"
 #include "kernels/state/state_kernels.h"
 #include "kernels/string/string_kernels.h"
 
@@ -14,6 +15,7 @@ void AddAllKernelsCpu(KernelRegistry& kernels) {
   AddArrayKernelsCpu(kernels);
   AddControlKernelsCpu(kernels);
   AddNnKernelsCpu(kernels);
+  AddMathKernelsCpu(kernels);
   AddStateKernelsCpu(kernels);
   AddStringKernelsCpu(kernels);
   AddDataKernelsCpu(kernels);

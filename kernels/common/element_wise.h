@@ -12,6 +12,7 @@
 // over float and double are compiled for the baseline, AVX2 and AVX-512 and chosen when the kernel is made: compile the file with
 // KERNEL_COPTS (copts.bzl), mark the function SLUICE_HOST_DEVICE and keep it free of branches and calls to have it vectorised.
 // A function with parameters has a member `static F Make(const NodeInfo&)` that reads attributes, and must be trivially copyable.
+// A function that is vectorised for |x| <= kFastLimit only has that constant and a member Exact(x) for blocks with other elements.
 // `static constexpr bool kNonzeroDivisor = true` makes a zero in an integer second operand INVALID_ARGUMENT.
 //
 // Outputs take over the buffer of a dying input of the same shape.
@@ -68,12 +69,32 @@ using UnaryResult = Narrow<T, decltype(std::declval<const F&>()(std::declval<Wid
 template <class F, class T>
 using BinaryResult = Narrow<T, decltype(std::declval<const F&>()(std::declval<Wide<T>>(), std::declval<Wide<T>>()))>;
 
+template <class F, class = void>
+struct HasFastLimit : std::false_type {};
+template <class F>
+struct HasFastLimit<F, std::void_t<decltype(F::kFastLimit)>> : std::true_type {};
+
 template <class F, class T>
 SLUICE_HOST_DEVICE void UnaryBody(const void* fp, const void* xp, void* yp, int64_t n) {
   using R = UnaryResult<F, T>;
   const F f = *static_cast<const F*>(fp);
   const T* x = static_cast<const T*>(xp);
   R* y = static_cast<R*>(yp);
+  if constexpr (HasFastLimit<F>::value && std::is_same_v<T, float>) {
+    constexpr int64_t kBlock = 512;
+    for (int64_t at = 0; at < n; at += kBlock) {
+      const int64_t end = at + kBlock < n ? at + kBlock : n;
+      int beyond = 0;
+      for (int64_t i = at; i < end; ++i) beyond |= !(x[i] <= F::kFastLimit && x[i] >= -F::kFastLimit);
+      if (beyond) {
+        for (int64_t i = at; i < end; ++i) y[i] = f.Exact(x[i]);
+      } else {
+#pragma GCC ivdep
+        for (int64_t i = at; i < end; ++i) y[i] = f(x[i]);
+      }
+    }
+    return;
+  }
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<R>(f(static_cast<Wide<T>>(x[i])));
 }

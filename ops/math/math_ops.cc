@@ -11,8 +11,15 @@ constexpr int64_t kMaxFollowed = 256;
 
 std::optional<PartialValue> SmallValue(const ShapeContext& c, int i) {
   const int64_t n = c.input(i).num_elements();
-  if (n < 0 || n > kMaxFollowed || !IsInteger(c.input_type(i))) return std::nullopt;
+  const DType type = c.input_type(i);
+  if (n < 0 || n > kMaxFollowed || (type != DType::kInt32 && type != DType::kInt64)) return std::nullopt;
   return c.value(i);
+}
+
+// What does not fit the type wraps when it is computed: then nothing is known.
+int64_t Fitting(std::optional<int64_t> v, DType type) {
+  if (!v || (type == DType::kInt32 && *v != static_cast<int32_t>(*v))) return PartialValue::kUnknown;
+  return *v;
 }
 
 }  // namespace
@@ -53,7 +60,7 @@ ValueRule UnaryValue(std::function<std::optional<int64_t>(int64_t)> f) {
     std::optional<PartialValue> x = SmallValue(c, 0);
     if (!x) return;
     for (int64_t& e : x->elements) {
-      if (e != PartialValue::kUnknown) e = f(e).value_or(PartialValue::kUnknown);
+      if (e != PartialValue::kUnknown) e = Fitting(f(e), c.input_type(0));
     }
     c.SetOutputValue(0, *std::move(x));
   };
@@ -71,7 +78,7 @@ ValueRule BinaryValue(std::function<std::optional<int64_t>(int64_t, int64_t)> f)
     for (size_t i = 0; i < z.elements.size(); ++i) {
       const int64_t a = x->elements[nx == 1 ? 0 : i], b = y->elements[ny == 1 ? 0 : i];
       z.elements[i] = PartialValue::kUnknown;
-      if (a != PartialValue::kUnknown && b != PartialValue::kUnknown) z.elements[i] = f(a, b).value_or(PartialValue::kUnknown);
+      if (a != PartialValue::kUnknown && b != PartialValue::kUnknown) z.elements[i] = Fitting(f(a, b), c.input_type(0));
     }
     c.SetOutputValue(0, std::move(z));
   };

@@ -101,9 +101,11 @@ ValueRule ReduceVector(int64_t start, std::function<int64_t(int64_t, int64_t)> f
     if (!c.output(0).known_rank() || c.output(0).rank() != 0) return;
     const std::optional<std::vector<int64_t>> x = c.ints(0);
     if (!x) return;
+    const int64_t total = std::accumulate(x->begin(), x->end(), start, f);
+    if (c.input_type(0) != DType::kInt64 && (c.input_type(0) != DType::kInt32 || total != static_cast<int32_t>(total))) return;
     PartialValue v;
     v.scalar = true;
-    v.elements = {std::accumulate(x->begin(), x->end(), start, f)};
+    v.elements = {total};
     c.SetOutputValue(0, std::move(v));
   };
 }
@@ -140,7 +142,10 @@ absl::Status ArgShape(ShapeContext& c) {
 void DefineReductionOps(OpRegistry& ops) {
   constexpr DTypeSet kTypes = kArithmeticTypes;
   Reduction(ops, "Sum", "The sum over axes.", kTypes)
-      .Value(ReduceVector(0, [](int64_t a, int64_t b) { return a + b; }))
+      .Value(ReduceVector(0, [](int64_t a, int64_t b) {
+        int64_t r;
+        return a == PartialValue::kUnknown || __builtin_add_overflow(a, b, &r) ? PartialValue::kUnknown : r;
+      }))
       .Gradient([](GradientScope& g) { g.Into("input") = Spread(g, g.dy()); });
   Reduction(ops, "Mean", "The mean over axes.", kTypes).Gradient([](GradientScope& g) {
     g.Into("input") = Spread(g, g.dy() / ReducedCount(g));
@@ -148,7 +153,7 @@ void DefineReductionOps(OpRegistry& ops) {
   Reduction(ops, "Prod", "The product over axes.", kTypes)
       .Value(ReduceVector(1, [](int64_t a, int64_t b) {
         int64_t r;
-        return __builtin_mul_overflow(a, b, &r) ? PartialValue::kUnknown : r;
+        return a == PartialValue::kUnknown || __builtin_mul_overflow(a, b, &r) ? PartialValue::kUnknown : r;
       }))
       .Gradient([](GradientScope& g) { ProdGradient(g); });
   Reduction(ops, "Max", "The greatest element over axes; nan when one is nan.", kRealTypes).Gradient([](GradientScope& g) {
