@@ -12,6 +12,7 @@ void AddNnKernelsCpu(KernelRegistry& k) {
   AddBatchNormCpu(k);
   AddLrnCpu(k);
   AddSoftmaxCpu(k);
+  AddCandidatesCpu(k);
   AddTrainingCpu(k);
 }
 

@@ -17,6 +17,7 @@ void AddAvgPoolCpu(KernelRegistry& k);
 void AddBatchNormCpu(KernelRegistry& k);
 void AddLrnCpu(KernelRegistry& k);
 void AddSoftmaxCpu(KernelRegistry& k);
+void AddCandidatesCpu(KernelRegistry& k);
 void AddTrainingCpu(KernelRegistry& k);
 void AddMomentTrainingCpu(KernelRegistry& k);
 void AddAdagradTrainingCpu(KernelRegistry& k);
