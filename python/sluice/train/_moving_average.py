@@ -41,6 +41,8 @@ class ExponentialMovingAverage:
                 average, biased, steps = self._averages[self._key(var)]
                 with sl.name_scope("AssignMovingAvg") as update_scope, sl.colocate_with(average):
                     keep = sl.cast(1.0 - decay, average.dtype.base_dtype)
+                    # Read anew: the caller's control dependencies say after which update.
+                    var = var.read_value() if _is_variable(var) else var
                     if biased is None:
                         ops.append(sl.assign_sub(average, (average - var) * keep, name=update_scope))
                         continue

@@ -196,7 +196,8 @@ class Optimizer(abc.ABC):
         update = self._apply_dense(grad, var)
         if constraint is not None:
             with sl.control_dependencies([update]):
-                return var.assign(constraint(var), use_locking=self._use_locking)
+                # Read anew: the variable's usual read may have run before the update.
+                return var.assign(constraint(var.read_value()), use_locking=self._use_locking)
         return update
 
     def _number(self, value, name):

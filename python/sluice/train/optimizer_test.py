@@ -200,3 +200,15 @@ def test_moving_averages_follow_variables_and_restore_into_them():
         session.run(w.assign(2.0))
         session.run(update)
         np.testing.assert_allclose(session.run(average.average(w)), 1.1, rtol=1e-6)
+
+
+def test_a_moving_average_sees_the_update_that_it_waits_for():
+    with sl.Graph().as_default(), sl.Session() as session:
+        w = sl.get_variable("w", initializer=0.0)
+        train = sl.train.GradientDescentOptimizer(1.0).minimize(-w)
+        average = sl.train.ExponentialMovingAverage(0.5)
+        with sl.control_dependencies([train]):
+            update = average.apply([w])
+        session.run(sl.global_variables_initializer())
+        session.run(update)
+        assert session.run([w, average.average(w)]) == [1.0, 0.5]
