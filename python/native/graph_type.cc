@@ -408,6 +408,24 @@ PyObject* AddFunction(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   return status.ok() ? None() : status.RaiseWhileBuilding();
 }
 
+// inline(library Graph, function, prefix, keys of arguments) -> keys of results
+PyObject* Inline(PyObject* self, PyObject* const* args, Py_ssize_t n) {
+  if (!WantArgs(n, 4, "inline")) return nullptr;
+  SL_Graph* library = GraphOf(args[0]);
+  const char* name = library == nullptr ? nullptr : Text(args[1]);
+  const char* prefix = name == nullptr ? nullptr : Text(args[2]);
+  std::vector<SL_Output> inputs;
+  if (prefix == nullptr || !ToOutputs(Of(self), args[3], &inputs)) return nullptr;
+  std::vector<SL_Output> results(1024);
+  Status status;
+  const int count = SL_InlineFunction(Of(self), library, name, prefix, inputs.data(), static_cast<int>(inputs.size()), results.data(),
+                                      static_cast<int>(results.size()), status);
+  if (!status.ok()) return status.RaiseWhileBuilding();
+  PyObject* keys = PyList_New(count);
+  for (int i = 0; keys != nullptr && i < count; ++i) PyList_SetItem(keys, i, PyLong_FromLongLong(KeyOf(results[i])));
+  return keys;
+}
+
 PyMethodDef methods[] = {
     {"add", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(Add)), METH_FASTCALL, nullptr},
     {"shape", Shape, METH_O, nullptr},
@@ -431,6 +449,7 @@ PyMethodDef methods[] = {
     {"import_graph_def", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(Import)), METH_FASTCALL, nullptr},
     {"gradients", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(Gradients)), METH_FASTCALL, nullptr},
     {"add_function", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(AddFunction)), METH_FASTCALL, nullptr},
+    {"inline", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(Inline)), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

@@ -164,6 +164,11 @@ void CallHost(void*, const char* token, SL_Tensor* const* inputs, int num_inputs
           break;
         }
       }
+    } else if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+      // It belongs to the main thread, which raises it when the step has ended.
+      PyErr_Clear();
+      PyErr_SetInterrupt();
+      SL_SetStatus(status, 1, "interrupted from the keyboard");
     } else {
       SL_SetStatus(status, 2, "a Python function failed");
     }

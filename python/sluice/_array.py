@@ -537,7 +537,7 @@ def sequence_mask(lengths, maxlen=None, dtype=_dtypes.bool_, name=None):
     if maxlen._rank() not in (None, 0):
       raise ValueError(f"Argument `maxlen` must be scalar for sequence_mask, received `maxlen` = {maxlen}")
     row = raw_ops.Range(constant(0, maxlen.dtype), maxlen, constant(1, maxlen.dtype))
-    matrix = _math.cast(expand_dims(lengths, -1), maxlen.dtype)
+    matrix = raw_ops.Cast(expand_dims(lengths, -1), maxlen.dtype)
     result = row < matrix
     return result if dtype is None or result.dtype.is_compatible_with(dtype) else _math.cast(result, dtype)
 

@@ -130,14 +130,9 @@ def print(*inputs, **kwargs):  # pylint: disable=redefined-builtin
 def Assert(condition, data, summarize=None, name=None):  # pylint: disable=invalid-name
   """An operation that ends the step with InvalidArgumentError, showing `data`, when `condition` is false."""
   with name_scope(name, "Assert", [condition] + list(data)) as scope:
-    if isinstance(condition, Tensor):
-      static = constant_value(condition)
-    else:
-      static = condition if isinstance(condition, bool) else None
+    if not isinstance(condition, Tensor):
+      condition = convert_to_tensor(condition, name="Condition", dtype=_dtypes.bool_)
     data = [d if isinstance(d, Tensor) else convert_to_tensor(d) for d in data]
-    if static is not None and not static and not isinstance(condition, Tensor):
-      from sluice import errors
-      raise errors.InvalidArgumentError(None, None, f"Expected '{condition}' to be true. Summarized data: " + "\n".join(str(constant_value(d)) for d in data))
     return raw_ops.Assert(condition, data, summarize=3 if summarize is None else summarize, name=scope)
 
 
@@ -158,6 +153,8 @@ class FuncGraph(_graph.Graph):
     self._seed = outer._seed
     self._scope_store = outer._scope_store
     self._collections = outer._collections
+    self._references = {}  # outer reference tensor -> inner one
+    self._outer_controls = []  # operations of outer graphs that the call waits for
 
   @property
   def building_function(self):
@@ -166,6 +163,18 @@ class FuncGraph(_graph.Graph):
   @property
   def outer_graph(self):
     return self._outer
+
+  def control_dependencies(self, control_inputs):
+    if control_inputs is None:
+      return super().control_dependencies(None)
+    inner = []
+    for c in control_inputs:
+      op = c if isinstance(c, Operation) else getattr(c, "op", c)
+      if isinstance(op, Operation) and op.graph is not self:
+        self._outer_controls.append(op)
+      else:
+        inner.append(c)
+    return super().control_dependencies(inner)
 
   def add_arg(self, dtype, shape, name):
     """The next argument."""
@@ -182,7 +191,9 @@ class FuncGraph(_graph.Graph):
     """The inner tensor that stands for a tensor of an outer graph."""
     if tensor.graph is self:
       return tensor
-    inner = self._captured.get(tensor)
+    inner = self._captured.get(tensor) or self._references.get(tensor)
+    if inner is None and tensor._dtype._is_ref_dtype and tensor.op.type in ("VariableV2", "Variable"):
+      inner = self._references[tensor] = self._same_variable(tensor.op)
     if inner is None:
       source = tensor
       if tensor.graph is not self._outer:
@@ -194,6 +205,15 @@ class FuncGraph(_graph.Graph):
       with self._root_scopes():
         inner = self._captured[source] = self.add_arg(source._dtype, source.shape, source.op.name.split("/")[-1])
     return inner
+
+  def _same_variable(self, op):
+    """A node of the body for a reference variable outside: one name, one variable."""
+    shared = op.get_attr("shared_name") or op.name.encode()
+    with _graph._Swap(self, "_control_stack", []), _graph._Swap(self, "_colocation", ()), self._root_scopes():
+      made = self._create("VariableV2", self.unique_name(op.name), [], {
+          "dtype": op.get_attr("dtype")._enum, "shape": op._outputs[0].shape._native(), "container": op.get_attr("container"), "shared_name": shared}, ())
+    made._set_device(op.device)
+    return made._outputs[0]
 
   def _root_scopes(self):
     return _graph._Swap(self, "_name_stack", "")
@@ -308,9 +328,10 @@ def cond(pred, true_fn=None, false_fn=None, strict=False, name=None, fn1=None, f
     _complete_args(else_graph, captures)
     shapes = [a.shape.most_specific_compatible_shape(b.shape) for a, b in zip(then_results, else_results)]
     then_name, else_name = then_graph.finish(then_results), else_graph.finish(else_results)
+    with outer.control_dependencies(then_graph._outer_controls + else_graph._outer_controls):
+      results = raw_ops.If(pred, captures, [t.dtype.base_dtype for t in then_results], then_name, else_name, output_shapes=shapes, name=scope)
     if not then_results:
-      return raw_ops.If(pred, captures, [], then_name, else_name, output_shapes=[], name=scope)
-    results = raw_ops.If(pred, captures, [t.dtype.base_dtype for t in then_results], then_name, else_name, output_shapes=shapes, name=scope)
+      return results
     results = list(results) if isinstance(results, (list, _py_tuple)) else [results]
     for t, s in zip(results, shapes):
       t.set_shape(s)
@@ -423,8 +444,9 @@ def while_loop(cond, body, loop_vars, shape_invariants=None, parallel_iterations
       _set_arg_order(graph, wanted, len(initial))
     body_name = body_graph.finish(results + [body_graph._captured[t] for t in captures])
     cond_name = cond_graph.finish([test])
-    values = raw_ops.While(initial + captures, cond_name, body_name, output_shapes=shapes + [t.shape for t in captures],
-                           parallel_iterations=parallel_iterations, name=scope)
+    with outer.control_dependencies(body_graph._outer_controls + cond_graph._outer_controls):
+      values = raw_ops.While(initial + captures, cond_name, body_name, output_shapes=shapes + [t.shape for t in captures],
+                             parallel_iterations=parallel_iterations, name=scope)
     values = values[:len(initial)]
     for t, s in zip(values, shapes):
       t.set_shape(s)
@@ -485,6 +507,44 @@ def case(pred_fn_pairs, default=None, exclusive=False, strict=False, name="case"
       fn = (lambda p, f, g: lambda: cond(p, f, g, strict=strict))(pred, branch, fn)
     with _graph.control_dependencies(checks):
       return fn()
+
+
+@_graph.RegisterGradient("If")
+def _if_gradient(op, *dys):
+  """Each branch's gradient is an If again, whose branches run the forward one and differentiate it."""
+  from sluice import _gradients
+  pred, inputs = op.inputs[0], op.inputs[1:]
+  wanted = [i for i, t in enumerate(inputs) if t.dtype.is_floating or t.dtype.is_complex or t.dtype.base_dtype == _dtypes.resource]
+  dys = [(i, dy) for i, dy in enumerate(dys) if dy is not None]
+
+  def branch(attr):
+    name = op.graph._native.get_attr(op._id, attr)[1]
+
+    def gradient():
+      graph = get_default_graph()
+      args = [graph.capture(t) for t in inputs]
+      results = graph._inline(name, args)
+      ys = [results[i] for i, _ in dys]
+      grads = _gradients.gradients(ys, [args[i] for i in wanted], [graph.capture(dy) for _, dy in dys])
+      return [_dense_gradient(g, args[i]) for g, i in zip(grads, wanted)]
+
+    return gradient
+
+  if not wanted or not dys:
+    return [None] * len(op.inputs)
+  grads = cond(pred, branch("then_branch"), branch("else_branch"), strict=True, name="If_grad")
+  result = [None] * len(op.inputs)
+  for i, g in zip(wanted, grads):
+    result[i + 1] = g
+  return result
+
+
+def _dense_gradient(grad, arg):
+  if grad is not None:
+    return convert_to_tensor(grad)
+  if arg.dtype.base_dtype == _dtypes.resource:
+    return _array.zeros(raw_ops.VariableShape(arg), _dtypes.float32)
+  return _array.zeros_like(arg)
 
 
 def smart_cond(pred, true_fn=None, false_fn=None, name=None):

@@ -116,10 +116,13 @@ def to_array(value, dtype=None, shape=None):
     value = _plain(value)
     try:
       array = np.array(value)
-    except (ValueError, TypeError):
-      array = None
     except OverflowError:
       array = np.array(value, dtype=np.object_)
+    except (ValueError, TypeError):
+      try:
+        array = np.array(value, dtype=np.object_)  # str and bytes together.
+      except ValueError:
+        array = None
     if array is None or array.dtype == object and array.ndim and any(isinstance(v, (list, tuple)) for v in array.flat):
       raise ValueError(f"cannot make a tensor from nested lists of uneven lengths: {_shorten(value)}")
     if array.dtype.kind == "U" or array.dtype.kind == "S":

@@ -794,6 +794,15 @@ class Graph:
       op = self._by_id[key >> KEY_SHIFT]
     return op._outputs[key & _INDEX_MASK]
 
+  def _inline(self, function_name, args):
+    """Adds a copy of a function's body under the current scope; gives its results."""
+    owner = self
+    while owner._is_function:
+      owner = owner._outer
+    keys = self._native.inline(owner._native, function_name, self._name_stack, [t._key for t in args])
+    self._sync()
+    return [self._tensor(k) for k in keys]
+
   # --- scopes ---------------------------------------------------------------------------------------------------
 
   def as_default(self):
@@ -1194,7 +1203,13 @@ class name_scope:  # pylint: disable=invalid-name
 
 
 def graph_of(values):
-  """The graph of the first tensor, operation or variable among `values`; ValueError when two differ."""
+  """The graph of the first tensor, operation or variable among `values`; ValueError when two differ.
+
+  Inside a branch or loop body it is the body's graph, which takes outer tensors as arguments.
+  """
+  items = _default_graphs.items
+  if items and items[-1]._is_function:
+    return items[-1]
   found = owner = None
   for v in values:
     if isinstance(v, (list, tuple)):
@@ -1239,7 +1254,7 @@ def container(container_name):
 
 
 class init_scope:  # pylint: disable=invalid-name
-  """A context for making initial values: outside the control dependencies in force."""
+  """A context for making variables: outside the control dependencies, branches and loop bodies in force."""
 
   def __init__(self):
     self._scopes = None
@@ -1247,7 +1262,13 @@ class init_scope:  # pylint: disable=invalid-name
   def __enter__(self):
     graph = get_default_graph()
     scope = graph.get_name_scope()
-    self._scopes = [graph.control_dependencies(None), graph.name_scope(scope + "/" if scope else None)]
+    self._scopes = []
+    if graph._is_function:
+      while graph._is_function:
+        graph = graph._outer
+      scope = graph.get_name_scope()
+      self._scopes.append(graph.as_default())
+    self._scopes += [graph.control_dependencies(None), graph.name_scope(scope + "/" if scope else None)]
     for s in self._scopes:
       s.__enter__()
 

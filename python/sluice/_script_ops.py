@@ -53,7 +53,7 @@ def _call(token, arrays):
     if len(results) != len(dtypes):
       raise ValueError(f"the function of a py_func gave {len(results)} values, wanted {len(dtypes)}")
     return [_to_native(value, dtype) for value, dtype in zip(results, dtypes)]
-  except BaseException as e:  # pylint: disable=broad-except
+  except Exception as e:  # pylint: disable=broad-except
     return _code_of(e), f"{type(e).__name__}: {e}\n{''.join(traceback.format_exception(type(e), e, e.__traceback__))}"
 
 

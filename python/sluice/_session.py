@@ -200,7 +200,8 @@ class BaseSession:
   def _with_op(self, error):
     name = getattr(error, "_node_name", None)
     if name is not None and error._op is None:
-      error._op = self._graph._by_name.get(name)
+      found = self._graph._by_name
+      error._op = found.get(name) or found.get(name.rpartition("/_")[0])
     return error
 
   def _resolve(self, fetches, feed_dict):

@@ -1,6 +1,7 @@
 // Graphs and operations of the C boundary.
 #include <algorithm>
 
+#include "absl/container/flat_hash_map.h"
 #include "core/graph/graph_def.h"
 #include "core/proto/attr_value.pb.h"
 #include "core/proto/graph.pb.h"
@@ -340,4 +341,51 @@ void SL_GraphAddFunction(SL_Graph* graph, const SL_Graph* body, const char* name
     return graph->graph->functions().Add(std::move(function));
   };
   status->Set(add());
+}
+
+int SL_InlineFunction(SL_Graph* graph, const SL_Graph* library, const char* name, const char* prefix, const SL_Output* args,
+                      int num_args, SL_Output* results, int max_results, SL_Status* status) {
+  const sluice::Function* function = nullptr;
+  {
+    absl::MutexLock lock(&library->graph->mu());
+    function = library->graph->functions().Find(name);  // Immutable and kept once added.
+  }
+  auto copy = [&]() -> absl::Status {
+    if (function == nullptr) return sluice::NotFound("no function is called '", name, "'");
+    if (static_cast<int>(function->args.size()) != num_args) {
+      return sluice::InvalidArgument("function '", name, "' takes ", function->args.size(), " arguments, found ", num_args);
+    }
+    ASSIGN_OR_RETURN(std::vector<Node*> nodes, function->body->TopologicalOrder());
+    absl::MutexLock lock(&graph->graph->mu());
+    absl::flat_hash_map<const Node*, Node*> copies;
+    auto mapped = [&](const sluice::Endpoint& e) -> sluice::Endpoint {
+      if (e.node->op().name == "_Arg") return ToEndpoint(args[*e.node->info().Attr<int64_t>("index")]);
+      return {copies.at(e.node), e.index};
+    };
+    for (Node* node : nodes) {
+      if (node->op().name == "_Arg") continue;
+      if (node->op().name == "_Retval") {
+        const int64_t index = *node->info().Attr<int64_t>("index");
+        if (index < max_results) results[index] = sluice::FromEndpoint(mapped(node->input(0)));
+        continue;
+      }
+      sluice::NodeSpec spec;
+      spec.op = node->op().name;
+      spec.name = *prefix ? absl::StrCat(prefix, "/", node->name()) : node->name();
+      for (const sluice::Endpoint& e : node->inputs()) spec.inputs.push_back(mapped(e));
+      for (Node* c : node->control_inputs()) {
+        if (copies.count(c) > 0) spec.control_inputs.push_back(copies.at(c));
+      }
+      spec.attrs = node->attrs();
+      spec.device = node->info().device;
+      spec.source = node->info().source;
+      if (spec.source.file != nullptr) spec.source.file = graph->graph->Intern(*spec.source.file);
+      if (spec.source.function != nullptr) spec.source.function = graph->graph->Intern(*spec.source.function);
+      ASSIGN_OR_RETURN(copies[node], graph->graph->AddNodeUniqueName(std::move(spec)));
+    }
+    return absl::OkStatus();
+  };
+  absl::Status s = copy();
+  status->Set(s);
+  return s.ok() ? static_cast<int>(function->results.size()) : -1;
 }

@@ -251,6 +251,11 @@ SL_API void SL_ImportGraphDef(SL_Graph* graph, const void* def, size_t size, con
  * the order of their `index`. */
 SL_API void SL_GraphAddFunction(SL_Graph* graph, const SL_Graph* body, const char* name, SL_Status* status);
 
+/* Adds a copy of the body of a function of `library` to `graph`, its arguments replaced by `args`, under the scope `prefix` (may be
+ * ""). `results` gets as many outputs as there is room for; returns how many the function has, -1 on an error. */
+SL_API int SL_InlineFunction(SL_Graph* graph, const SL_Graph* library, const char* name, const char* prefix, const SL_Output* args,
+                             int num_args, SL_Output* results, int max_results, SL_Status* status);
+
 /* ---- gradients ---- */
 /* A gradient: `dense`, or rows `values` at `indices` of `dense_shape` (whose op may be NULL); none when all are NULL. */
 typedef struct SL_Grad {

@@ -1,0 +1,260 @@
+"""Sessions as TF1 programs use them: feeds, fetches, callables, errors, interruption."""
+
+import collections
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import sluice as sl
+
+
+@pytest.fixture(autouse=True)
+def graph():
+  with sl.Graph().as_default() as g:
+    yield g
+
+
+def test_fetches_keep_their_structure():
+  a, b = sl.constant(1), sl.constant([2.0, 3.0])
+  Pair = collections.namedtuple("Pair", "x y")
+  with sl.Session() as sess:
+    got = sess.run({"list": [a, b], "tuple": (a,), "pair": Pair(a, b.op), "name": "Const:0"})
+  assert got["list"][0] == 1 and got["list"][1].tolist() == [2, 3]
+  assert got["tuple"] == (1,) and got["pair"] == Pair(1, None) and got["name"] == 1
+  assert isinstance(got["list"][0], np.int32) and got["list"][1].dtype == np.float32
+
+
+def test_the_same_fetch_as_list_tuple_and_alone():
+  a = sl.constant(5)
+  with sl.Session() as sess:
+    for _ in range(2):
+      assert sess.run(a) == 5
+      assert sess.run([a]) == [5]
+      assert sess.run((a,)) == (5,)
+      assert sess.run([[a]]) == [[5]]
+      assert sess.run([]) == []
+      assert sess.run(a.op) is None
+
+
+@pytest.mark.parametrize("value", [
+    [[1, 2], [3, 4]], np.arange(4).reshape(2, 2), np.arange(8, dtype=">f4").reshape(2, 4)[:, ::2], np.ones((2, 2), "f8"), np.zeros((0, 2), "f"),
+    np.array([[np.nan, np.inf]], "f"), np.ones((2, 2), np.float16), [[True, False]]])
+def test_any_array_can_be_fed(value):
+  x = sl.placeholder(sl.float32, [None, 2])
+  with sl.Session() as sess:
+    got = sess.run(sl.identity(x), {x: value})
+  np.testing.assert_array_equal(got, np.asarray(value, "f"))
+  assert got.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [sl.float32, sl.float64, sl.float16, sl.int8, sl.int16, sl.int32, sl.int64, sl.uint8, sl.uint16, sl.uint32, sl.uint64,
+                                   sl.bool, sl.complex64, sl.complex128, sl.bfloat16])
+@pytest.mark.parametrize("shape", [(), (3,), (0,), (2, 3000)])
+def test_every_type_goes_in_and_comes_out(dtype, shape):
+  value = (np.arange(int(np.prod(shape)) or 0).reshape(shape) % 2).astype(dtype.as_numpy_dtype) if shape else np.ones((), dtype.as_numpy_dtype)
+  x = sl.placeholder(dtype, shape)
+  with sl.Session() as sess:
+    got = sess.run(sl.identity(x), {x: value})
+  np.testing.assert_array_equal(got, value)
+  assert np.asarray(got).dtype == value.dtype
+
+
+def test_strings_keep_their_bytes():
+  x = sl.placeholder(sl.string, [None])
+  with sl.Session() as sess:
+    assert sess.run(sl.identity(x), {x: ["a", b"b\x00", "\u00e9"]}).tolist() == [b"a", b"b\x00", "\u00e9".encode()]
+    assert sess.run(sl.constant("hi")) == b"hi"
+    assert sess.run(sl.constant([["a"], [b"\xff\x00"]])).tolist() == [[b"a"], [b"\xff\x00"]]
+
+
+def test_a_fed_array_may_change_afterwards_and_a_fetched_one_is_the_users():
+  big = np.zeros(5000, "f")
+  x = sl.placeholder(sl.float32, [5000])
+  v = sl.Variable(sl.zeros([5000]), use_resource=True)
+  w = sl.Variable(sl.zeros([5000]))
+  with sl.Session() as sess:
+    sess.run(sl.global_variables_initializer())
+    sess.run([v.assign(x), w.assign(x)], {x: big})
+    big[:] = 7
+    assert sess.run(v).max() == 0 and sess.run(w).max() == 0
+    for variable in (v, w):
+      got = sess.run(variable.value())
+      got += 1
+      assert sess.run(variable.value()).max() == 0
+
+
+@pytest.mark.parametrize("feed,error,text", [
+    (np.zeros((2, 3)), ValueError, r"Cannot feed value of shape \(2, 3\) for Tensor 'x:0', which has shape '\(\?, 2\)'"),
+    ("abc", ValueError, "x:0"),
+    ([["a", "b"]], ValueError, "x:0"),
+    (None, (TypeError, ValueError), ""),
+])
+def test_a_wrong_feed_is_refused_and_the_session_goes_on(feed, error, text):
+  x = sl.placeholder(sl.float32, [None, 2], name="x")
+  y = sl.identity(x)
+  with sl.Session() as sess:
+    with pytest.raises(error, match=text):
+      sess.run(y, {x: feed})
+    with pytest.raises(TypeError, match="cannot be a sl.Tensor"):
+      sess.run(y, {x: sl.zeros([1, 2])})
+    assert sess.run(y, {x: [[1, 2]]}).tolist() == [[1, 2]]
+
+
+def test_an_int_that_does_not_fit_is_refused():
+  x = sl.placeholder(sl.int32)
+  with sl.Session() as sess, pytest.raises(TypeError, match="not compatible"):
+    sess.run(sl.identity(x), {x: 2**40})
+
+
+def test_errors_of_a_step_name_the_node_and_the_users_line():
+  x = sl.placeholder(sl.float32, name="x")
+  y = sl.identity(x, name="y")
+  with sl.Session() as sess:
+    with pytest.raises(sl.errors.InvalidArgumentError, match="You must feed a value for placeholder tensor 'x'") as e:
+      sess.run(y)
+    assert "_session_test.py" in str(e.value) and e.value.op is x.op
+    assert e.value.error_code == sl.errors.INVALID_ARGUMENT
+    v = sl.Variable(1.0, name="v")
+    with pytest.raises(sl.errors.FailedPreconditionError, match="uninitialized value v") as e:
+      sess.run(v.read_value())
+    with pytest.raises(ValueError, match="already_gone"):
+      sess.run("already_gone:0")
+
+
+def test_feeds_with_several_parts_and_names():
+  a, b = sl.placeholder(sl.int32, name="a"), sl.placeholder(sl.int32, name="b")
+  c = sl.stack([a, b])
+  with sl.Session() as sess:
+    assert sess.run(c, {(a, b): (1, 2)}).tolist() == [1, 2]
+    assert sess.run(c, {"a:0": 3, "b:0": 4}).tolist() == [3, 4]
+    assert sess.run(c, {c: [9]}).tolist() == [9]
+    sparse = sl.sparse_placeholder(sl.float32)
+    value = sl.SparseTensorValue([[0, 1]], [2.0], [1, 3])
+    got = sess.run(sparse, {sparse: value})
+    assert got.values.tolist() == [2] and got.dense_shape.tolist() == [1, 3]
+
+
+def test_callables_take_their_feeds_in_order():
+  a, b = sl.placeholder(sl.int32), sl.placeholder(sl.int32)
+  with sl.Session() as sess:
+    assert sess.make_callable(sl.stack([a, b]), [b, a])(1, 2).tolist() == [2, 1]
+    assert sess.make_callable([a, {"b": b}], [a, b])(1, 2) == [1, {"b": 2}]
+    with pytest.raises(TypeError):
+      sess.make_callable(a, [a])(1, 2)
+
+
+def test_a_graph_that_grows_is_seen_by_the_next_step():
+  with sl.Session() as sess:
+    a = sl.constant(1)
+    assert sess.run(a) == 1
+    assert sess.run(sl.stack([a, a])).tolist() == [1, 1]
+
+
+def test_a_closed_session_says_so():
+  a = sl.constant(1)
+  sess = sl.Session()
+  sess.run(a)
+  sess.close()
+  with pytest.raises(RuntimeError, match="closed Session"):
+    sess.run(a)
+
+
+def test_default_sessions():
+  a = sl.constant(3)
+  with sl.Session():
+    assert a.eval() == 3
+  sess = sl.InteractiveSession()
+  assert a.eval() == 3
+  sess.close()
+  with pytest.raises(ValueError, match="No default session"):
+    a.eval()
+
+
+def test_concurrent_steps_of_one_session():
+  x = sl.placeholder(sl.int32, [])
+  y = sl.identity(x)
+  failures = []
+  with sl.Session() as sess:
+    def work(base):
+      for i in range(200):
+        if sess.run(y, {x: base + i}) != base + i:
+          failures.append(base + i)
+    threads = [threading.Thread(target=work, args=(k * 1000,)) for k in range(4)]
+    for t in threads:
+      t.start()
+    for t in threads:
+      t.join()
+  assert not failures
+
+
+def test_ctrl_c_ends_a_step_and_leaves_the_session_usable():
+  started = threading.Event()
+  release = threading.Event()
+
+  def wait():
+    started.set()
+    release.wait(0.5)
+    return np.float32(0)
+
+  slow = sl.py_func(wait, [], sl.float32)
+  for _ in range(50):
+    with sl.control_dependencies([slow]):
+      slow = sl.py_func(wait, [], sl.float32)
+  ok = sl.constant(4)
+
+  def interrupt():
+    started.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+
+  with sl.Session() as sess:
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    begin = time.time()
+    with pytest.raises(KeyboardInterrupt):
+      sess.run(slow)
+    thread.join()
+    assert time.time() - begin < 5
+    assert sess.run(ok) == 4
+
+
+def test_py_func_passes_arrays_and_errors():
+  x = sl.placeholder(sl.float32, [None])
+  doubled, text = sl.py_func(lambda a: (a * 2, "n=%d" % len(a)), [x], [sl.float32, sl.string])
+
+  def fail(a):
+    raise ValueError("no good")
+
+  bad = sl.py_func(fail, [x], sl.float32)
+  with sl.Session() as sess:
+    got = sess.run([doubled, text], {x: [1, 2]})
+    assert got[0].tolist() == [2, 4] and got[1] == b"n=2"
+    with pytest.raises(sl.errors.InvalidArgumentError, match="no good"):
+      sess.run(bad, {x: [1]})
+    wrong = sl.py_func(lambda a: a.astype("f8"), [x], sl.float32)
+    with pytest.raises(sl.errors.InvalidArgumentError, match="wanted float32"):
+      sess.run(wrong, {x: [1]})
+
+
+def test_step_statistics():
+  x = sl.constant([[1.0, 2.0]])
+  y = sl.transpose(x)
+  metadata = sl.RunMetadata()
+  with sl.Session() as sess:
+    sess.run(y, options=sl.RunOptions(trace_level=sl.RunOptions.FULL_TRACE), run_metadata=metadata)
+  assert metadata.step_stats.dev_stats
+
+
+def test_several_cpu_devices():
+  with sl.device("/cpu:0"):
+    a = sl.placeholder(sl.float32, [2])
+  with sl.device("/cpu:1"):
+    b = sl.identity(a)
+  with sl.device("/cpu:0"):
+    c = sl.stack([a, b])
+  with sl.Session(config=sl.ConfigProto(device_count={"CPU": 2})) as sess:
+    assert len(sess.list_devices()) == 2
+    assert sess.run(c, {a: [1, 2]}).tolist() == [[1, 2], [1, 2]]
