@@ -75,7 +75,7 @@ class BinaryKernel : public Kernel {
     const Tensor& b = c.input(1);
     const char* x = static_cast<const char*>(a.raw_data());
     const char* y = static_cast<const char*>(b.raw_data());
-    if (f_.nonzero_divisor) RETURN_IF_ERROR(CheckDivisor(b));
+    if (f_.nonzero_divisor && a.num_elements() > 0) RETURN_IF_ERROR(CheckDivisor(b));
     if (a.shape() == b.shape()) {
       const int64_t n = a.num_elements();
       ASSIGN_OR_RETURN(Tensor * out, Output(c, a.shape()));
