@@ -30,8 +30,8 @@ class BiasAddKernel : public Kernel {
     const Tensor &value = c.input(0), &bias = c.input(1);
     ASSIGN_OR_RETURN(ChannelLayout l, LayoutOf(value.shape(), channels_first_));
     if (bias.rank() != 1 || bias.dim(0) != l.channels) {
-      return InvalidArgument("bias is ", bias.shape().ToString(), ", wanted [", l.channels, "] for value ",
-                             value.shape().ToString());
+      return InvalidArgument("value is ", value.shape().ToString(), " with ", l.channels, " channels, but bias is ",
+                             bias.shape().ToString());
     }
     ASSIGN_OR_RETURN(Tensor * out, c.ForwardOrAllocate(0, 0, value.shape()));
     const T *x = value.data<T>(), *b = bias.data<T>();
