@@ -191,7 +191,7 @@ class FuncGraph(_graph.Graph):
     """The inner tensor that stands for a tensor of an outer graph."""
     if tensor.graph is self:
       return tensor
-    inner = self._captured.get(tensor) or self._references.get(tensor)
+    inner = self._captured.get(tensor, self._references.get(tensor))
     if inner is None and tensor._dtype._is_ref_dtype and tensor.op.type in ("VariableV2", "Variable"):
       inner = self._references[tensor] = self._same_variable(tensor.op)
     if inner is None:

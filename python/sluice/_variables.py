@@ -226,6 +226,17 @@ class Variable(metaclass=_VariableMeta):
   def _get_save_slice_info(self):
     return self._save_slice_info
 
+  def _strided_slice_assign(self, begin, end, strides, value, name, **masks):
+    """`self[slice] = value`: elements outside the slice are assigned what they were."""
+    with name_scope(name):
+      old = self.read_value()
+      shape = _array.shape_internal(old, optimize=False)
+      part = raw_ops.StridedSlice(old, begin, end, strides, **masks)
+      value = _array.broadcast_to(convert_to_tensor(value, dtype=old.dtype), _array.shape(part))
+      spread = lambda t: raw_ops.StridedSliceGrad(shape, begin, end, strides, t, **masks)
+      inside = raw_ops.Cast(spread(raw_ops.Cast(_array.ones_like(value), _dtypes.int32)), _dtypes.bool_)
+      return self.assign(raw_ops.Select(inside, spread(value), old))
+
   def experimental_ref(self):
     return _graph._Reference(self)
 
@@ -424,10 +435,6 @@ class RefVariable(Variable):
   def count_up_to(self, limit):
     return raw_ops.CountUpTo(self._variable, limit)
 
-  def _strided_slice_assign(self, begin, end, strides, value, name, begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask):
-    return raw_ops.StridedSliceAssign(self._variable, begin, end, strides, value, begin_mask=begin_mask, end_mask=end_mask, ellipsis_mask=ellipsis_mask,
-                                      new_axis_mask=new_axis_mask, shrink_axis_mask=shrink_axis_mask, name=name)
-
 
 class ResourceVariable(Variable):
   """A variable behind a resource handle: each read is an operation that runs after the control dependencies in force."""
@@ -568,12 +575,6 @@ class ResourceVariable(Variable):
     with name_scope("GatherNd" if name is None else name) as scope:
       value = raw_ops.ResourceGatherNd(self._handle, indices, self._dtype, name=scope)
     return _array.identity(value)
-
-  def _strided_slice_assign(self, begin, end, strides, value, name, begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask):
-    value = convert_to_tensor(value, dtype=self._dtype)
-    return self._changed(raw_ops.ResourceStridedSliceAssign(
-        self._handle, begin, end, strides, value, begin_mask=begin_mask, end_mask=end_mask, ellipsis_mask=ellipsis_mask,
-        new_axis_mask=new_axis_mask, shrink_axis_mask=shrink_axis_mask, name=name))
 
 
 class _UnreadVariable(ResourceVariable):
