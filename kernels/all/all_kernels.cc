@@ -6,6 +6,7 @@
 #include "kernels/image/image_kernels.h"
 #include "kernels/nn/nn_kernels.h"
 #include "kernels/math/math_kernels.h"
+#include "kernels/random/random_kernels.h"
 #include "kernels/state/state_kernels.h"
 #include "kernels/string/string_kernels.h"
 
@@ -16,6 +17,7 @@ void AddAllKernelsCpu(KernelRegistry& kernels) {
   AddControlKernelsCpu(kernels);
   AddNnKernelsCpu(kernels);
   AddMathKernelsCpu(kernels);
+  AddRandomKernelsCpu(kernels);
   AddStateKernelsCpu(kernels);
   AddStringKernelsCpu(kernels);
   AddDataKernelsCpu(kernels);
