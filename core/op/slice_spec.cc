@@ -22,7 +22,8 @@ int64_t Clamp(int64_t index, int64_t size, bool masked, bool is_end, bool forwar
 
 absl::StatusOr<SlicePlan::Dim> PlanIndex(int64_t begin, int64_t stride, int64_t size, int dim) {
   SlicePlan::Dim d{0, 1, 1};
-  if (stride != SliceSpec::kUnknown && stride <= 0) return InvalidArgument("only stride 1 is allowed where an axis is dropped");
+  if (stride != SliceSpec::kUnknown && stride <= 0)
+    return InvalidArgument("only stride 1 is allowed where an axis is dropped");
   if (begin == SliceSpec::kUnknown || size < 0) return d;
   const int64_t at = begin < 0 ? begin + size : begin;
   if (at < 0 || at >= size) {
@@ -77,7 +78,8 @@ absl::StatusOr<SlicePlan> PlanSlice(const PartialShape& input, const SliceSpec& 
     return InvalidArgument("begin, end and strides must be vectors of one length, found ", spec.begin.size(), ", ",
                            spec.end.size(), " and ", entries);
   }
-  if (entries >= kMaxEntries) return InvalidArgument("a slice has at most ", kMaxEntries - 1, " entries, found ", entries);
+  if (entries >= kMaxEntries)
+    return InvalidArgument("a slice has at most ", kMaxEntries - 1, " entries, found ", entries);
   int ellipsis = entries;  // the one at the end that is always meant
   int new_axes_after = 0;
   for (int i = 0; i < entries; ++i) {
@@ -107,8 +109,8 @@ absl::StatusOr<SlicePlan> PlanSlice(const PartialShape& input, const SliceSpec& 
     }
     const int dim = static_cast<int>(plan.dims.size());
     if (dim >= rank) {
-      return InvalidArgument("index out of range using input dim ", dim, "; input has only ", rank, " dims: its shape is ",
-                             input.ToString());
+      return InvalidArgument("index out of range using input dim ", dim, "; input has only ", rank,
+                             " dims: its shape is ", input.ToString());
     }
     if (spec.strides[i] == 0) return InvalidArgument("strides[", i, "] must be non-zero");
     if (Bit(spec.shrink_axis_mask, i)) {
@@ -117,8 +119,8 @@ absl::StatusOr<SlicePlan> PlanSlice(const PartialShape& input, const SliceSpec& 
       continue;
     }
     plan.outputs.push_back(dim);
-    plan.dims.push_back(PlanRange(spec.begin[i], spec.end[i], spec.strides[i], Bit(spec.begin_mask, i), Bit(spec.end_mask, i),
-                                  input.dim(dim)));
+    plan.dims.push_back(PlanRange(spec.begin[i], spec.end[i], spec.strides[i], Bit(spec.begin_mask, i),
+                                  Bit(spec.end_mask, i), input.dim(dim)));
   }
   take_all(rank);
   return plan;

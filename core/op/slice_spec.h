@@ -24,8 +24,8 @@ struct SliceSpec {
 
 struct SlicePlan {
   static constexpr int kNewAxis = -1;
-  // Of each dimension of the input: elements begin, begin + stride ... `size` of them. Sizes may be kUnknownDim, and then begin
-  // and stride may be meaningless.
+  // Of each dimension of the input: elements begin, begin + stride ... `size` of them. Sizes may be kUnknownDim, and
+  // then begin and stride may be meaningless.
   struct Dim {
     int64_t begin = 0;
     int64_t stride = 1;

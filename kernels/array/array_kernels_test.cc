@@ -49,7 +49,8 @@ TEST(ShapeKernelsTest, ShapesAreReadAndChanged) {
   EXPECT_EQ(First("Rank", {x}), "int32 [] 2");
   EXPECT_EQ(First("Reshape", {x, I({3, -1})}), "int32 [3,2] 0 1 2 3 4 5");
   EXPECT_EQ(First("ExpandDims", {x, I0(-1)}), "int32 [2,3,1] 0 1 2 3 4 5");
-  EXPECT_EQ(First("Squeeze", {Iota<int32_t>({1, 2, 1})}, {{"squeeze_dims", std::vector<int64_t>{0}}}), "int32 [2,1] 0 1");
+  EXPECT_EQ(First("Squeeze", {Iota<int32_t>({1, 2, 1})}, {{"squeeze_dims", std::vector<int64_t>{0}}}),
+            "int32 [2,1] 0 1");
   EXPECT_EQ(First("BroadcastTo", {I({1, 2}), I({2, 2})}), "int32 [2,2] 1 2 1 2");
   EXPECT_EQ(First("Bitcast", {F({1.0f})}, {{"type", DType::kUint8}}), "uint8 [1,4] 0 0 128 63");
 }
@@ -58,7 +59,8 @@ TEST(ShapeKernelsTest, ImpossibleShapesAreRefused) {
   EXPECT_THAT(First("Reshape", {Iota<int32_t>({2, 3}), I({4, -1})}), HasSubstr("not a multiple of 4"));
   EXPECT_THAT(First("Reshape", {Iota<int32_t>({0, 3}), I({0, -1})}), HasSubstr("INVALID_ARGUMENT"));
   EXPECT_THAT(First("Reshape", {I({1}), I({-2})}), HasSubstr("INVALID_ARGUMENT"));
-  EXPECT_THAT(First("Fill", {Tensor::Vector<int64_t>({int64_t{1} << 40, int64_t{1} << 40}), I0(1)}, {{"index_type", DType::kInt64}}),
+  EXPECT_THAT(First("Fill", {Tensor::Vector<int64_t>({int64_t{1} << 40, int64_t{1} << 40}), I0(1)},
+                    {{"index_type", DType::kInt64}}),
               HasSubstr("INVALID_ARGUMENT"));
   EXPECT_THAT(First("Fill", {I({-1}), I0(1)}), HasSubstr("INVALID_ARGUMENT"));
 }
@@ -92,7 +94,8 @@ TEST(SliceKernelsTest, SlicesFollowNumPy) {
   EXPECT_THAT(strided({3}, {4}, {1}, {{"shrink_axis_mask", 1}}), HasSubstr("out of bounds"));
   EXPECT_THAT(strided({INT32_MIN, 0}, {INT32_MAX, 0}, {INT32_MIN, 1}, {}), HasSubstr("[0,0]"));
   EXPECT_THAT(strided({0, 0, 0}, {1, 1, 1}, {1, 1, 1}, {}), HasSubstr("input has only 2 dims"));
-  EXPECT_EQ(First("StridedSliceGrad", {I({2, 3}), I({0, 2}), I({2, 0}), I({1, -2}), M({2, 1}, {7, 8})}), "int32 [2,3] 0 0 7 0 0 8");
+  EXPECT_EQ(First("StridedSliceGrad", {I({2, 3}), I({0, 2}), I({2, 0}), I({1, -2}), M({2, 1}, {7, 8})}),
+            "int32 [2,3] 0 0 7 0 0 8");
   EXPECT_EQ(First("TensorStridedSliceUpdate", {I({1, 2, 3}), I({1}), I({3}), I({1}), I0(9)}), "int32 [3] 1 9 9");
 }
 
@@ -102,7 +105,8 @@ TEST(SliceKernelsTest, ExtremeIndicesAreErrorsOrEmpty) {
     for (int64_t e : {INT64_MIN, INT64_MAX}) {
       for (int64_t s : {INT64_MIN, INT64_MAX, int64_t{1}}) {
         for (int64_t mask : {0, 1}) {
-          const std::string text = First("StridedSlice", {I({1, 2, 3}), l(b), l(e), l(s)}, {{"shrink_axis_mask", mask}});
+          const std::string text =
+              First("StridedSlice", {I({1, 2, 3}), l(b), l(e), l(s)}, {{"shrink_axis_mask", mask}});
           EXPECT_THAT(text, ::testing::AnyOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("int32 [")));
         }
       }
@@ -119,7 +123,8 @@ TEST(GatherKernelsTest, GathersAlongAxesAndCoordinates) {
   EXPECT_EQ(First("GatherNd", {x, M({1, 0}, {})}), "int32 [1,3,2] 0 1 2 3 4 5");
   EXPECT_THAT(First("Gather", {Iota<int32_t>({10}), I({0, 1, 2, 12})}), HasSubstr("indices[3] = 12 is not in [0, 10)"));
   EXPECT_THAT(First("GatherV2", {x, M({1, 2}, {0, -1}), I0(0)}), HasSubstr("indices[0,1] = -1 is not in [0, 3)"));
-  EXPECT_THAT(First("GatherNd", {x, M({2, 2}, {0, 1, 3, 0})}), HasSubstr("indices[1] = [3, 0] does not index into params of shape [3,2]"));
+  EXPECT_THAT(First("GatherNd", {x, M({2, 2}, {0, 1, 3, 0})}),
+              HasSubstr("indices[1] = [3, 0] does not index into params of shape [3,2]"));
   EXPECT_EQ(First("Gather", {Tensor::Vector<std::string>({"a", "b"}), I({1, 1})}), "string [2] 'b' 'b'");
 }
 
@@ -129,7 +134,8 @@ TEST(ScatterKernelsTest, DuplicatesAddUpOrTheLastWins) {
   EXPECT_EQ(First("TensorScatterUpdate", {F({9, 9, 9}), at, F({1, 2, 4})}), "float [3] 4 2 9");
   EXPECT_EQ(First("TensorScatterAdd", {F({9, 9, 9}), at, F({1, 2, 4})}), "float [3] 13 12 9");
   EXPECT_EQ(First("TensorScatterSub", {F({9, 9, 9}), at, F({1, 2, 4})}), "float [3] 5 6 9");
-  EXPECT_EQ(First("ScatterNdNonAliasingAdd", {FM({2, 2}, {1, 1, 1, 1}), M({1, 1}, {1}), FM({1, 2}, {2, 3})}), "float [2,2] 1 1 3 4");
+  EXPECT_EQ(First("ScatterNdNonAliasingAdd", {FM({2, 2}, {1, 1, 1, 1}), M({1, 1}, {1}), FM({1, 2}, {2, 3})}),
+            "float [2,2] 1 1 3 4");
   EXPECT_THAT(First("ScatterNd", {M({1, 1}, {3}), F({1}), I({3})}), HasSubstr("indices[0] = [3]"));
   EXPECT_THAT(First("ScatterNd", {M({1, 1}, {0}), F({1, 2}), I({3})}), HasSubstr("updates have shape [2], wanted [1]"));
 }
@@ -149,7 +155,8 @@ TEST(ScatterKernelsTest, LargeSumsDoNotDependOnThreads) {
 
 // Every permutation of a tensor against the definition, at sizes around the tiles.
 TEST(PermuteKernelsTest, TransposesMatchTheDefinition) {
-  for (const Shape& shape : {Shape({5, 7}), Shape({70, 33}), Shape({3, 65, 4}), Shape({2, 3, 17, 19}), Shape({1, 0, 2}), Shape({129, 1, 66})}) {
+  for (const Shape& shape : {Shape({5, 7}), Shape({70, 33}), Shape({3, 65, 4}), Shape({2, 3, 17, 19}), Shape({1, 0, 2}),
+                             Shape({129, 1, 66})}) {
     std::vector<int32_t> perm(shape.rank());
     std::iota(perm.begin(), perm.end(), 0);
     do {
@@ -165,7 +172,9 @@ TEST(PermuteKernelsTest, TransposesMatchTheDefinition) {
             from += rest % y.dim(d) * stride;
             rest /= y.dim(d);
           }
-          ASSERT_EQ(memcmp(static_cast<char*>(y.raw_data()) + i * size, static_cast<char*>(in.raw_data()) + from * size, size), 0);
+          ASSERT_EQ(memcmp(static_cast<char*>(y.raw_data()) + i * size, static_cast<char*>(in.raw_data()) + from * size,
+                           size),
+                    0);
         }
       }
     } while (std::next_permutation(perm.begin(), perm.end()));
@@ -191,9 +200,12 @@ TEST(PadKernelsTest, PadsMirrorsAndTiles) {
   EXPECT_EQ(First("Pad", {x, pads}), "int32 [3,3] 0 1 2 0 3 4 0 0 0");
   EXPECT_EQ(First("PadV2", {x, pads, I0(9)}), "int32 [3,3] 9 1 2 9 3 4 9 9 9");
   EXPECT_EQ(First("MirrorPad", {I({1, 2, 3}), M({1, 2}, {2, 2})}, {{"mode", "REFLECT"}}), "int32 [7] 3 2 1 2 3 2 1");
-  EXPECT_EQ(First("MirrorPad", {I({1, 2, 3}), M({1, 2}, {2, 3})}, {{"mode", "SYMMETRIC"}}), "int32 [8] 2 1 1 2 3 3 2 1");
-  EXPECT_EQ(First("MirrorPadGrad", {F({1, 1, 1, 1, 1}), M({1, 2}, {1, 1})}, {{"mode", "SYMMETRIC"}}), "float [3] 2 1 2");
-  EXPECT_THAT(First("MirrorPad", {I({1, 2}), M({1, 2}, {2, 0})}, {{"mode", "REFLECT"}}), HasSubstr("must be at most 1"));
+  EXPECT_EQ(First("MirrorPad", {I({1, 2, 3}), M({1, 2}, {2, 3})}, {{"mode", "SYMMETRIC"}}),
+            "int32 [8] 2 1 1 2 3 3 2 1");
+  EXPECT_EQ(First("MirrorPadGrad", {F({1, 1, 1, 1, 1}), M({1, 2}, {1, 1})}, {{"mode", "SYMMETRIC"}}),
+            "float [3] 2 1 2");
+  EXPECT_THAT(First("MirrorPad", {I({1, 2}), M({1, 2}, {2, 0})}, {{"mode", "REFLECT"}}),
+              HasSubstr("must be at most 1"));
   EXPECT_EQ(First("Tile", {x, I({1, 2})}), "int32 [2,4] 1 2 1 2 3 4 3 4");
   EXPECT_EQ(First("Tile", {x, I({0, 2})}), "int32 [0,4]");
   EXPECT_THAT(First("Pad", {x, M({2, 2}, {0, -1, 0, 0})}), HasSubstr("INVALID_ARGUMENT"));
@@ -202,7 +214,8 @@ TEST(PadKernelsTest, PadsMirrorsAndTiles) {
 TEST(PartitionKernelsTest, DealsOutAndStitches) {
   EXPECT_EQ(All("DynamicPartition", {M({3, 1}, {10, 20, 30}), I({1, 0, 1})}, {{"num_partitions", 2}}),
             "int32 [1,1] 20 | int32 [2,1] 10 30");
-  EXPECT_THAT(All("DynamicPartition", {I({1, 2}), I({0, 2})}, {{"num_partitions", 2}}), HasSubstr("partitions[1] = 2 is not in [0, 2)"));
+  EXPECT_THAT(All("DynamicPartition", {I({1, 2}), I({0, 2})}, {{"num_partitions", 2}}),
+              HasSubstr("partitions[1] = 2 is not in [0, 2)"));
   EXPECT_EQ(First("DynamicStitch", {I({0, 3}), I0(1), F({1, 2}), Tensor::Scalar<float>(5)}), "float [4] 1 5 0 2");
   EXPECT_EQ(First("ParallelDynamicStitch", {I({0, 0}), I({0}), F({1, 2}), F({3})}), "float [1] 3");
 }
@@ -211,7 +224,8 @@ TEST(UniqueKernelsTest, FindsDistinctElementsInOrder) {
   EXPECT_EQ(All("Unique", {I({3, 1, 3, 2, 1})}), "int32 [3] 3 1 2 | int32 [5] 0 1 0 2 1");
   EXPECT_EQ(All("UniqueWithCounts", {Tensor::Vector<std::string>({"b", "a", "b"})}),
             "string [2] 'b' 'a' | int32 [3] 0 1 0 | int32 [2] 2 1");
-  EXPECT_EQ(All("UniqueV2", {M({2, 3}, {1, 2, 1, 3, 4, 3}), Tensor::Vector<int64_t>({1})}), "int32 [2,2] 1 2 3 4 | int32 [3] 0 1 0");
+  EXPECT_EQ(All("UniqueV2", {M({2, 3}, {1, 2, 1, 3, 4, 3}), Tensor::Vector<int64_t>({1})}),
+            "int32 [2,2] 1 2 3 4 | int32 [3] 0 1 0");
   EXPECT_EQ(All("UniqueV2", {I({5, 5}), Tensor::Vector<int64_t>({})}), "int32 [1] 5 | int32 [2] 0 0");
   EXPECT_EQ(All("Unique", {F({0.0f, -0.0f, NAN, NAN})}), "float [3] 0 nan nan | int32 [4] 0 0 1 2");
   EXPECT_EQ(All("ListDiff", {I({1, 2, 3, 4}), I({2, 4})}), "int32 [2] 1 3 | int32 [2] 0 2");
@@ -229,12 +243,13 @@ TEST(SpaceKernelsTest, BlocksMoveThereAndBack) {
   EXPECT_EQ(First("SpaceToDepth", {x}, {{"block_size", 2}}), "int32 [1,1,1,4] 1 2 3 4");
   EXPECT_EQ(First("DepthToSpace", {Iota<int32_t>({1, 4, 1, 2}, 1)}, {{"block_size", 2}, {"data_format", "NCHW"}}),
             "int32 [1,1,2,4] 1 3 2 4 5 7 6 8");
-  EXPECT_THAT(First("BatchToSpaceND", {M({2, 2}, {0, 2, 1, 3}), I({2}), M({1, 2}, {3, 2})}), HasSubstr("take 5 of 4 places"));
+  EXPECT_THAT(First("BatchToSpaceND", {M({2, 2}, {0, 2, 1, 3}), I({2}), M({1, 2}, {3, 2})}),
+              HasSubstr("take 5 of 4 places"));
   EXPECT_EQ(First("ExtractImagePatches", {Iota<int32_t>({1, 2, 2, 1}, 1)},
-                {{"ksizes", std::vector<int64_t>{1, 2, 2, 1}},
-                 {"strides", std::vector<int64_t>{1, 2, 1, 1}},
-                 {"rates", std::vector<int64_t>{1, 1, 1, 1}},
-                 {"padding", "SAME"}}),
+                  {{"ksizes", std::vector<int64_t>{1, 2, 2, 1}},
+                   {"strides", std::vector<int64_t>{1, 2, 1, 1}},
+                   {"rates", std::vector<int64_t>{1, 1, 1, 1}},
+                   {"padding", "SAME"}}),
             "int32 [1,1,2,4] 1 2 3 4 2 0 4 0");
 }
 
@@ -246,7 +261,8 @@ TEST(SelectionKernelsTest, TopElementsComeInOrder) {
   std::vector<float> many(1000);
   for (size_t i = 0; i < many.size(); ++i) many[i] = static_cast<float>(i * 7919 % 1000);
   EXPECT_EQ(First("TopKV2", {F(many), I0(4)}), "float [4] 999 998 997 996");
-  EXPECT_EQ(First("InTopK", {FM({3, 3}, {1, 2, 3, 3, 3, 1, NAN, 1, 2}), I({1, 1, 2})}, {{"k", 1}}), "bool [3] false true false");
+  EXPECT_EQ(First("InTopK", {FM({3, 3}, {1, 2, 3, 3, 3, 1, NAN, 1, 2}), I({1, 1, 2})}, {{"k", 1}}),
+            "bool [3] false true false");
   EXPECT_EQ(First("NthElement", {FM({2, 3}, {3, 1, 2, 9, 7, 8}), I0(0)}), "float [2] 1 7");
   EXPECT_EQ(First("NthElement", {FM({2, 3}, {3, 1, 2, 9, 7, 8}), I0(0)}, {{"reverse", true}}), "float [2] 3 9");
   EXPECT_EQ(First("LowerBound", {M({1, 4}, {1, 3, 3, 5}), M({1, 3}, {0, 3, 6})}), "int32 [1,3] 0 1 4");
@@ -263,11 +279,14 @@ TEST(ConstantKernelsTest, FillsAndOneHots) {
 
 TEST(QuantizeKernelsTest, RoundsToTheGrid) {
   const Tensor x = F({-10, -0.4f, 0.1f, 0.26f, 10});
-  EXPECT_EQ(First("QuantizeAndDequantizeV2", {x, Tensor::Scalar(-1.0f), Tensor::Scalar(0.875f)}, {{"range_given", true}, {"num_bits", 4}}),
+  EXPECT_EQ(First("QuantizeAndDequantizeV2", {x, Tensor::Scalar(-1.0f), Tensor::Scalar(0.875f)},
+                  {{"range_given", true}, {"num_bits", 4}}),
             "float [5] -1 -0.375 0.125 0.25 0.875");
-  EXPECT_EQ(First("FakeQuantWithMinMaxArgs", {x}, {{"min", 0.0f}, {"max", 1.5f}, {"num_bits", 2}}), "float [5] 0 0 0 0.5 1.5");
-  EXPECT_EQ(All("FakeQuantWithMinMaxVarsGradient", {F({1, 2, 4, 8, 16}), x, Tensor::Scalar(0.0f), Tensor::Scalar(1.5f)}),
-            "float [5] 0 0 4 8 0 | float [] 3 | float [] 16");
+  EXPECT_EQ(First("FakeQuantWithMinMaxArgs", {x}, {{"min", 0.0f}, {"max", 1.5f}, {"num_bits", 2}}),
+            "float [5] 0 0 0 0.5 1.5");
+  EXPECT_EQ(
+      All("FakeQuantWithMinMaxVarsGradient", {F({1, 2, 4, 8, 16}), x, Tensor::Scalar(0.0f), Tensor::Scalar(1.5f)}),
+      "float [5] 0 0 4 8 0 | float [] 3 | float [] 16");
 }
 
 TEST(EmptyTensorsTest, AreFineEverywhere) {

@@ -86,7 +86,8 @@ class OneHotKernel : public Kernel {
     const Tensor& on = c.input(2);
     const Tensor& off = c.input(3);
     if (on.rank() != 0 || off.rank() != 0) return InvalidArgument("on_value and off_value must be scalars");
-    if (axis_ < -1 || axis_ > indices.rank()) return InvalidArgument("axis ", axis_, " is not in [-1, ", indices.rank(), "]");
+    if (axis_ < -1 || axis_ > indices.rank())
+      return InvalidArgument("axis ", axis_, " is not in [-1, ", indices.rank(), "]");
     const int axis = axis_ < 0 ? indices.rank() : static_cast<int>(axis_);
     IntList sizes(indices.shape().dims().begin(), indices.shape().dims().end());
     sizes.insert(sizes.begin() + axis, depth);

@@ -29,7 +29,8 @@ int64_t FirstOutside(const I* indices, int64_t n, int64_t limit) {
 }
 
 template <typename I>
-int64_t FindOffsets(const I* indices, int64_t slices, int64_t depth, const Shape& target, int64_t slice_elements, IntList* offsets) {
+int64_t FindOffsets(const I* indices, int64_t slices, int64_t depth, const Shape& target, int64_t slice_elements,
+                    IntList* offsets) {
   for (int64_t i = 0; i < slices; ++i) {
     int64_t at = 0;
     for (int64_t d = 0; d < depth; ++d) {
@@ -64,10 +65,10 @@ absl::StatusOr<SliceOffsets> FindSlices(const Tensor& indices, const Shape& targ
   SliceOffsets found;
   found.slice_elements = SizeOfDims(target, static_cast<int>(depth), target.rank());
   found.offsets.resize(slices);
-  const int64_t bad = indices.dtype() == DType::kInt32 ? FindOffsets(indices.data<int32_t>(), slices, depth, target,
-                                                                      found.slice_elements, &found.offsets)
-                                                       : FindOffsets(indices.data<int64_t>(), slices, depth, target,
-                                                                      found.slice_elements, &found.offsets);
+  const int64_t bad =
+      indices.dtype() == DType::kInt32
+          ? FindOffsets(indices.data<int32_t>(), slices, depth, target, found.slice_elements, &found.offsets)
+          : FindOffsets(indices.data<int64_t>(), slices, depth, target, found.slice_elements, &found.offsets);
   if (bad < 0) return found;
   Shape outer = indices.shape();
   outer.RemoveDim(outer.rank() - 1);

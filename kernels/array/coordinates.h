@@ -1,4 +1,5 @@
-// Checks of indices, shared by gathers and scatters: every index is looked at before anything is read or written through it.
+// Checks of indices, shared by gathers and scatters: every index is looked at before anything is read or written
+// through it.
 #ifndef SLUICE_KERNELS_ARRAY_COORDINATES_H_
 #define SLUICE_KERNELS_ARRAY_COORDINATES_H_
 

@@ -20,14 +20,16 @@ void FillTensor(const KernelContext& c, Tensor* t, const void* value) {
     using U = typename decltype(tag)::type;
     const U element = *static_cast<const U*>(value);
     U* to = t->data<U>();
-    c.ParallelFor(t->num_elements(), 0.1 * sizeof(U), [&](int64_t begin, int64_t end) { std::fill(to + begin, to + end, element); });
+    c.ParallelFor(t->num_elements(), 0.1 * sizeof(U),
+                  [&](int64_t begin, int64_t end) { std::fill(to + begin, to + end, element); });
   });
 }
 
 void ZeroTensor(const KernelContext& c, Tensor* t) {
   if (IsPlain(t->dtype())) {
     char* to = static_cast<char*>(t->raw_data());
-    c.ParallelFor(t->num_bytes(), 0.05, [&](int64_t begin, int64_t end) { std::memset(to + begin, 0, end - begin); }, 64);
+    c.ParallelFor(
+        t->num_bytes(), 0.05, [&](int64_t begin, int64_t end) { std::memset(to + begin, 0, end - begin); }, 64);
     return;
   }
   DispatchUnit(t->dtype(), [&](auto tag) {

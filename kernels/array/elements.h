@@ -1,9 +1,9 @@
-// Moving elements whose type does not matter: plain types are told apart by their size only, so that an op that only moves
-// elements is compiled for eight units instead of twenty-three types.
+// Moving elements whose type does not matter: plain types are told apart by their size only, so that an op that only
+// moves elements is compiled for eight units instead of twenty-three types.
 //
 //   DispatchUnit(t.dtype(), [&](auto tag) {
-//     using U = typename decltype(tag)::type;      // uint8_t ... uint64_t, Bytes16, std::string, ResourceHandle, Variant
-//     CopyRun(out.data<U>(), in.data<U>(), n);
+//     using U = typename decltype(tag)::type;      // uint8_t ... uint64_t, Bytes16, std::string, ResourceHandle,
+//     Variant CopyRun(out.data<U>(), in.data<U>(), n);
 //   });
 #ifndef SLUICE_KERNELS_ARRAY_ELEMENTS_H_
 #define SLUICE_KERNELS_ARRAY_ELEMENTS_H_
@@ -31,17 +31,26 @@ struct Bytes16 {
 template <typename Fn>
 void DispatchUnit(DType t, Fn&& fn) {
   switch (t) {
-    case DType::kString: return fn(TypeTag<std::string>());
-    case DType::kResource: return fn(TypeTag<ResourceHandle>());
-    case DType::kVariant: return fn(TypeTag<Variant>());
-    default: break;
+    case DType::kString:
+      return fn(TypeTag<std::string>());
+    case DType::kResource:
+      return fn(TypeTag<ResourceHandle>());
+    case DType::kVariant:
+      return fn(TypeTag<Variant>());
+    default:
+      break;
   }
   switch (ElementSize(t)) {
-    case 1: return fn(TypeTag<uint8_t>());
-    case 2: return fn(TypeTag<uint16_t>());
-    case 4: return fn(TypeTag<uint32_t>());
-    case 8: return fn(TypeTag<uint64_t>());
-    default: return fn(TypeTag<Bytes16>());
+    case 1:
+      return fn(TypeTag<uint8_t>());
+    case 2:
+      return fn(TypeTag<uint16_t>());
+    case 4:
+      return fn(TypeTag<uint32_t>());
+    case 8:
+      return fn(TypeTag<uint64_t>());
+    default:
+      return fn(TypeTag<Bytes16>());
   }
 }
 
@@ -56,7 +65,8 @@ inline void CopyRun(U* to, const U* from, int64_t n) {
 
 // `n` elements of any type, one after the other.
 void CopyElements(DType t, void* to, const void* from, int64_t n);
-// Sets all elements of `t` to the one at `value`, or to zero (empty strings, empty handles), on the threads of the step.
+// Sets all elements of `t` to the one at `value`, or to zero (empty strings, empty handles), on the threads of the
+// step.
 void FillTensor(const KernelContext& c, Tensor* t, const void* value);
 void ZeroTensor(const KernelContext& c, Tensor* t);
 // The address of element i.

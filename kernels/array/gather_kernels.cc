@@ -53,8 +53,8 @@ absl::Status GatherAlong(KernelContext& c, int64_t axis_value, int64_t batch_dim
   ASSIGN_OR_RETURN(const int axis, CheckAxis(axis_value, params.rank()));
   if (batch_dims < 0) batch_dims += indices.rank();
   if (batch_dims < 0 || batch_dims > indices.rank() || batch_dims > axis) {
-    return InvalidArgument("batch_dims ", batch_dims, " must be at most the rank of indices ", indices.shape().ToString(),
-                           " and axis ", axis);
+    return InvalidArgument("batch_dims ", batch_dims, " must be at most the rank of indices ",
+                           indices.shape().ToString(), " and axis ", axis);
   }
   const int batch = static_cast<int>(batch_dims);
   IntList sizes;
@@ -108,7 +108,8 @@ class GatherNdKernel : public Kernel {
     const Tensor& indices = c.input(1);
     ASSIGN_OR_RETURN(const SliceOffsets slices, FindSlices(indices, params.shape(), "params"));
     IntList sizes(indices.shape().dims().begin(), indices.shape().dims().end() - 1);
-    for (int i = static_cast<int>(indices.dim(indices.rank() - 1)); i < params.rank(); ++i) sizes.push_back(params.dim(i));
+    for (int i = static_cast<int>(indices.dim(indices.rank() - 1)); i < params.rank(); ++i)
+      sizes.push_back(params.dim(i));
     ASSIGN_OR_RETURN(const Shape shape, Shape::Make(sizes));
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, shape));
     if (out->num_elements() == 0) return absl::OkStatus();

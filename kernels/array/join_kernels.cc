@@ -90,13 +90,14 @@ class PackKernel : public Kernel {
   }
   absl::Status Run(KernelContext& c) const override {
     const Shape& first = c.input(0).shape();
-    if (first.rank() >= kMaxRank) return InvalidArgument("the values have ", first.rank(), " dimensions, the most there can be");
+    if (first.rank() >= kMaxRank)
+      return InvalidArgument("the values have ", first.rank(), " dimensions, the most there can be");
     ASSIGN_OR_RETURN(const int axis, CheckAxis(axis_, first.rank() + 1));
     const int n = c.num_inputs();
     for (int i = 1; i < n; ++i) {
       if (c.input(i).shape() != first) {
-        return InvalidArgument("all values must have one shape; value ", i, " is ", c.input(i).shape().ToString(), ", value 0 ",
-                               first.ToString());
+        return InvalidArgument("all values must have one shape; value ", i, " is ", c.input(i).shape().ToString(),
+                               ", value 0 ", first.ToString());
       }
     }
     IntList sizes(first.dims().begin(), first.dims().end());
@@ -106,7 +107,8 @@ class PackKernel : public Kernel {
     if (out->num_elements() == 0) return absl::OkStatus();
     const int64_t outer = SizeOfDims(first, 0, axis), inner = SizeOfDims(first, axis, first.rank());
     for (int i = 0; i < n; ++i) {
-      StridedCopy(c, out->dtype(), ElementAt(*out, i * inner), c.input(i).raw_data(), {{outer, n * inner, inner}, {inner, 1, 1}});
+      StridedCopy(c, out->dtype(), ElementAt(*out, i * inner), c.input(i).raw_data(),
+                  {{outer, n * inner, inner}, {inner, 1, 1}});
     }
     return absl::OkStatus();
   }

@@ -63,8 +63,8 @@ class PadKernel : public Kernel {
   }
 };
 
-// The parts of one padded dimension: places [at, at + size) of the padded side are places first, first + step ... of the inner
-// one.
+// The parts of one padded dimension: places [at, at + size) of the padded side are places first, first + step ... of
+// the inner one.
 struct MirrorPart {
   int64_t at, size, first, step;
 };
@@ -99,10 +99,12 @@ class MirrorBase : public Kernel {
  private:
   template <typename Visit>
   void Visit1(const Shape& padded, const Shape& inner, const IntList& paddings, const IntList& outer_strides,
-              const IntList& inner_strides, int axis, int64_t outer_at, int64_t inner_at, CopyDims* dims, Visit& visit) const {
+              const IntList& inner_strides, int axis, int64_t outer_at, int64_t inner_at, CopyDims* dims,
+              Visit& visit) const {
     if (axis == inner.rank()) return visit(outer_at, inner_at, *dims);
     const int64_t before = paddings[2 * axis], after = paddings[2 * axis + 1], size = inner.dim(axis);
-    const MirrorPart parts[] = {{before, size, 0, 1}, {0, before, before - 1 + edge_, -1}, {before + size, after, size - 1 - edge_, -1}};
+    const MirrorPart parts[] = {
+        {before, size, 0, 1}, {0, before, before - 1 + edge_, -1}, {before + size, after, size - 1 - edge_, -1}};
     for (const MirrorPart& p : parts) {
       if (p.size == 0) continue;
       (*dims)[axis] = {p.size, outer_strides[axis], p.step * inner_strides[axis]};
@@ -150,7 +152,8 @@ class MirrorPadGradKernel : public MirrorBase {
     for (int i = 0; i < in.rank(); ++i) {
       const int64_t before = paddings[2 * i], after = paddings[2 * i + 1];
       if (before > in.dim(i) || after > in.dim(i) - before) {
-        return InvalidArgument("paddings ", before, " + ", after, " exceed dimension ", i, " of ", in.shape().ToString());
+        return InvalidArgument("paddings ", before, " + ", after, " exceed dimension ", i, " of ",
+                               in.shape().ToString());
       }
       shape.AddDim(in.dim(i) - before - after);
     }
@@ -181,7 +184,8 @@ class TileKernel : public Kernel {
     for (int i = 0; i < in.rank(); ++i) {
       const int64_t multiple = sizes[i];
       if (multiple < 0) return InvalidArgument("multiples[", i, "] = ", multiple, " is negative");
-      if (__builtin_mul_overflow(multiple, in.dim(i), &sizes[i])) return InvalidArgument("multiples[", i, "] is too large");
+      if (__builtin_mul_overflow(multiple, in.dim(i), &sizes[i]))
+        return InvalidArgument("multiples[", i, "] is too large");
       dims.push_back({multiple, 0, 0});
       dims.push_back({in.dim(i), 0, from[i]});
     }

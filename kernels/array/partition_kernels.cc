@@ -56,13 +56,14 @@ class DynamicStitchKernel : public Kernel {
       bool fits = data.rank() >= indices.rank();
       for (int d = 0; fits && d < indices.rank(); ++d) fits = data.dim(d) == indices.dim(d);
       if (!fits) {
-        return InvalidArgument("the shape of data[", i, "] ", data.shape().ToString(), " must begin with that of indices[", i,
-                               "] ", indices.shape().ToString());
+        return InvalidArgument("the shape of data[", i, "] ", data.shape().ToString(),
+                               " must begin with that of indices[", i, "] ", indices.shape().ToString());
       }
       const Shape rest(data.shape().dims().subspan(indices.rank()));
       if (i == 0) row = rest;
       if (rest != row) {
-        return InvalidArgument("the slices of data[", i, "] have shape ", rest.ToString(), ", those of data[0] ", row.ToString());
+        return InvalidArgument("the slices of data[", i, "] have shape ", rest.ToString(), ", those of data[0] ",
+                               row.ToString());
       }
       RETURN_IF_ERROR(CheckIndices(indices, int64_t{1} << 31, absl::StrCat("indices[", i, "]")));
       for (int32_t v : indices.flat<int32_t>()) largest = std::max<int64_t>(largest, v);

@@ -130,8 +130,8 @@ class ReverseSequenceKernel : public Kernel {
     ASSIGN_OR_RETURN(const IntList lengths, ReadIntVector(c.input(1), "seq_lengths"));
     const int64_t rank = in.rank();
     if (seq_dim_ < 0 || seq_dim_ >= rank || batch_dim_ < 0 || batch_dim_ >= rank || seq_dim_ == batch_dim_) {
-      return InvalidArgument("seq_dim ", seq_dim_, " and batch_dim ", batch_dim_, " must be two dimensions of the input ",
-                             in.shape().ToString());
+      return InvalidArgument("seq_dim ", seq_dim_, " and batch_dim ", batch_dim_,
+                             " must be two dimensions of the input ", in.shape().ToString());
     }
     const int64_t batch = in.dim(batch_dim_), places = in.dim(seq_dim_);
     if (static_cast<int64_t>(lengths.size()) != batch) {
@@ -168,7 +168,8 @@ class RollKernel : public Kernel {
  public:
   absl::Status Run(KernelContext& c) const override {
     const Tensor& in = c.input(0);
-    if (c.input(1).rank() > 1 || c.input(2).rank() > 1) return InvalidArgument("shift and axis must be scalars or vectors");
+    if (c.input(1).rank() > 1 || c.input(2).rank() > 1)
+      return InvalidArgument("shift and axis must be scalars or vectors");
     if (in.rank() < 1) return InvalidArgument("the input must have a dimension");
     const IntList shifts = ReadInts(c.input(1)), axes = ReadInts(c.input(2));
     if (shifts.size() != axes.size()) {
@@ -191,8 +192,8 @@ class RollKernel : public Kernel {
 
  private:
   // Each rolled dimension is two boxes: what stays in front of the end, and what comes in at the start.
-  void CopyBoxes(const KernelContext& c, const Tensor& in, Tensor* out, const IntList& strides, const IntList& shift, int axis,
-                 int64_t from, int64_t to, CopyDims* dims) const {
+  void CopyBoxes(const KernelContext& c, const Tensor& in, Tensor* out, const IntList& strides, const IntList& shift,
+                 int axis, int64_t from, int64_t to, CopyDims* dims) const {
     while (axis < in.rank() && shift[axis] == 0) ++axis;
     if (axis == in.rank()) {
       StridedCopy(c, in.dtype(), ElementAt(*out, to), ElementAt(in, from), *dims);

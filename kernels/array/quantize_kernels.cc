@@ -60,10 +60,12 @@ class QuantizeAndDequantizeKernel : public Kernel {
       RETURN_IF_ERROR(CheckBits(bits));
     }
     for (int i = 1; i < inputs_; ++i) {
-      if (c.input(i).rank() != 0) return InvalidArgument("input ", i, " must be a scalar, found ", c.input(i).shape().ToString());
+      if (c.input(i).rank() != 0)
+        return InvalidArgument("input ", i, " must be a scalar, found ", c.input(i).shape().ToString());
     }
     absl::Status status = Internal("a type without kernel");
-    Dispatch<kFloatingTypes.bits()>(c.input(0).dtype(), [&](auto tag) { status = RunTyped<typename decltype(tag)::type>(c, bits); });
+    Dispatch<kFloatingTypes.bits()>(c.input(0).dtype(),
+                                    [&](auto tag) { status = RunTyped<typename decltype(tag)::type>(c, bits); });
     return status;
   }
 
@@ -155,7 +157,8 @@ class FakeQuantKernel : public Kernel {
   absl::Status Run(KernelContext& c) const override {
     const Tensor& in = c.input(data_);
     if (gradient_ && c.input(0).shape() != in.shape()) {
-      return InvalidArgument("gradients have shape ", c.input(0).shape().ToString(), ", inputs ", in.shape().ToString());
+      return InvalidArgument("gradients have shape ", c.input(0).shape().ToString(), ", inputs ",
+                             in.shape().ToString());
     }
     int64_t channels = 1;
     if (!from_attrs_) {
@@ -166,7 +169,8 @@ class FakeQuantKernel : public Kernel {
       for (int i = data_ + 1; i < data_ + 3; ++i) {
         const Shape wanted = per_channel_ ? Shape({channels}) : Shape();
         if (c.input(i).shape() != wanted) {
-          return InvalidArgument("min and max must have shape ", wanted.ToString(), ", found ", c.input(i).shape().ToString());
+          return InvalidArgument("min and max must have shape ", wanted.ToString(), ", found ",
+                                 c.input(i).shape().ToString());
         }
       }
     }

@@ -1,4 +1,5 @@
-// Writes and sums by index. Updates are taken in order, so the last of equal indices wins and sums come out the same each time.
+// Writes and sums by index. Updates are taken in order, so the last of equal indices wins and sums come out the same
+// each time.
 #include "core/base/status.h"
 #include "kernels/array/coordinates.h"
 #include "kernels/array/elements.h"
@@ -47,7 +48,8 @@ void ScatterSlices(const KernelContext& c, const SliceOffsets& slices, const Ten
       using U = typename decltype(tag)::type;
       const int64_t row = slices.slice_elements;
       const U* from = updates.data<U>();
-      for (size_t i = 0; i < slices.offsets.size(); ++i) CopyRun(out->data<U>() + slices.offsets[i], from + i * row, row);
+      for (size_t i = 0; i < slices.offsets.size(); ++i)
+        CopyRun(out->data<U>() + slices.offsets[i], from + i * row, row);
     });
   } else {
     constexpr DTypeSet kTypes = kOp == ScatterOp::kAdd ? kAddable : kArithmeticTypes;
@@ -65,8 +67,8 @@ absl::StatusOr<SliceOffsets> CheckedSlices(const Tensor& indices, const Tensor& 
   wanted.RemoveDim(wanted.rank() - 1);
   for (int i = depth; i < target.rank(); ++i) wanted.AddDim(target.dim(i));
   if (updates.shape() != wanted) {
-    return InvalidArgument("updates have shape ", updates.shape().ToString(), ", wanted ", wanted.ToString(), " for indices ",
-                           indices.shape().ToString(), " into ", target.ToString());
+    return InvalidArgument("updates have shape ", updates.shape().ToString(), ", wanted ", wanted.ToString(),
+                           " for indices ", indices.shape().ToString(), " into ", target.ToString());
   }
   return slices;
 }
@@ -101,8 +103,7 @@ class TensorScatterKernel : public Kernel {
 
 void AddScatterKernels(KernelRegistry& k) {
   k.Add("ScatterNd", kCpu, KernelDef().Types("T", kAddable).Make<ScatterNdKernel>());
-  k.Add("ScatterNdNonAliasingAdd", kCpu,
-        KernelDef().Types("T", kAddable).Make<TensorScatterKernel<ScatterOp::kAdd>>());
+  k.Add("ScatterNdNonAliasingAdd", kCpu, KernelDef().Types("T", kAddable).Make<TensorScatterKernel<ScatterOp::kAdd>>());
   k.Add("TensorScatterUpdate", kCpu, KernelDef().Make<TensorScatterKernel<ScatterOp::kUpdate>>());
   k.Add("TensorScatterAdd", kCpu, KernelDef().Types("T", kAddable).Make<TensorScatterKernel<ScatterOp::kAdd>>());
   k.Add("TensorScatterSub", kCpu,

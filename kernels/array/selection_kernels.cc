@@ -19,7 +19,8 @@ struct Candidate {
   }
 };
 
-// The k first candidates of a row in order. Keeps at most 2k of them: what does not beat the k-th so far is dropped at once.
+// The k first candidates of a row in order. Keeps at most 2k of them: what does not beat the k-th so far is dropped at
+// once.
 void SelectTop(const int64_t* keys, int64_t n, int64_t k, std::vector<Candidate>* top) {
   top->clear();
   int64_t threshold = INT64_MIN;  // keys above it may be among the first k
@@ -104,8 +105,8 @@ class InTopKKernel : public Kernel {
       ASSIGN_OR_RETURN(k, ReadIntScalar(c.input(2), "k"));
     }
     if (predictions.rank() != 2 || targets.rank() != 1 || predictions.dim(0) != targets.dim(0)) {
-      return InvalidArgument("predictions ", predictions.shape().ToString(), " must be a matrix with a row for each of the targets ",
-                             targets.shape().ToString());
+      return InvalidArgument("predictions ", predictions.shape().ToString(),
+                             " must be a matrix with a row for each of the targets ", targets.shape().ToString());
     }
     const int64_t rows = predictions.dim(0), classes = predictions.dim(1);
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, targets.shape()));
@@ -142,7 +143,8 @@ class NthElementKernel : public Kernel {
     ASSIGN_OR_RETURN(int64_t n, ReadIntScalar(c.input(1), "n"));
     if (in.rank() < 1) return InvalidArgument("the input must have a dimension, found a scalar");
     const int64_t columns = in.dim(in.rank() - 1);
-    if (n < 0 || n >= columns) return InvalidArgument("n = ", n, " is not in [0, ", columns, ") for input ", in.shape().ToString());
+    if (n < 0 || n >= columns)
+      return InvalidArgument("n = ", n, " is not in [0, ", columns, ") for input ", in.shape().ToString());
     if (reverse_) n = columns - 1 - n;
     Shape shape = in.shape();
     shape.RemoveDim(in.rank() - 1);
@@ -173,12 +175,13 @@ class BoundKernel : public Kernel {
     const Tensor& sorted = c.input(0);
     const Tensor& values = c.input(1);
     if (sorted.rank() != 2 || values.rank() != 2 || sorted.dim(0) != values.dim(0)) {
-      return InvalidArgument("sorted_inputs and values must be matrices of as many rows, found shapes ", sorted.shape().ToString(),
-                             " and ", values.shape().ToString());
+      return InvalidArgument("sorted_inputs and values must be matrices of as many rows, found shapes ",
+                             sorted.shape().ToString(), " and ", values.shape().ToString());
     }
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, values.shape()));
     const int64_t n = sorted.dim(1), m = values.dim(1);
-    if (out->dtype() == DType::kInt32 && n > INT32_MAX) return InvalidArgument("places beyond int32; ask for out_type int64");
+    if (out->dtype() == DType::kInt32 && n > INT32_MAX)
+      return InvalidArgument("places beyond int32; ask for out_type int64");
     c.ParallelFor(sorted.dim(0), 50.0 + n + 20.0 * m, [&](int64_t begin, int64_t end) {
       std::vector<int64_t> keys(n), wanted(m);
       for (int64_t r = begin; r < end; ++r) {

@@ -14,7 +14,8 @@ absl::Status WriteInts(KernelContext& c, int output, const Shape& shape, absl::S
     return absl::OkStatus();
   }
   for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i] > INT32_MAX) return InvalidArgument("the size ", values[i], " does not fit out_type int32; ask for int64");
+    if (values[i] > INT32_MAX)
+      return InvalidArgument("the size ", values[i], " does not fit out_type int32; ask for int64");
     out->data<int32_t>()[i] = static_cast<int32_t>(values[i]);
   }
   return absl::OkStatus();
@@ -102,7 +103,8 @@ class ExpandDimsKernel : public Kernel {
     if (c.input(1).num_elements() != 1) {
       return InvalidArgument("dim must have one element, found shape ", c.input(1).shape().ToString());
     }
-    if (in.rank() >= kMaxRank) return InvalidArgument("the input has ", in.rank(), " dimensions, the most there can be");
+    if (in.rank() >= kMaxRank)
+      return InvalidArgument("the input has ", in.rank(), " dimensions, the most there can be");
     ASSIGN_OR_RETURN(const int axis, CheckAxis(c.input(1).IntAt(0), in.rank() + 1));
     Shape shape = in.shape();
     shape.InsertDim(axis, 1);
@@ -123,7 +125,8 @@ class SqueezeKernel : public Kernel {
     for (int64_t a : axes_) {
       ASSIGN_OR_RETURN(const int axis, CheckAxis(a, in.rank()));
       if (in.dim(axis) != 1) {
-        return InvalidArgument("can not squeeze dim[", axis, "], expected a dimension of 1, found shape ", in.shape().ToString());
+        return InvalidArgument("can not squeeze dim[", axis, "], expected a dimension of 1, found shape ",
+                               in.shape().ToString());
       }
       drop[axis] = true;
     }
@@ -151,15 +154,16 @@ class BitcastKernel : public Kernel {
     const Tensor& in = c.input(0);
     Shape shape = in.shape();
     if (from_size_ > to_size_) {
-      if (shape.rank() >= kMaxRank) return InvalidArgument("the input has ", shape.rank(), " dimensions, the most there can be");
+      if (shape.rank() >= kMaxRank)
+        return InvalidArgument("the input has ", shape.rank(), " dimensions, the most there can be");
       IntList sizes(shape.dims().begin(), shape.dims().end());
       sizes.push_back(from_size_ / to_size_);
       ASSIGN_OR_RETURN(shape, Shape::Make(sizes));
     } else if (from_size_ < to_size_) {
       const int64_t ratio = to_size_ / from_size_;
       if (shape.rank() == 0 || shape.dim(shape.rank() - 1) != ratio) {
-        return InvalidArgument("cannot bitcast ", shape.ToString(), " from ", DTypeName(in.dtype()), " to ", DTypeName(to_),
-                               ": the last dimension must be ", ratio);
+        return InvalidArgument("cannot bitcast ", shape.ToString(), " from ", DTypeName(in.dtype()), " to ",
+                               DTypeName(to_), ": the last dimension must be ", ratio);
       }
       shape.RemoveDim(shape.rank() - 1);
     }

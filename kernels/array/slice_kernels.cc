@@ -8,7 +8,8 @@
 namespace sluice {
 namespace {
 
-// What a plan with known sizes takes from a tensor with strides `of`: the first element and the walk, `packed` the other side's.
+// What a plan with known sizes takes from a tensor with strides `of`: the first element and the walk, `packed` the
+// other side's.
 struct Walk {
   int64_t start = 0;
   IntList strides;
@@ -33,7 +34,9 @@ absl::Status TakeSlice(KernelContext& c, const Tensor& in, const SlicePlan& plan
     for (int i = 0; i < taken.rank(); ++i) dims.push_back({taken.dim(i), packed[i], w.strides[i]});
     if (IsOneRun(dims) && MayViewAt(in, w.start)) {
       // As elements in one dimension, so that the run can be cut out.
-      c.SetOutput(0, in.WithShape(Shape({in.num_elements()})).SliceRows(w.start, w.start + taken.num_elements()).WithShape(out_shape));
+      c.SetOutput(0, in.WithShape(Shape({in.num_elements()}))
+                         .SliceRows(w.start, w.start + taken.num_elements())
+                         .WithShape(out_shape));
       return absl::OkStatus();
     }
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, out_shape));
@@ -49,9 +52,11 @@ class SliceKernel : public Kernel {
     const Tensor& in = c.input(0);
     const Tensor& begin = c.input(1);
     const Tensor& size = c.input(2);
-    if (begin.rank() != 1 || size.rank() != 1 || begin.num_elements() != in.rank() || size.num_elements() != in.rank()) {
-      return InvalidArgument("begin and size must be vectors of ", in.rank(), " entries, found shapes ", begin.shape().ToString(),
-                             " and ", size.shape().ToString(), " for an input of shape ", in.shape().ToString());
+    if (begin.rank() != 1 || size.rank() != 1 || begin.num_elements() != in.rank() ||
+        size.num_elements() != in.rank()) {
+      return InvalidArgument("begin and size must be vectors of ", in.rank(), " entries, found shapes ",
+                             begin.shape().ToString(), " and ", size.shape().ToString(), " for an input of shape ",
+                             in.shape().ToString());
     }
     SlicePlan plan;
     for (int i = 0; i < in.rank(); ++i) {
@@ -59,7 +64,8 @@ class SliceKernel : public Kernel {
       int64_t s = size.IntAt(i);
       if (b < 0 || b > dim) return InvalidArgument("begin[", i, "] = ", b, " is not in [0, ", dim, "]");
       if (s == -1) s = dim - b;
-      if (s < 0 || s > dim - b) return InvalidArgument("size[", i, "] = ", s, " is not in [0, ", dim - b, "] after begin ", b);
+      if (s < 0 || s > dim - b)
+        return InvalidArgument("size[", i, "] = ", s, " is not in [0, ", dim - b, "] after begin ", b);
       plan.dims.push_back({b, 1, s});
     }
     return TakeSlice(c, in, plan, plan.TakenShape().ToShape());
@@ -106,12 +112,14 @@ class StridedSliceKernel : public StridedSliceBase {
 };
 
 // Writes `value` of the plan's output shape, or one that broadcasts to it, where the plan takes from `target`.
-absl::Status PutSlice(const KernelContext& c, const SlicePlan& plan, const Tensor& value, bool broadcast, Tensor* target) {
+absl::Status PutSlice(const KernelContext& c, const SlicePlan& plan, const Tensor& value, bool broadcast,
+                      Tensor* target) {
   const Shape taken = plan.TakenShape().ToShape(), wanted = plan.OutputShape().ToShape();
   const Shape& found = value.shape();
   const int shift = wanted.rank() - found.rank();
   bool fits = broadcast ? shift >= 0 : wanted == found;
-  for (int i = 0; broadcast && fits && i < found.rank(); ++i) fits = found.dim(i) == 1 || found.dim(i) == wanted.dim(i + shift);
+  for (int i = 0; broadcast && fits && i < found.rank(); ++i)
+    fits = found.dim(i) == 1 || found.dim(i) == wanted.dim(i + shift);
   if (!fits) return InvalidArgument("the slice has shape ", wanted.ToString(), ", the value ", found.ToString());
   if (taken.num_elements() == 0) return absl::OkStatus();
   const Walk w = WalkOf(plan, target->shape());

@@ -7,8 +7,8 @@
 namespace sluice {
 namespace {
 
-// The batch side is [block places * batch, blocks ..., rest], the space side [batch, places ..., rest]. Block place o of the
-// batch side holds the places o, o + block ... of the padded space side.
+// The batch side is [block places * batch, blocks ..., rest], the space side [batch, places ..., rest]. Block place o
+// of the batch side holds the places o, o + block ... of the padded space side.
 absl::Status MoveBlocks(KernelContext& c, const IntList& block, const Tensor& table, bool to_batch) {
   const char* table_name = to_batch ? "paddings" : "crops";
   const Tensor& in = c.input(0);
@@ -34,7 +34,8 @@ absl::Status MoveBlocks(KernelContext& c, const IntList& block, const Tensor& ta
     if (__builtin_add_overflow(before, after, &both)) return InvalidArgument(table_name, " are too large");
     if (to_batch) {
       if (__builtin_add_overflow(size, both, &size)) return InvalidArgument("paddings are too large");
-      if (size % b != 0) return InvalidArgument("padded dimension ", i + 1, " of size ", size, " is not a multiple of block_shape ", b);
+      if (size % b != 0)
+        return InvalidArgument("padded dimension ", i + 1, " of size ", size, " is not a multiple of block_shape ", b);
       size /= b;
     } else {
       if (__builtin_mul_overflow(size, b, &size)) return InvalidArgument("block_shape is too large");
@@ -46,7 +47,8 @@ absl::Status MoveBlocks(KernelContext& c, const IntList& block, const Tensor& ta
     if (__builtin_mul_overflow(sizes[0], block_places, &sizes[0])) return InvalidArgument("block_shape is too large");
   } else {
     if (sizes[0] % block_places != 0) {
-      return InvalidArgument("the batch of ", sizes[0], " is not a multiple of the ", block_places, " places of a block");
+      return InvalidArgument("the batch of ", sizes[0], " is not a multiple of the ", block_places,
+                             " places of a block");
     }
     sizes[0] /= block_places;
   }
@@ -80,8 +82,8 @@ absl::Status MoveBlocks(KernelContext& c, const IntList& block, const Tensor& ta
     }
     for (int i = dims + 1; i < in.rank(); ++i) add(in.dim(i), batch_strides[i], space_strides[i]);
     if (any) {
-      StridedCopy(c, in.dtype(), ElementAt(*out, to_batch ? batch_at : space_at), ElementAt(in, to_batch ? space_at : batch_at),
-                  copy);
+      StridedCopy(c, in.dtype(), ElementAt(*out, to_batch ? batch_at : space_at),
+                  ElementAt(in, to_batch ? space_at : batch_at), copy);
     }
     for (int i = dims - 1; i >= 0 && ++place[i] == block[i]; --i) place[i] = 0;
   }
@@ -105,7 +107,8 @@ class BlockKernel : public Kernel {
     return absl::OkStatus();
   }
   absl::Status Run(KernelContext& c) const override {
-    if (c.input(0).rank() != 4) return InvalidArgument("the input must have rank 4, found ", c.input(0).shape().ToString());
+    if (c.input(0).rank() != 4)
+      return InvalidArgument("the input must have rank 4, found ", c.input(0).shape().ToString());
     return MoveBlocks(c, {size_, size_}, c.input(1), kToBatch);
   }
 
@@ -160,7 +163,8 @@ class DepthKernel : public Kernel {
                    {channels, ds[channel], ws[channel]},
                    {vect_ ? in.dim(4) : 1, 1, 1}};
     CopyDims dims;
-    for (const Both& b : walk) dims.push_back(kToDepth ? CopyDim{b.size, b.deep, b.wide} : CopyDim{b.size, b.wide, b.deep});
+    for (const Both& b : walk)
+      dims.push_back(kToDepth ? CopyDim{b.size, b.deep, b.wide} : CopyDim{b.size, b.wide, b.deep});
     StridedCopy(c, in.dtype(), out->raw_data(), in.raw_data(), dims);
     return absl::OkStatus();
   }
@@ -176,9 +180,11 @@ class ExtractImagePatchesKernel : public Kernel {
     const char* const names[] = {"ksizes", "strides", "rates"};
     for (int i = 0; i < 3; ++i) {
       ASSIGN_OR_RETURN(const std::vector<int64_t> list, p.Attr<std::vector<int64_t>>(names[i]));
-      if (list.size() != 4 || list[0] != 1 || list[3] != 1) return InvalidArgument(names[i], " must be [1, rows, columns, 1]");
+      if (list.size() != 4 || list[0] != 1 || list[3] != 1)
+        return InvalidArgument(names[i], " must be [1, rows, columns, 1]");
       for (int d = 0; d < 2; ++d) {
-        if (list[d + 1] < 1 || list[d + 1] > INT32_MAX) return InvalidArgument(names[i], " must be positive, found ", list[d + 1]);
+        if (list[d + 1] < 1 || list[d + 1] > INT32_MAX)
+          return InvalidArgument(names[i], " must be positive, found ", list[d + 1]);
         lists_[i][d] = list[d + 1];
       }
     }
@@ -205,23 +211,25 @@ class ExtractImagePatchesKernel : public Kernel {
     ZeroTensor(c, out);
     const size_t bytes = channels * ElementSize(in.dtype());
     const int64_t height = in.dim(1), width = in.dim(2);
-    c.ParallelFor(in.dim(0) * out_size[0], out_size[1] * rows * columns * (5 + 0.1 * bytes), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t n = i / out_size[0], top = i % out_size[0] * lists_[1][0] - before[0];
-        for (int64_t ox = 0; ox < out_size[1]; ++ox) {
-          const int64_t left = ox * lists_[1][1] - before[1];
-          char* to = static_cast<char*>(out->raw_data()) + (i * out_size[1] + ox) * rows * columns * bytes;
-          for (int64_t r = 0; r < rows; ++r) {
-            const int64_t y = top + r * lists_[2][0];
-            for (int64_t k = 0; k < columns; ++k, to += bytes) {
-              const int64_t x = left + k * lists_[2][1];
-              if (y < 0 || y >= height || x < 0 || x >= width) continue;
-              std::memcpy(to, static_cast<const char*>(in.raw_data()) + ((n * height + y) * width + x) * bytes, bytes);
+    c.ParallelFor(
+        in.dim(0) * out_size[0], out_size[1] * rows * columns * (5 + 0.1 * bytes), [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t n = i / out_size[0], top = i % out_size[0] * lists_[1][0] - before[0];
+            for (int64_t ox = 0; ox < out_size[1]; ++ox) {
+              const int64_t left = ox * lists_[1][1] - before[1];
+              char* to = static_cast<char*>(out->raw_data()) + (i * out_size[1] + ox) * rows * columns * bytes;
+              for (int64_t r = 0; r < rows; ++r) {
+                const int64_t y = top + r * lists_[2][0];
+                for (int64_t k = 0; k < columns; ++k, to += bytes) {
+                  const int64_t x = left + k * lists_[2][1];
+                  if (y < 0 || y >= height || x < 0 || x >= width) continue;
+                  std::memcpy(to, static_cast<const char*>(in.raw_data()) + ((n * height + y) * width + x) * bytes,
+                              bytes);
+                }
+              }
             }
           }
-        }
-      }
-    });
+        });
     return absl::OkStatus();
   }
 

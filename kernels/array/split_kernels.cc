@@ -20,7 +20,8 @@ absl::Status CutPiece(KernelContext& c, const Tensor& in, int axis, int64_t at, 
   ASSIGN_OR_RETURN(Tensor * out, c.Allocate(output, shape));
   if (out->num_elements() == 0) return absl::OkStatus();
   const int64_t run = size * inner;
-  StridedCopy(c, in.dtype(), out->raw_data(), ElementAt(in, at * inner), {{outer, run, in.dim(axis) * inner}, {run, 1, 1}});
+  StridedCopy(c, in.dtype(), out->raw_data(), ElementAt(in, at * inner),
+              {{outer, run, in.dim(axis) * inner}, {run, 1, 1}});
   return absl::OkStatus();
 }
 
@@ -35,8 +36,8 @@ class UnpackKernel : public Kernel {
     if (in.rank() == 0) return InvalidArgument("cannot unpack a scalar");
     ASSIGN_OR_RETURN(const int axis, CheckAxis(axis_, in.rank()));
     if (in.dim(axis) != c.num_outputs()) {
-      return InvalidArgument("cannot unpack ", in.shape().ToString(), " along dimension ", axis, " into ", c.num_outputs(),
-                             " tensors");
+      return InvalidArgument("cannot unpack ", in.shape().ToString(), " along dimension ", axis, " into ",
+                             c.num_outputs(), " tensors");
     }
     for (int i = 0; i < c.num_outputs(); ++i) RETURN_IF_ERROR(CutPiece(c, in, axis, i, 1, true, i));
     return absl::OkStatus();
@@ -55,7 +56,8 @@ class SplitKernel : public Kernel {
     ASSIGN_OR_RETURN(const int axis, CheckAxis(dim, in.rank()));
     const int n = c.num_outputs();
     if (in.dim(axis) % n != 0) {
-      return InvalidArgument("cannot split ", in.shape().ToString(), " along dimension ", axis, " into ", n, " equal parts");
+      return InvalidArgument("cannot split ", in.shape().ToString(), " along dimension ", axis, " into ", n,
+                             " equal parts");
     }
     const int64_t size = in.dim(axis) / n;
     for (int i = 0; i < n; ++i) RETURN_IF_ERROR(CutPiece(c, in, axis, i * size, size, false, i));
@@ -70,7 +72,8 @@ class SplitVKernel : public Kernel {
     ASSIGN_OR_RETURN(IntList sizes, ReadIntVector(c.input(1), "size_splits"));
     ASSIGN_OR_RETURN(const int64_t dim, ReadIntScalar(c.input(2), "split_dim", true));
     const int n = c.num_outputs();
-    if (static_cast<int>(sizes.size()) != n) return InvalidArgument("size_splits has ", sizes.size(), " sizes for ", n, " outputs");
+    if (static_cast<int>(sizes.size()) != n)
+      return InvalidArgument("size_splits has ", sizes.size(), " sizes for ", n, " outputs");
     if (in.rank() == 0) return InvalidArgument("cannot split a scalar");
     ASSIGN_OR_RETURN(const int axis, CheckAxis(dim, in.rank()));
     const int64_t total = in.dim(axis);
@@ -85,7 +88,8 @@ class SplitVKernel : public Kernel {
       if (__builtin_add_overflow(sum, sizes[i], &sum)) return InvalidArgument("size_splits add up to too much");
     }
     if (inferred < 0 ? sum != total : sum > total) {
-      return InvalidArgument("size_splits add up to ", sum, ", dimension ", axis, " of ", in.shape().ToString(), " has ", total);
+      return InvalidArgument("size_splits add up to ", sum, ", dimension ", axis, " of ", in.shape().ToString(),
+                             " has ", total);
     }
     if (inferred >= 0) sizes[inferred] = total - sum;
     int64_t at = 0;

@@ -93,7 +93,8 @@ void CopyPlane(U* to, const U* from, int64_t rows, const CopyDim& outer, const C
   }
 }
 
-// Moves a dimension with contiguous reads next to the last one when the last one reads with a stride: a transposed plane.
+// Moves a dimension with contiguous reads next to the last one when the last one reads with a stride: a transposed
+// plane.
 void PutPlaneLast(CopyDims* dims) {
   const CopyDim& inner = dims->back();
   if (inner.to != 1 || inner.from == 1 || inner.from == 0) return;
@@ -134,7 +135,8 @@ void CopyUnits(const KernelContext& c, U* to, const U* from, const CopyDims& dim
     }
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = b * block;
-      CopyPlane(to + to_at + row * outer.to, from + from_at + row * outer.from, std::min(block, outer.size - row), outer, inner);
+      CopyPlane(to + to_at + row * outer.to, from + from_at + row * outer.from, std::min(block, outer.size - row),
+                outer, inner);
       if (++b < blocks) continue;
       b = 0;
       for (int d = rest - 1; d >= 0; --d) {

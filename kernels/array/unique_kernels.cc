@@ -1,7 +1,7 @@
 // Distinct elements, differences of lists, places of non-zeros.
 //
-// Rows of elements are compared as strings of bytes. So that numbers compare as numbers, -0 is written as 0 first; a row with a
-// NaN equals nothing, itself included.
+// Rows of elements are compared as strings of bytes. So that numbers compare as numbers, -0 is written as 0 first; a
+// row with a NaN equals nothing, itself included.
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "core/base/status.h"
@@ -20,13 +20,20 @@ struct FloatBits {
 };
 FloatBits FloatBitsOf(DType t) {
   switch (t) {
-    case DType::kHalf: return {1, 2, 0x7fff, 0x7c00};
-    case DType::kBfloat16: return {1, 2, 0x7fff, 0x7f80};
-    case DType::kFloat: return {1, 4, 0x7fffffff, 0x7f800000};
-    case DType::kComplex64: return {2, 4, 0x7fffffff, 0x7f800000};
-    case DType::kDouble: return {1, 8, 0x7fffffffffffffff, 0x7ff0000000000000};
-    case DType::kComplex128: return {2, 8, 0x7fffffffffffffff, 0x7ff0000000000000};
-    default: return {};
+    case DType::kHalf:
+      return {1, 2, 0x7fff, 0x7c00};
+    case DType::kBfloat16:
+      return {1, 2, 0x7fff, 0x7f80};
+    case DType::kFloat:
+      return {1, 4, 0x7fffffff, 0x7f800000};
+    case DType::kComplex64:
+      return {2, 4, 0x7fffffff, 0x7f800000};
+    case DType::kDouble:
+      return {1, 8, 0x7fffffffffffffff, 0x7ff0000000000000};
+    case DType::kComplex128:
+      return {2, 8, 0x7fffffffffffffff, 0x7ff0000000000000};
+    default:
+      return {};
   }
 }
 
@@ -104,11 +111,13 @@ class UniqueKernel : public Kernel {
       }
     }
     if (!given && x.rank() != 1) return InvalidArgument("x must be a vector, found shape ", x.shape().ToString());
-    const int64_t n = x.dim(axis), outer = SizeOfDims(x.shape(), 0, axis), inner = SizeOfDims(x.shape(), axis + 1, x.rank());
+    const int64_t n = x.dim(axis), outer = SizeOfDims(x.shape(), 0, axis),
+                  inner = SizeOfDims(x.shape(), axis + 1, x.rank());
     Tensor rows = x;  // [n, outer * inner]
     if (outer > 1) {
       ASSIGN_OR_RETURN(rows, c.AllocateTemp(x.dtype(), x.shape()));
-      StridedCopy(c, x.dtype(), rows.raw_data(), x.raw_data(), {{n, outer * inner, inner}, {outer, inner, n * inner}, {inner, 1, 1}});
+      StridedCopy(c, x.dtype(), rows.raw_data(), x.raw_data(),
+                  {{n, outer * inner, inner}, {outer, inner, n * inner}, {inner, 1, 1}});
     }
     const RowKeys keys(x.dtype(), rows.raw_data(), n, outer * inner);
     ASSIGN_OR_RETURN(Tensor * idx, c.Allocate(1, Shape({n})));
@@ -132,7 +141,8 @@ class UniqueKernel : public Kernel {
     ASSIGN_OR_RETURN(Tensor * y, c.Allocate(0, shape));
     for (int64_t o = 0; o < outer && y->num_elements() > 0; ++o) {
       for (int64_t i = 0; i < distinct; ++i) {
-        CopyElements(x.dtype(), ElementAt(*y, (o * distinct + i) * inner), ElementAt(x, (o * n + first[i]) * inner), inner);
+        CopyElements(x.dtype(), ElementAt(*y, (o * distinct + i) * inner), ElementAt(x, (o * n + first[i]) * inner),
+                     inner);
       }
     }
     if (c.num_outputs() == 2) return absl::OkStatus();
@@ -151,9 +161,11 @@ class ListDiffKernel : public Kernel {
     const Tensor& x = c.input(0);
     const Tensor& y = c.input(1);
     if (x.rank() != 1 || y.rank() != 1) {
-      return InvalidArgument("x and y must be vectors, found shapes ", x.shape().ToString(), " and ", y.shape().ToString());
+      return InvalidArgument("x and y must be vectors, found shapes ", x.shape().ToString(), " and ",
+                             y.shape().ToString());
     }
-    const RowKeys x_keys(x.dtype(), x.raw_data(), x.num_elements(), 1), y_keys(y.dtype(), y.raw_data(), y.num_elements(), 1);
+    const RowKeys x_keys(x.dtype(), x.raw_data(), x.num_elements(), 1),
+        y_keys(y.dtype(), y.raw_data(), y.num_elements(), 1);
     absl::flat_hash_set<absl::string_view> in_y;
     for (int64_t i = 0; i < y_keys.size(); ++i) {
       if (!y_keys.EqualsNothing(i)) in_y.insert(y_keys[i]);
@@ -192,14 +204,20 @@ class WhereKernel : public Kernel {
     const FloatBits bits = FloatBitsOf(t);
     const uint64_t all = ~uint64_t{0};
     switch (ElementSize(t)) {
-      case 1: return Find<uint8_t>(c, {0xff});
-      case 2: return Find<uint16_t>(c, {static_cast<uint16_t>(bits.words ? bits.magnitude : all)});
-      case 4: return Find<uint32_t>(c, {static_cast<uint32_t>(bits.words ? bits.magnitude : all)});
+      case 1:
+        return Find<uint8_t>(c, {0xff});
+      case 2:
+        return Find<uint16_t>(c, {static_cast<uint16_t>(bits.words ? bits.magnitude : all)});
+      case 4:
+        return Find<uint32_t>(c, {static_cast<uint32_t>(bits.words ? bits.magnitude : all)});
       case 8: {
-        const uint64_t mask = bits.words == 2 ? bits.magnitude << 32 | bits.magnitude : bits.words == 1 ? bits.magnitude : all;
+        const uint64_t mask = bits.words == 2   ? bits.magnitude << 32 | bits.magnitude
+                              : bits.words == 1 ? bits.magnitude
+                                                : all;
         return Find<uint64_t>(c, {mask});
       }
-      default: return Find<Bytes16>(c, {{bits.magnitude, bits.magnitude}});
+      default:
+        return Find<Bytes16>(c, {{bits.magnitude, bits.magnitude}});
     }
   }
 
@@ -230,9 +248,9 @@ class WhereKernel : public Kernel {
 };
 
 KernelDef Unique(bool has_axis) {
-  return KernelDef()
-      .Types("T", kPlainTypes | DTypeSet{DType::kString})
-      .Factory([has_axis](const NodeInfo&) { return std::make_unique<UniqueKernel>(has_axis); });
+  return KernelDef().Types("T", kPlainTypes | DTypeSet{DType::kString}).Factory([has_axis](const NodeInfo&) {
+    return std::make_unique<UniqueKernel>(has_axis);
+  });
 }
 
 }  // namespace

@@ -37,17 +37,20 @@ absl::Status GatherV2Shape(ShapeContext& c) {
   if (axis < batch_dims) return InvalidArgument("batch_dims ", batch_dims, " must be at most axis ", axis);
   PartialShape head = SubShape(params, 0, axis);
   for (int i = 0; i < batch_dims; ++i) {
-    ASSIGN_OR_RETURN(const int64_t size, MergeSizes(head.dim(i), indices.dim(i), "batch dimension of params and indices"));
+    ASSIGN_OR_RETURN(const int64_t size,
+                     MergeSizes(head.dim(i), indices.dim(i), "batch dimension of params and indices"));
     head.SetDim(i, size);
   }
-  c.SetOutput(0, JoinShapes(JoinShapes(head, SubShape(indices, static_cast<int>(batch_dims))), SubShape(params, axis + 1)));
+  c.SetOutput(
+      0, JoinShapes(JoinShapes(head, SubShape(indices, static_cast<int>(batch_dims))), SubShape(params, axis + 1)));
   return absl::OkStatus();
 }
 
 // Elements of a known vector at known places.
 void GatherValue(ShapeContext& c) {
   const std::optional<PartialValue> params = IndexValue(c, 0), indices = IndexValue(c, 1);
-  if (!params.has_value() || params->scalar || !indices.has_value() || c.input(1).rank() + c.input(0).rank() > 2) return;
+  if (!params.has_value() || params->scalar || !indices.has_value() || c.input(1).rank() + c.input(0).rank() > 2)
+    return;
   PartialValue taken;
   taken.scalar = indices->scalar;
   const int64_t size = params->elements.size();
@@ -87,8 +90,8 @@ std::vector<int64_t> Inverse(const std::vector<int64_t>& perm) {
   return inverse;
 }
 
-// dy has the shape batch + head + indices + tail. It is turned to [batch * axis places, head * tail] rows that are added up by
-// index, and back.
+// dy has the shape batch + head + indices + tail. It is turned to [batch * axis places, head * tail] rows that are
+// added up by index, and back.
 void GatherAxisGradient(GradientScope& g, int axis, int batch) {
   const Out params = g["params"], dy = g.dy();
   const Out indices = g["indices"];

@@ -17,8 +17,8 @@ absl::Status ConcatShape(ShapeContext& c, int begin, int end, int axis_input) {
     const PartialShape& s = c.input(i);
     if (!s.known_rank()) continue;
     if (rank >= 0 && s.rank() != rank) {
-      return InvalidArgument("all values must have one rank; value ", i - begin, " has shape ", s.ToString(), ", another has rank ",
-                             rank);
+      return InvalidArgument("all values must have one rank; value ", i - begin, " has shape ", s.ToString(),
+                             ", another has rank ", rank);
     }
     rank = s.rank();
   }
@@ -132,8 +132,8 @@ absl::Status PackShape(ShapeContext& c) {
   for (int i = 1; i < c.num_inputs(); ++i) {
     absl::StatusOr<PartialShape> merged = common.MergeWith(c.input(i));
     if (!merged.ok()) {
-      return InvalidArgument("all values must have one shape; value ", i, " is ", c.input(i).ToString(), ", an earlier one ",
-                             common.ToString());
+      return InvalidArgument("all values must have one shape; value ", i, " is ", c.input(i).ToString(),
+                             ", an earlier one ", common.ToString());
     }
     common = *std::move(merged);
   }

@@ -35,7 +35,8 @@ absl::Status PadShape(ShapeContext& c, int sign) {
   const std::optional<std::vector<int64_t>> paddings = Paddings(c, 1);
   for (int i = 0; paddings.has_value() && i < rank; ++i) {
     const int64_t before = (*paddings)[2 * i], after = (*paddings)[2 * i + 1];
-    if (before < 0 || after < 0) return InvalidArgument("paddings must be non-negative, found ", before, " and ", after);
+    if (before < 0 || after < 0)
+      return InvalidArgument("paddings must be non-negative, found ", before, " and ", after);
     if (!in.known_rank() || in.dim(i) < 0) continue;
     ASSIGN_OR_RETURN(const int64_t both, AddSizes(before, after));
     if (sign > 0) {

@@ -54,8 +54,8 @@ absl::Status DynamicStitchShape(ShapeContext& c) {
     }
     if (!indices.known_rank() || !data.known_rank()) continue;
     if (data.rank() < indices.rank() || !SubShape(data, 0, indices.rank()).IsCompatibleWith(indices)) {
-      return InvalidArgument("the shape of data[", i, "] ", data.ToString(), " must begin with that of indices[", i, "] ",
-                             indices.ToString());
+      return InvalidArgument("the shape of data[", i, "] ", data.ToString(), " must begin with that of indices[", i,
+                             "] ", indices.ToString());
     }
     ASSIGN_OR_RETURN(row, row.MergeWith(SubShape(data, indices.rank())));
   }
@@ -93,7 +93,8 @@ void DefinePartitionOps(OpRegistry& ops) {
       .Gradient(DynamicPartitionGradient);
 
   DefineStitch(ops, "DynamicStitch", "merged[indices[m][i]] = data[m][i]; of equal indices the last one wins.");
-  DefineStitch(ops, "ParallelDynamicStitch", "merged[indices[m][i]] = data[m][i]; here too the last of equal indices wins.");
+  DefineStitch(ops, "ParallelDynamicStitch",
+               "merged[indices[m][i]] = data[m][i]; here too the last of equal indices wins.");
 }
 
 }  // namespace sluice

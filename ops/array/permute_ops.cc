@@ -143,7 +143,9 @@ void DefinePermuteOps(OpRegistry& ops) {
         c.SetOutput(0, c.input(0));
         return absl::OkStatus();
       })
-      .Gradient([](GradientScope& g) { g.Into("tensor") = g.Op("Reverse", {g.dy(), g["dims"]}); });
+      .Gradient([](GradientScope& g) {
+        g.Into("tensor") = g.Op("Reverse", {g.dy(), g["dims"]});
+      });
 
   ops.Define("ReverseV2", "Reverses the listed dimensions.")
       .Input("tensor", "T")
@@ -152,7 +154,9 @@ void DefinePermuteOps(OpRegistry& ops) {
       .Type("Tidx", kIndexTypes, DType::kInt32)
       .Type("T", kReversible)
       .Shape(ReverseV2Shape)
-      .Gradient([](GradientScope& g) { g.Into("tensor") = g.Op("ReverseV2", {g.dy(), g["axis"]}); });
+      .Gradient([](GradientScope& g) {
+        g.Into("tensor") = g.Op("ReverseV2", {g.dy(), g["axis"]});
+      });
 
   ops.Define("ReverseSequence", "Reverses the first seq_lengths[i] places of slice i of the batch.")
       .Input("input", "T")
@@ -164,8 +168,9 @@ void DefinePermuteOps(OpRegistry& ops) {
       .Type("Tlen", kIndexTypes, DType::kInt64)
       .Shape(ReverseSequenceShape)
       .Gradient([](GradientScope& g) {
-        g.Into("input") = g.Op("ReverseSequence", {g.dy(), g["seq_lengths"]},
-                               {{"seq_dim", g.MustAttr<int64_t>("seq_dim")}, {"batch_dim", g.MustAttr<int64_t>("batch_dim")}});
+        g.Into("input") =
+            g.Op("ReverseSequence", {g.dy(), g["seq_lengths"]},
+                 {{"seq_dim", g.MustAttr<int64_t>("seq_dim")}, {"batch_dim", g.MustAttr<int64_t>("batch_dim")}});
       });
 
   ops.Define("Roll", "Shifts the elements along axes; what leaves at one end comes in at the other.")
@@ -186,7 +191,9 @@ void DefinePermuteOps(OpRegistry& ops) {
         c.SetOutput(0, c.input(0));
         return absl::OkStatus();
       })
-      .Gradient([](GradientScope& g) { g.Into("input") = g.Op("Roll", {g.dy(), -g["shift"], g["axis"]}); });
+      .Gradient([](GradientScope& g) {
+        g.Into("input") = g.Op("Roll", {g.dy(), -g["shift"], g["axis"]});
+      });
 }
 
 }  // namespace sluice

@@ -32,17 +32,19 @@ void DefineFakeQuantVars(OpRegistry& ops, const std::string& name, absl::string_
   OpBuilder forward = ops.Define(name, summary);
   forward.Input("inputs", "float").Input("min", "float").Input("max", "float").Output("outputs", "float");
   FakeQuantAttrs(forward);
-  forward
-      .Shape([per_channel](ShapeContext& c) { return per_channel ? PerChannel(c, 1) : ScalarsAfterFirst(c); })
+  forward.Shape([per_channel](ShapeContext& c) { return per_channel ? PerChannel(c, 1) : ScalarsAfterFirst(c); })
       .Gradient([name](GradientScope& g) {
-        const Out dx = g.Op(name + "Gradient", {g.dy(), g["inputs"], g["min"], g["max"]},
-                            {{"num_bits", g.MustAttr<int64_t>("num_bits")}, {"narrow_range", g.MustAttr<bool>("narrow_range")}});
+        const Out dx =
+            g.Op(name + "Gradient", {g.dy(), g["inputs"], g["min"], g["max"]},
+                 {{"num_bits", g.MustAttr<int64_t>("num_bits")}, {"narrow_range", g.MustAttr<bool>("narrow_range")}});
         for (int i = 0; i < 3 && dx.valid(); ++i) g.Into(i) = dx.output(i);
       });
 
   OpBuilder backward = ops.Define(name + "Gradient", "The gradients of " + name + " with respect to its inputs.");
   backward.Input("gradients", "float").Input("inputs", "float").Input("min", "float").Input("max", "float");
-  backward.Output("backprops_wrt_input", "float").Output("backprop_wrt_min", "float").Output("backprop_wrt_max", "float");
+  backward.Output("backprops_wrt_input", "float")
+      .Output("backprop_wrt_min", "float")
+      .Output("backprop_wrt_max", "float");
   FakeQuantAttrs(backward);
   backward.Shape([per_channel](ShapeContext& c) -> absl::Status {
     ASSIGN_OR_RETURN(const PartialShape inputs, c.input(0).MergeWith(c.input(1)));
@@ -62,7 +64,8 @@ void DefineFakeQuantVars(OpRegistry& ops, const std::string& name, absl::string_
 
 void DefineQuantizeOps(OpRegistry& ops) {
   constexpr DTypeSet kTypes = kFloatingTypes;
-  ops.Define("QuantizeAndDequantize", "Rounds to a grid of num_bits between the given, or the found, least and largest element.")
+  ops.Define("QuantizeAndDequantize",
+             "Rounds to a grid of num_bits between the given, or the found, least and largest element.")
       .Input("input", "T")
       .Output("output", "T")
       .Attr("signed_input: bool = true")
@@ -75,7 +78,8 @@ void DefineQuantizeOps(OpRegistry& ops) {
       .Shape(SameAs("input"))
       .Gradient(PassTo("input"));
 
-  ops.Define("QuantizeAndDequantizeV2", "Rounds to a grid of num_bits between input_min and input_max, or what is found.")
+  ops.Define("QuantizeAndDequantizeV2",
+             "Rounds to a grid of num_bits between input_min and input_max, or what is found.")
       .Input("input", "T")
       .Input("input_min", "T")
       .Input("input_max", "T")
@@ -102,7 +106,8 @@ void DefineQuantizeOps(OpRegistry& ops) {
       .Shape(ScalarsAfterFirst)
       .Gradient(PassTo("input"));
 
-  OpBuilder args = ops.Define("FakeQuantWithMinMaxArgs", "Rounds to the grid of num_bits between min and max, and clamps to it.");
+  OpBuilder args =
+      ops.Define("FakeQuantWithMinMaxArgs", "Rounds to the grid of num_bits between min and max, and clamps to it.");
   args.Input("inputs", "float").Output("outputs", "float").Attr("min: float = -6").Attr("max: float = 6");
   FakeQuantAttrs(args);
   args.Shape(SameAs("inputs")).Gradient([](GradientScope& g) {
@@ -113,15 +118,16 @@ void DefineQuantizeOps(OpRegistry& ops) {
                              {"narrow_range", g.MustAttr<bool>("narrow_range")}});
   });
 
-  OpBuilder args_grad = ops.Define("FakeQuantWithMinMaxArgsGradient", "Gradients where the inputs were within the grid.");
+  OpBuilder args_grad =
+      ops.Define("FakeQuantWithMinMaxArgsGradient", "Gradients where the inputs were within the grid.");
   args_grad.Input("gradients", "float").Input("inputs", "float").Output("backprops", "float");
   args_grad.Attr("min: float = -6").Attr("max: float = 6");
   FakeQuantAttrs(args_grad);
   args_grad.Shape(MergeInputs());
 
   DefineFakeQuantVars(ops, "FakeQuantWithMinMaxVars", "As FakeQuantWithMinMaxArgs, with min and max inputs.", false);
-  DefineFakeQuantVars(ops, "FakeQuantWithMinMaxVarsPerChannel", "As FakeQuantWithMinMaxVars, with a range for each channel.",
-                      true);
+  DefineFakeQuantVars(ops, "FakeQuantWithMinMaxVarsPerChannel",
+                      "As FakeQuantWithMinMaxVars, with a range for each channel.", true);
 }
 
 }  // namespace sluice

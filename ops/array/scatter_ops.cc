@@ -18,8 +18,8 @@ absl::Status CheckUpdates(const PartialShape& target, const PartialShape& indice
   const int64_t depth = indices.dim(indices.rank() - 1);
   if (depth < 0) return absl::OkStatus();
   if (depth > target.rank()) {
-    return InvalidArgument("indices ", indices.ToString(), " have ", depth, " coordinates, the tensor ", target.ToString(), " has ",
-                           target.rank(), " dimensions");
+    return InvalidArgument("indices ", indices.ToString(), " have ", depth, " coordinates, the tensor ",
+                           target.ToString(), " has ", target.rank(), " dimensions");
   }
   const PartialShape wanted =
       JoinShapes(SubShape(indices, 0, indices.rank() - 1), SubShape(target, static_cast<int>(depth)));
@@ -78,7 +78,8 @@ void DefineScatterOps(OpRegistry& ops) {
         g.Into("updates") = GatherNd(g.dy(), g["indices"]);
       });
 
-  DefineTensorScatter(ops, "TensorScatterUpdate", "A copy of the tensor with updates written at indices; the last one wins.")
+  DefineTensorScatter(ops, "TensorScatterUpdate",
+                      "A copy of the tensor with updates written at indices; the last one wins.")
       .Gradient([](GradientScope& g) {
         const Out dy = g.dy();
         g.Into("tensor") = g.Op("TensorScatterUpdate", {dy, g["indices"], ZerosLike(g["updates"])});

@@ -27,8 +27,8 @@ absl::Status TopKShape(ShapeContext& c, std::optional<int64_t> k) {
 void TopKGradient(GradientScope& g) {
   const Out x = g["input"], indices = g.output(1);
   const Out shape = ShapeOf(x);
-  const Out columns = Reshape(g.Op("StridedSlice", {shape, g.Ints({-1}), g.Ints({0}), g.Ints({1})}, {{"shrink_axis_mask", 1}}),
-                              g.Ints({}));
+  const Out columns = Reshape(
+      g.Op("StridedSlice", {shape, g.Ints({-1}), g.Ints({0}), g.Ints({1})}, {{"shrink_axis_mask", 1}}), g.Ints({}));
   const Out count = SizeOf(x);
   // Rows are counted by x's elements over its columns; an empty x has nothing to give.
   const Out starts = Range(g.Int(0), count, Maximum(columns, g.Int(1)));
@@ -42,7 +42,8 @@ absl::Status InTopKShape(ShapeContext& c) {
   ASSIGN_OR_RETURN(const PartialShape predictions, c.WithRank(0, 2));
   ASSIGN_OR_RETURN(const PartialShape targets, c.WithRank(1, 1));
   if (c.num_inputs() > 2) RETURN_IF_ERROR(WantScalar(c, 2, "k"));
-  ASSIGN_OR_RETURN(const int64_t batch, MergeSizes(predictions.dim(0), targets.dim(0), "rows of predictions and targets"));
+  ASSIGN_OR_RETURN(const int64_t batch,
+                   MergeSizes(predictions.dim(0), targets.dim(0), "rows of predictions and targets"));
   c.SetOutput(0, {batch});
   return absl::OkStatus();
 }
@@ -106,7 +107,8 @@ void DefineSelectionOps(OpRegistry& ops) {
       })
       .Gradient(TopKGradient);
 
-  ops.Define("TopKV2", "The k largest elements of each row, and their columns; of equal elements the lower column first.")
+  ops.Define("TopKV2",
+             "The k largest elements of each row, and their columns; of equal elements the lower column first.")
       .Input("input", "T")
       .Input("k", "int32")
       .Output("values", "T")
@@ -119,7 +121,8 @@ void DefineSelectionOps(OpRegistry& ops) {
       })
       .Gradient(TopKGradient);
 
-  ops.Define("InTopK", "Whether the target is among the k classes with the largest predictions; ties at the border count.")
+  ops.Define("InTopK",
+             "Whether the target is among the k classes with the largest predictions; ties at the border count.")
       .Input("predictions", "float")
       .Input("targets", "T")
       .Output("precision", "bool")
@@ -146,8 +149,10 @@ void DefineSelectionOps(OpRegistry& ops) {
       .Shape(NthElementShape)
       .Gradient(NthElementGradient);
 
-  DefineBound(ops, "LowerBound", "Row by row: the first place of sorted_inputs whose element is not less than the value.");
-  DefineBound(ops, "UpperBound", "Row by row: the first place of sorted_inputs whose element is greater than the value.");
+  DefineBound(ops, "LowerBound",
+              "Row by row: the first place of sorted_inputs whose element is not less than the value.");
+  DefineBound(ops, "UpperBound",
+              "Row by row: the first place of sorted_inputs whose element is greater than the value.");
 
   ops.Define("Fingerprint", "A 64-bit hash of each slice along dimension 0, as 8 bytes.")
       .Input("data", "T")

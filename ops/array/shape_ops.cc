@@ -43,13 +43,13 @@ absl::Status ReshapeShape(ShapeContext& c) {
     }
   }
   if (unknowns == 0 && known != count) {
-    return InvalidArgument("cannot reshape ", c.input(0).ToString(), " (", count, " elements) to ", wanted.ToString(), " (",
-                           known, " elements)");
+    return InvalidArgument("cannot reshape ", c.input(0).ToString(), " (", count, " elements) to ", wanted.ToString(),
+                           " (", known, " elements)");
   }
   if (unknowns == 0 || known == 0) return absl::OkStatus();
   if (count % known != 0) {
-    return InvalidArgument("cannot reshape ", c.input(0).ToString(), " (", count, " elements) to ", wanted.ToString(), ": ",
-                           count, " is not a multiple of ", known);
+    return InvalidArgument("cannot reshape ", c.input(0).ToString(), " (", count, " elements) to ", wanted.ToString(),
+                           ": ", count, " is not a multiple of ", known);
   }
   if (unknowns == 1) wanted.SetDim(unknown, count / known);
   c.SetOutput(0, wanted);
@@ -119,11 +119,12 @@ absl::Status BitcastShape(ShapeContext& c) {
     shape.AddDim(from_size / to_size);
   } else if (from_size < to_size) {
     const int64_t ratio = to_size / from_size;
-    if (shape.rank() == 0) return InvalidArgument("cannot bitcast a scalar of ", from_size, " bytes to ", to_size, " bytes");
+    if (shape.rank() == 0)
+      return InvalidArgument("cannot bitcast a scalar of ", from_size, " bytes to ", to_size, " bytes");
     const int64_t last = shape.dim(shape.rank() - 1);
     if (last >= 0 && last != ratio) {
-      return InvalidArgument("cannot bitcast ", shape.ToString(), " from ", DTypeName(BaseType(c.input_type(0))), " to ",
-                             DTypeName(to), ": the last dimension must be ", ratio);
+      return InvalidArgument("cannot bitcast ", shape.ToString(), " from ", DTypeName(BaseType(c.input_type(0))),
+                             " to ", DTypeName(to), ": the last dimension must be ", ratio);
     }
     shape = SubShape(shape, 0, shape.rank() - 1);
   }

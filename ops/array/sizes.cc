@@ -68,7 +68,8 @@ absl::Status WantScalar(const ShapeContext& c, int i, absl::string_view name, bo
 std::optional<PartialValue> IndexValue(const ShapeContext& c, int i) {
   if (!IsIndexType(BaseType(c.input_type(i)))) return std::nullopt;
   const PartialShape& shape = c.input(i);
-  if (!shape.known_rank() || shape.rank() > 1 || (shape.rank() == 1 && shape.dim(0) > kMaxKnownElements)) return std::nullopt;
+  if (!shape.known_rank() || shape.rank() > 1 || (shape.rank() == 1 && shape.dim(0) > kMaxKnownElements))
+    return std::nullopt;
   if (std::optional<PartialValue> value = c.value(i)) return value;
   if (shape.rank() == 1 && shape.dim(0) < 0) return std::nullopt;
   PartialValue unknown;

@@ -89,8 +89,8 @@ AttrMap MasksOf(GradientScope& g) {
   return attrs;
 }
 
-// The plan of a strided slice of `input` whose begin, end and strides are inputs from `first` on; nullopt when their number or
-// the rank is not known.
+// The plan of a strided slice of `input` whose begin, end and strides are inputs from `first` on; nullopt when their
+// number or the rank is not known.
 absl::StatusOr<std::optional<SlicePlan>> PlanFromInputs(ShapeContext& c, const PartialShape& input, int first) {
   int64_t entries = kUnknownDim;
   for (int i = first; i < first + 3; ++i) {
@@ -106,7 +106,8 @@ absl::StatusOr<std::optional<SlicePlan>> PlanFromInputs(ShapeContext& c, const P
     lists[i]->assign(entries, SliceSpec::kUnknown);
     if (value.has_value() && static_cast<int64_t>(value->elements.size()) == entries) *lists[i] = value->elements;
   }
-  int64_t* const masks[] = {&spec.begin_mask, &spec.end_mask, &spec.ellipsis_mask, &spec.new_axis_mask, &spec.shrink_axis_mask};
+  int64_t* const masks[] = {&spec.begin_mask, &spec.end_mask, &spec.ellipsis_mask, &spec.new_axis_mask,
+                            &spec.shrink_axis_mask};
   for (int i = 0; i < 5; ++i) {
     ASSIGN_OR_RETURN(*masks[i], c.Attr<int64_t>(kMasks[i]));
   }
@@ -147,7 +148,8 @@ void DefineSliceOps(OpRegistry& ops) {
       .Value(SliceValue)
       .Gradient(SliceGradient);
 
-  DefineWithMasks(ops, "StridedSlice", "x[begin:end:strides] with NumPy's meaning; the masks are one bit for each entry.")
+  DefineWithMasks(ops, "StridedSlice",
+                  "x[begin:end:strides] with NumPy's meaning; the masks are one bit for each entry.")
       .Input("input", "T")
       .Input("begin", "Index")
       .Input("end", "Index")
@@ -164,7 +166,8 @@ void DefineSliceOps(OpRegistry& ops) {
                                {ShapeOf(g["input"], begin.dtype()), begin, g["end"], g["strides"], g.dy()}, MasksOf(g));
       });
 
-  DefineWithMasks(ops, "StridedSliceGrad", "Zeros of the given shape with dy written where StridedSlice would have read.")
+  DefineWithMasks(ops, "StridedSliceGrad",
+                  "Zeros of the given shape with dy written where StridedSlice would have read.")
       .Input("shape", "Index")
       .Input("begin", "Index")
       .Input("end", "Index")
@@ -177,7 +180,8 @@ void DefineSliceOps(OpRegistry& ops) {
         ASSIGN_OR_RETURN(PartialShape shape, ShapeFromInput(c, 0));
         ASSIGN_OR_RETURN(const std::optional<SlicePlan> plan, PlanFromInputs(c, shape, 1));
         if (plan.has_value() && !plan->OutputShape().IsCompatibleWith(c.input(4))) {
-          return InvalidArgument("dy has shape ", c.input(4).ToString(), ", the slice is ", plan->OutputShape().ToString());
+          return InvalidArgument("dy has shape ", c.input(4).ToString(), ", the slice is ",
+                                 plan->OutputShape().ToString());
         }
         c.SetOutput(0, shape);
         return absl::OkStatus();
@@ -186,7 +190,8 @@ void DefineSliceOps(OpRegistry& ops) {
         g.Into("dy") = g.Op("StridedSlice", {g.dy(), g["begin"], g["end"], g["strides"]}, MasksOf(g));
       });
 
-  DefineWithMasks(ops, "TensorStridedSliceUpdate", "A copy of the input with `value` written where StridedSlice would read.")
+  DefineWithMasks(ops, "TensorStridedSliceUpdate",
+                  "A copy of the input with `value` written where StridedSlice would read.")
       .Input("input", "T")
       .Input("begin", "Index")
       .Input("end", "Index")
@@ -203,7 +208,8 @@ void DefineSliceOps(OpRegistry& ops) {
       .Gradient([](GradientScope& g) {
         const Out dy = g.dy(), value = g["value"];
         const Out taken = g.Op("StridedSlice", {dy, g["begin"], g["end"], g["strides"]}, MasksOf(g));
-        g.Into("input") = g.Op("TensorStridedSliceUpdate", {dy, g["begin"], g["end"], g["strides"], ZerosLike(taken)}, MasksOf(g));
+        g.Into("input") =
+            g.Op("TensorStridedSliceUpdate", {dy, g["begin"], g["end"], g["strides"], ZerosLike(taken)}, MasksOf(g));
         g.Into("value") = SumToShapeOf(taken, value, taken);
       });
 }

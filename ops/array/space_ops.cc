@@ -45,7 +45,8 @@ absl::Status BlockShape(ShapeContext& c, std::optional<std::vector<int64_t>> blo
     int64_t both = kUnknownDim;
     if (pads.has_value()) {
       const int64_t before = (*pads)[2 * i], after = (*pads)[2 * i + 1];
-      if (before < 0 || after < 0) return InvalidArgument(table_name, "[", i, "] must be non-negative, found ", before, ", ", after);
+      if (before < 0 || after < 0)
+        return InvalidArgument(table_name, "[", i, "] must be non-negative, found ", before, ", ", after);
       ASSIGN_OR_RETURN(both, AddSizes(before, after));
     }
     if (to_batch) {
@@ -83,8 +84,8 @@ ShapeRule SquareRule(bool to_batch) {
   };
 }
 
-void DefineBlockNd(OpRegistry& ops, absl::string_view name, absl::string_view summary, const char* table, const char* type,
-                   bool to_batch) {
+void DefineBlockNd(OpRegistry& ops, absl::string_view name, absl::string_view summary, const char* table,
+                   const char* type, bool to_batch) {
   ops.Define(name, summary)
       .Input("input", "T")
       .Input("block_shape", "Tblock_shape")
@@ -99,8 +100,8 @@ void DefineBlockNd(OpRegistry& ops, absl::string_view name, absl::string_view su
       });
 }
 
-void DefineBlock(OpRegistry& ops, absl::string_view name, absl::string_view summary, const char* table, const char* type,
-                 bool to_batch) {
+void DefineBlock(OpRegistry& ops, absl::string_view name, absl::string_view summary, const char* table,
+                 const char* type, bool to_batch) {
   ops.Define(name, summary)
       .Input("input", "T")
       .Input(table, type)
@@ -126,7 +127,8 @@ ShapeRule DepthRule(bool to_depth) {
     ASSIGN_OR_RETURN(const int64_t area, MultiplySizes(block, block));
     const std::string what = absl::StrCat("input ", c.input(0).ToString(), " in blocks of ", block);
     for (int d : {h, h + 1}) {
-      ASSIGN_OR_RETURN(const int64_t size, to_depth ? DivideSize(s.dim(d), block, what) : MultiplySizes(s.dim(d), block));
+      ASSIGN_OR_RETURN(const int64_t size,
+                       to_depth ? DivideSize(s.dim(d), block, what) : MultiplySizes(s.dim(d), block));
       s.SetDim(d, size);
     }
     ASSIGN_OR_RETURN(const int64_t size,
@@ -211,8 +213,10 @@ void PatchesGradient(GradientScope& g) {
 void DefineSpaceOps(OpRegistry& ops) {
   DefineBlockNd(ops, "SpaceToBatchND", "Pads the block dimensions and moves the places within each block to the batch.",
                 "paddings", "Tpaddings", true);
-  DefineBlockNd(ops, "BatchToSpaceND", "The reverse of SpaceToBatchND, cropping instead of padding.", "crops", "Tcrops", false);
-  DefineBlock(ops, "SpaceToBatch", "SpaceToBatchND for two dimensions and square blocks.", "paddings", "Tpaddings", true);
+  DefineBlockNd(ops, "BatchToSpaceND", "The reverse of SpaceToBatchND, cropping instead of padding.", "crops", "Tcrops",
+                false);
+  DefineBlock(ops, "SpaceToBatch", "SpaceToBatchND for two dimensions and square blocks.", "paddings", "Tpaddings",
+              true);
   DefineBlock(ops, "BatchToSpace", "BatchToSpaceND for two dimensions and square blocks.", "crops", "Tidx", false);
   DefineDepth(ops, "SpaceToDepth", "Moves the places within each square block to the channels.", true);
   DefineDepth(ops, "DepthToSpace", "Moves groups of channels to square blocks of space.", false);

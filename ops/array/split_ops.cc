@@ -31,7 +31,8 @@ absl::Status UnpackShape(ShapeContext& c) {
   if (in.rank() == 0) return InvalidArgument("cannot unpack a scalar");
   ASSIGN_OR_RETURN(const int axis, ShapeContext::Axis(axis_attr, in.rank()));
   if (in.dim(axis) >= 0 && in.dim(axis) != c.num_outputs()) {
-    return InvalidArgument("cannot unpack ", in.ToString(), " along dimension ", axis, " into ", c.num_outputs(), " tensors");
+    return InvalidArgument("cannot unpack ", in.ToString(), " along dimension ", axis, " into ", c.num_outputs(),
+                           " tensors");
   }
   SetAllOutputs(c, JoinShapes(SubShape(in, 0, axis), SubShape(in, axis + 1)));
   return absl::OkStatus();

@@ -17,7 +17,8 @@ absl::Status UniqueShape(ShapeContext& c) {
 
 absl::Status UniqueV2Shape(ShapeContext& c) {
   ASSIGN_OR_RETURN(const PartialShape axis_shape, c.WithRank(1, 1));
-  if (axis_shape.dim(0) > 1) return InvalidArgument("axis must be empty or hold one number, found ", axis_shape.ToString());
+  if (axis_shape.dim(0) > 1)
+    return InvalidArgument("axis must be empty or hold one number, found ", axis_shape.ToString());
   const PartialShape& x = c.input(0);
   PartialShape y;
   int64_t places = kUnknownDim;
