@@ -269,6 +269,15 @@ TEST(SelectionKernelsTest, TopElementsComeInOrder) {
   EXPECT_EQ(First("UpperBound", {M({1, 4}, {1, 3, 3, 5}), M({1, 3}, {0, 3, 6})}), "int32 [1,3] 0 3 4");
 }
 
+TEST(SelectionKernelsTest, FingerprintsAreThoseOfFarmHash) {
+  const Tensor method = Tensor::Scalar<std::string>("farmhash64");
+  EXPECT_EQ(First("Fingerprint", {Tensor::Vector<std::string>({"a"}), method}), "uint8 [1,8] 227 117 223 182 101 66 69 179");
+  EXPECT_EQ(First("Fingerprint", {Tensor::FromValues<std::string>({1, 2}, {"a", "hello"}), method}),
+            "uint8 [1,8] 203 167 170 224 252 74 119 135");
+  EXPECT_EQ(First("Fingerprint", {M({1, 2}, {1, 2}), method}), "uint8 [1,8] 76 18 253 133 168 204 240 10");
+  EXPECT_THAT(First("Fingerprint", {M({1, 2}, {1, 2}), Tensor::Scalar<std::string>("md5")}), HasSubstr("farmhash64"));
+}
+
 TEST(ConstantKernelsTest, FillsAndOneHots) {
   EXPECT_EQ(First("Fill", {I({2}), Tensor::Scalar<std::string>("x")}), "string [2] 'x' 'x'");
   EXPECT_EQ(First("ZerosLike", {F({1, 2})}), "float [2] 0 0");

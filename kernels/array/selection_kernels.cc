@@ -6,6 +6,7 @@
 #include "kernels/array/elements.h"
 #include "kernels/array/order_keys.h"
 #include "kernels/array/topics.h"
+#include "kernels/string/fingerprint.h"
 
 namespace sluice {
 namespace {
@@ -203,6 +204,35 @@ class BoundKernel : public Kernel {
   }
 };
 
+// Eight bytes for each slice along dimension 0: the fingerprint of its bytes, or of its strings' fingerprints.
+class FingerprintKernel : public Kernel {
+ public:
+  absl::Status Run(KernelContext& c) const override {
+    const Tensor& data = c.input(0);
+    if (data.rank() < 1) return InvalidArgument("data must have a dimension, found a scalar");
+    if (c.input(1).rank() != 0 || c.input(1).scalar<std::string>() != "farmhash64") {
+      return InvalidArgument("method must be the scalar 'farmhash64', found ", c.input(1).ToString());
+    }
+    const int64_t rows = data.dim(0), row = SizeOfDims(data.shape(), 1, data.rank());
+    ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Shape({rows, 8})));
+    c.ParallelFor(rows, 20.0 + row, [&](int64_t begin, int64_t end) {
+      std::vector<uint64_t> of_strings(row);
+      for (int64_t r = begin; r < end; ++r) {
+        absl::string_view bytes(ElementAt(data, r * row), row * ElementSize(data.dtype()));
+        if (data.dtype() == DType::kString && data.rank() == 1) {
+          bytes = data.data<std::string>()[r];
+        } else if (data.dtype() == DType::kString) {
+          for (int64_t i = 0; i < row; ++i) of_strings[i] = Fingerprint64(data.data<std::string>()[r * row + i]);
+          bytes = absl::string_view(reinterpret_cast<const char*>(of_strings.data()), row * sizeof(uint64_t));
+        }
+        const uint64_t fingerprint = Fingerprint64(bytes);
+        for (int i = 0; i < 8; ++i) out->data<uint8_t>()[r * 8 + i] = static_cast<uint8_t>(fingerprint >> (8 * i));
+      }
+    });
+    return absl::OkStatus();
+  }
+};
+
 }  // namespace
 
 void AddSelectionKernels(KernelRegistry& k) {
@@ -212,6 +242,7 @@ void AddSelectionKernels(KernelRegistry& k) {
   k.Add("InTopKV2", kCpu, KernelDef().Make<InTopKKernel>());
   k.Add("NthElement", kCpu, KernelDef().Types("T", kRealTypes).Make<NthElementKernel>());
   k.Add("LowerBound", kCpu, KernelDef().Types("T", kRealTypes).Make<BoundKernel<false>>());
+  k.Add("Fingerprint", kCpu, KernelDef().Types("T", kPlainTypes | DTypeSet{DType::kString}).Make<FingerprintKernel>());
   k.Add("UpperBound", kCpu, KernelDef().Types("T", kRealTypes).Make<BoundKernel<true>>());
 }
 

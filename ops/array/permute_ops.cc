@@ -104,7 +104,6 @@ void DefinePermuteOps(OpRegistry& ops) {
       .Output("y", "T")
       .Type("T")
       .Type("Tperm", kIndexTypes, DType::kInt32)
-      .Traits(kMayAlias)
       .Shape(TransposeShape)
       .Gradient(TransposeBack("Transpose"));
 
@@ -114,7 +113,6 @@ void DefinePermuteOps(OpRegistry& ops) {
       .Output("y", "T")
       .Type("T")
       .Type("Tperm", kIndexTypes, DType::kInt32)
-      .Traits(kMayAlias)
       .Shape(TransposeShape)
       .Gradient(TransposeBack("ConjugateTranspose"));
 

@@ -468,6 +468,11 @@ for op, side in (("LowerBound", "left"), ("UpperBound", "right")):
         I64 if out_type == sl.int64 else I32), types=[F32, F64, np.int32, np.int64, np.uint8],
             inputs=[(np.array([[0.0, 1, 1, 4], [2, 3, 3, 3]]), np.array([[1.0, 0, 9], [3, 2, 1]]))], attrs=[{}, dict(out_type=sl.int64)])
 
+FARM = np.array(b"farmhash64", dtype=object)
+op_case("Fingerprint", oracle=lambda x, m: np.array([[227, 117, 223, 182, 101, 66, 69, 179], [232, 12, 56, 49, 169, 229, 139, 180]], np.uint8),
+        inputs=[(np.array([b"a", b"hello"], dtype=object), FARM)], types=[F32])
+op_case("Fingerprint", inputs=[(i32(1), np.array(b"md5", dtype=object))], error="farmhash64")
+
 # ---- quantization
 
 
