@@ -1,6 +1,7 @@
 // The assembly point: what libsluice.so is made of.
 #include "runtime/c_api/environment.h"
 
+#include "compiler/pass/default_passes.h"
 #include "kernels/all/all_kernels.h"
 #include "ops/all/all_ops.h"
 #include "runtime/c_api/host_function.h"
@@ -11,6 +12,7 @@ void FillProcessEnvironment(ProcessEnvironment* environment) {
   DefineAllOps(environment->ops);
   AddAllKernelsCpu(environment->kernels);
   AddHostFunctionKernels(environment->kernels);
+  environment->passes = DefaultPasses();
 }
 
 }  // namespace sluice
