@@ -24,7 +24,7 @@ _TAG = "cp311-abi3-linux_x86_64"
 _SYSTEM = re.compile(r"^(ld-linux.*|linux-vdso|lib(c|m|dl|rt|pthread|util|resolv|stdc\+\+|gcc_s))\.so")
 
 # Loaded by name at run time, so ldd does not see them and their names must stay.
-_LOADED_AT_RUN_TIME = ("libdnnl.so.2",)
+_LOADED_AT_RUN_TIME = ("libdnnl.so.2", "libgomp.so.1")
 
 _SKIPPED = re.compile(r"(_test\.py|\.pyc|/BUILD|\.md)$|__pycache__|/testdata/")
 
