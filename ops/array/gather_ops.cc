@@ -73,78 +73,43 @@ void GatherRowsGradient(GradientScope& g) {
   g.IntoSparse("params", values, Flat(indices), shape);
 }
 
-// The axes `front` first, then the others in order.
-std::vector<int64_t> FrontAxes(int rank, int batch, int axis) {
-  std::vector<int64_t> perm;
-  for (int i = 0; i < batch; ++i) perm.push_back(i);
-  perm.push_back(axis);
-  for (int i = batch; i < rank; ++i) {
-    if (i != axis) perm.push_back(i);
-  }
-  return perm;
-}
-
-std::vector<int64_t> Inverse(const std::vector<int64_t>& perm) {
-  std::vector<int64_t> inverse(perm.size());
-  for (size_t i = 0; i < perm.size(); ++i) inverse[perm[i]] = i;
-  return inverse;
-}
-
-// dy has the shape batch + head + indices + tail. It is turned to [batch * axis places, head * tail] rows that are
-// added up by index, and back.
-void GatherAxisGradient(GradientScope& g, int axis, int batch) {
-  const Out params = g["params"], dy = g.dy();
-  const Out indices = g["indices"];
-  if (!params.shape().known_rank() || !indices.shape().known_rank()) {
-    g.Fail(Unimplemented("the gradient of GatherV2 along axis ", axis, " needs params and indices of known rank"));
-    return;
-  }
-  const int rank = params.shape().rank(), places = indices.shape().rank() - batch;
-  // [batch, indices, head, tail] of dy
-  std::vector<int64_t> dy_perm;
-  for (int i = 0; i < batch; ++i) dy_perm.push_back(i);
-  for (int i = 0; i < places; ++i) dy_perm.push_back(axis + i);
-  for (int i = batch; i < axis; ++i) dy_perm.push_back(i);
-  for (int i = axis + places; i < rank - 1 + places; ++i) dy_perm.push_back(i);
-  const std::vector<int64_t> perm = FrontAxes(rank, batch, axis);
-
-  const DType index = indices.dtype();
-  const Out params_shape = ShapeOf(params, index);
-  const Out turned_shape = Gather(params_shape, g.Ints(perm), g.Int(0));  // [batch, axis, head, tail]
-  const auto product = [&](int begin, int count) {
-    return Prod(Slice(turned_shape, g.Ints({begin}), g.Ints({count})), g.Ints({0}));
+// dy has the shape batch + head + places + tail. As [batch, head, places, tail] it is turned to rows of head * tail
+// that are added up by place, and back; so neither the ranks nor the axis need be known.
+void GatherAxisGradient(GradientScope& g, Out axis, Out batch) {
+  const Out params = g["params"], indices = g["indices"];
+  const DType type = indices.dtype();
+  const Out params_shape = ShapeOf(params, type), indices_shape = ShapeOf(indices, type);
+  const Out zero = g.Int(0, type), one = g.Int(1, type);
+  const auto product = [&](Out shape, Out begin, Out end) {
+    const Out vector = g.Ints({1});
+    return Prod(Slice(shape, Reshape(begin, vector), Reshape(end - begin, vector)), g.Ints({0}));
   };
-  const Out one = g.Int(1, index);
-  const Out axis_size = batch == 0 ? product(0, 1) : product(batch, 1);
-  const Out batches = batch == 0 ? one : product(0, batch);
-  const Out row = product(batch + 1, rank - batch - 1);
-  const Out minus_one = g.Int(-1, index);
-  Out flat = Reshape(indices, Pack({batches, minus_one}));
-  if (batch == 0) {
-    flat = Flat(indices);
-  } else {
-    flat = Flat(flat + ExpandDims(Iota(batches) * axis_size, g.Int(1)));
-  }
-  const Out values = Reshape(Transpose(dy, g.Ints(dy_perm)), Pack({SizeOf(indices, index), row}));
-  const Out sums = g.Op("ScatterNd", {ExpandDims(flat, g.Int(1)), values, Pack({batches * axis_size, row})});
-  g.Into("params") = Transpose(Reshape(sums, turned_shape), g.Ints(Inverse(perm)));
+  const auto rank = [&](Out x) { return Cast(RankOf(x), type); };
+  const Out batches = product(params_shape, zero, batch), head = product(params_shape, batch, axis);
+  const Out size = product(params_shape, axis, axis + one), tail = product(params_shape, axis + one, rank(params));
+  const Out places = product(indices_shape, batch, rank(indices)), row = head * tail;
+  const Out starts = Reshape(Iota(batches) * size, g.Ints({-1, 1}));
+  const Out at = Reshape(Reshape(indices, Pack({batches, places})) + starts, Pack({batches * places, one}));
+  const Out swap = g.Ints({0, 2, 1, 3});
+  const Out by_place = Transpose(Reshape(g.dy(), Pack({batches, head, places, tail})), swap);
+  const Out sums =
+      g.Op("ScatterNd", {at, Reshape(by_place, Pack({batches * places, row})), Pack({batches * size, row})});
+  g.Into("params") = Reshape(Transpose(Reshape(sums, Pack({batches, size, head, tail})), swap), params_shape);
 }
 
 void GatherV2Gradient(GradientScope& g) {
-  const std::optional<std::vector<int64_t>> axis_value = KnownInts(g["axis"]);
-  const PartialShape params = g["params"].shape(), indices = g["indices"].shape();
-  if (!axis_value.has_value()) {
-    g.Fail(Unimplemented("the gradient of GatherV2 needs a constant axis"));
-    return;
-  }
-  int64_t axis = (*axis_value)[0], batch = g.MustAttr<int64_t>("batch_dims");
-  if (axis < 0 && params.known_rank()) axis += params.rank();
-  if (batch < 0 && indices.known_rank()) batch += indices.rank();
-  if (axis == 0 && batch == 0) {
-    GatherRowsGradient(g);
-  } else {
-    GatherAxisGradient(g, static_cast<int>(axis), static_cast<int>(batch));
-  }
+  const DType type = g["indices"].dtype();
+  const int64_t batch = g.MustAttr<int64_t>("batch_dims");
+  const std::optional<std::vector<int64_t>> known = KnownInts(g["axis"]);
+  const std::optional<int> rank = KnownRank(g["params"]);
+  const bool is_known = known.has_value() && ((*known)[0] >= 0 || rank.has_value());
+  const int64_t axis_value = is_known ? (*known)[0] + ((*known)[0] < 0 ? *rank : 0) : -1;
+  if (axis_value == 0) return GatherRowsGradient(g);
+  const Out axis = is_known ? g.Int(axis_value, type)
+                            : FloorMod(Reshape(Cast(g["axis"], type), g.Ints({})), Cast(RankOf(g["params"]), type));
+  const Out batch_dims =
+      batch >= 0 ? g.Int(batch, type) : Cast(RankOf(g["indices"]), type) + static_cast<double>(batch);
+  GatherAxisGradient(g, axis, batch_dims);
 }
 
 absl::Status GatherNdShape(ShapeContext& c) {
