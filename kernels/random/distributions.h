@@ -10,8 +10,9 @@
 #include <cstring>
 #include <type_traits>
 
+#include "core/base/philox.h"
 #include "core/types/numeric_types.h"
-#include "kernels/random/philox.h"
+#include "kernels/random/stream.h"
 
 namespace sluice {
 
@@ -48,8 +49,8 @@ template <class T>
 struct Uniform {
   using Type = T;
   static constexpr int kGroup = std::is_same_v<T, double> ? 2 : 4;
-  void Fill(Philox& gen, T* out) const {
-    const Philox::Block x = gen.Next();
+  void Fill(Philox4x32& gen, T* out) const {
+    const std::array<uint32_t, 4> x = gen.Next();
     if constexpr (std::is_same_v<T, double>) {
       out[0] = UniformDouble(x[0], x[1]);
       out[1] = UniformDouble(x[2], x[3]);
@@ -76,8 +77,8 @@ struct UniformInt {
   static constexpr int kGroup = sizeof(T) == 8 ? 2 : 4;
   T low = 0;
   std::make_unsigned_t<T> range = 1;
-  void Fill(Philox& gen, T* out) const {
-    const Philox::Block x = gen.Next();
+  void Fill(Philox4x32& gen, T* out) const {
+    const std::array<uint32_t, 4> x = gen.Next();
     for (int i = 0; i < kGroup; ++i) {
       std::make_unsigned_t<T> bits;
       if constexpr (sizeof(T) == 8) {
@@ -94,8 +95,8 @@ template <class T>
 struct Normal {
   using Type = T;
   static constexpr int kGroup = std::is_same_v<T, double> ? 2 : 4;
-  void Fill(Philox& gen, T* out) const {
-    const Philox::Block x = gen.Next();
+  void Fill(Philox4x32& gen, T* out) const {
+    const std::array<uint32_t, 4> x = gen.Next();
     if constexpr (std::is_same_v<T, double>) {
       NormalPair(UniformDouble(x[0], x[1]), UniformDouble(x[2], x[3]), &out[0], &out[1]);
     } else {
@@ -114,7 +115,7 @@ struct TruncatedNormal {
   using Type = T;
   static constexpr int kGroup = std::is_same_v<T, double> ? 2 : 4;
   // 256 numbers of 32 bits are set aside for each element.
-  static constexpr int kBlocksOfGroup = kGroup * 256 / Philox::kBlock;
+  static constexpr int kBlocksOfGroup = kGroup * 256 / 4;
   void Fill(PhiloxStream& gen, T* out) const {
     using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
     for (int n = 0; n < kGroup;) {

@@ -20,7 +20,7 @@ class FillKernel : public Kernel {
   absl::Status Run(KernelContext& c) const override {
     ASSIGN_OR_RETURN(Shape shape, ShapeFromTensor(c.input(0)));
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, shape));
-    const Philox gen = state_->ReserveOutputs(shape.num_elements());
+    const Philox4x32 gen = state_->ReserveOutputs(shape.num_elements());
     Dispatch<kFloatingTypes.bits()>(out->dtype(), [&](auto tag) {
       using T = typename decltype(tag)::type;
       FillRandom(c, gen, D<T>(), out->data<T>(), shape.num_elements());
@@ -53,13 +53,13 @@ class UniformIntKernel : public Kernel {
 };
 
 // The seed mixed by one pass of the generator, so that neighbouring seeds are as good as random ones.
-absl::StatusOr<Philox> FromSeed(const Tensor& seed) {
+absl::StatusOr<Philox4x32> FromSeed(const Tensor& seed) {
   if (seed.rank() != 1 || seed.num_elements() != 2) return InvalidArgument("seed must be two integers, found shape ", seed.shape().ToString());
   const auto s0 = static_cast<uint64_t>(seed.IntAt(0)), s1 = static_cast<uint64_t>(seed.IntAt(1));
-  Philox mixer({static_cast<uint32_t>(s0), static_cast<uint32_t>(s0 >> 32), static_cast<uint32_t>(s1), static_cast<uint32_t>(s1 >> 32)},
-               {0x3ec8f720, 0x02461e29});
-  const Philox::Block mix = mixer.Next();
-  return Philox({0, 0, mix[2], mix[3]}, {mix[0], mix[1]});
+  Philox4x32 mixer(0x02461e293ec8f720, s1);
+  mixer.Skip(s0);
+  const std::array<uint32_t, 4> mix = mixer.Next();
+  return Philox4x32(static_cast<uint64_t>(mix[1]) << 32 | mix[0], static_cast<uint64_t>(mix[3]) << 32 | mix[2]);
 }
 
 template <template <class> class D>
@@ -67,7 +67,7 @@ class StatelessKernel : public Kernel {
  public:
   absl::Status Run(KernelContext& c) const override {
     ASSIGN_OR_RETURN(Shape shape, ShapeFromTensor(c.input(0)));
-    ASSIGN_OR_RETURN(const Philox gen, FromSeed(c.input(1)));
+    ASSIGN_OR_RETURN(const Philox4x32 gen, FromSeed(c.input(1)));
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, shape));
     Dispatch<kFloatingTypes.bits()>(out->dtype(), [&](auto tag) {
       using T = typename decltype(tag)::type;
@@ -82,7 +82,7 @@ class StatelessIntKernel : public Kernel {
  public:
   absl::Status Run(KernelContext& c) const override {
     ASSIGN_OR_RETURN(Shape shape, ShapeFromTensor(c.input(0)));
-    ASSIGN_OR_RETURN(const Philox gen, FromSeed(c.input(1)));
+    ASSIGN_OR_RETURN(const Philox4x32 gen, FromSeed(c.input(1)));
     ASSIGN_OR_RETURN(UniformInt<T> d, IntegersBetween<T>(c.input(2), c.input(3)));
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, shape));
     FillRandom(c, gen, d, out->data<T>(), shape.num_elements());
@@ -107,7 +107,7 @@ class MultinomialKernel : public Kernel {
     const int64_t rows = logits.dim(0), classes = logits.dim(1), samples = c.input(1).IntAt(0);
     if (samples < 0) return InvalidArgument("num_samples must not be negative, found ", samples);
     if (classes == 0) return InvalidArgument("there are no classes to draw from: logits has shape ", logits.shape().ToString());
-    Philox gen;
+    Philox4x32 gen(0);
     if (stateless_) {
       ASSIGN_OR_RETURN(gen, FromSeed(c.input(2)));
     } else {

@@ -16,16 +16,16 @@ template <class D>
 struct TakesStream<D, std::void_t<decltype(D::kBlocksOfGroup)>> : std::true_type {};
 
 template <class D>
-void FillRandom(const KernelContext& c, const Philox& base, const D& distribution, typename D::Type* out, int64_t size) {
+void FillRandom(const KernelContext& c, const Philox4x32& base, const D& distribution, typename D::Type* out, int64_t size) {
   using T = typename D::Type;
   const int64_t groups = (size + D::kGroup - 1) / D::kGroup;
   c.ParallelFor(groups, TakesStream<D>::value ? 100 : 20, [&](int64_t begin, int64_t end) {
-    Philox gen = base;
+    Philox4x32 gen = base;
     gen.Skip(static_cast<uint64_t>(begin));
     for (int64_t g = begin; g < end; ++g) {
       T group[D::kGroup];
       if constexpr (TakesStream<D>::value) {
-        Philox own = base;
+        Philox4x32 own = base;
         own.Skip(static_cast<uint64_t>(g) * D::kBlocksOfGroup);
         PhiloxStream stream(own);
         distribution.Fill(stream, group);

@@ -13,12 +13,16 @@ uint64_t SystemSeed() {
   return static_cast<uint64_t>(device()) << 32 | device();
 }
 
+// Both seeds 0 ask for a key of its own.
+Philox4x32 MakeGenerator(int64_t seed, int64_t seed2) {
+  if (seed == 0 && seed2 == 0) return Philox4x32(SystemSeed(), SystemSeed());
+  return Philox4x32(static_cast<uint64_t>(seed), static_cast<uint64_t>(seed2));
+}
+
+
 }  // namespace
 
-RandomState::RandomState(int64_t seed, int64_t seed2) {
-  const bool drawn = seed == 0 && seed2 == 0;
-  gen_ = Philox(drawn ? SystemSeed() : static_cast<uint64_t>(seed), drawn ? SystemSeed() : static_cast<uint64_t>(seed2));
-}
+RandomState::RandomState(int64_t seed, int64_t seed2) : gen_(MakeGenerator(seed, seed2)) {}
 
 absl::StatusOr<RefPtr<RandomState>> RandomState::Of(PrepareContext& p) {
   ASSIGN_OR_RETURN(const int64_t seed, p.Attr<int64_t>("seed"));
@@ -29,17 +33,17 @@ absl::StatusOr<RefPtr<RandomState>> RandomState::Of(PrepareContext& p) {
                                               [&]() -> absl::StatusOr<RefPtr<RandomState>> { return MakeRef<RandomState>(seed, seed2); });
 }
 
-Philox RandomState::Reserve(uint64_t blocks) {
+Philox4x32 RandomState::Reserve(uint64_t blocks) {
   absl::MutexLock lock(&mu_);
-  const Philox now = gen_;
+  const Philox4x32 now = gen_;
   gen_.Skip(blocks);
+  reserved_ += blocks;
   return now;
 }
 
 std::string RandomState::DebugString() const {
   absl::MutexLock lock(&mu_);
-  const Philox::Block& at = gen_.counter();
-  return absl::StrCat("random state at ", static_cast<uint64_t>(at[1]) << 32 | at[0]);
+  return absl::StrCat("random state at block ", reserved_);
 }
 
 }  // namespace sluice

@@ -4,9 +4,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/philox.h"
 #include "core/kernel/kernel.h"
 #include "core/types/resource_handle.h"
-#include "kernels/random/philox.h"
 
 namespace sluice {
 
@@ -18,14 +18,15 @@ class RandomState : public Resource {
   static absl::StatusOr<RefPtr<RandomState>> Of(PrepareContext& p);
 
   // The generator as it stands, and moves it on by `blocks`.
-  Philox Reserve(uint64_t blocks);
+  Philox4x32 Reserve(uint64_t blocks);
   // For `outputs` numbers of any distribution: 256 blocks each, as TensorFlow does.
-  Philox ReserveOutputs(int64_t outputs) { return Reserve(static_cast<uint64_t>(outputs) * 256); }
+  Philox4x32 ReserveOutputs(int64_t outputs) { return Reserve(static_cast<uint64_t>(outputs) * 256); }
   std::string DebugString() const override;
 
  private:
   mutable absl::Mutex mu_;
-  Philox gen_ ABSL_GUARDED_BY(mu_);
+  Philox4x32 gen_ ABSL_GUARDED_BY(mu_);
+  uint64_t reserved_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace sluice

@@ -19,7 +19,7 @@ constexpr uint64_t kBlocksOfOutput = 256;
 template <class D>
 class OneByOne {
  public:
-  explicit OneByOne(Philox* gen) : gen_(gen) {}
+  explicit OneByOne(Philox4x32* gen) : gen_(gen) {}
   typename D::Type Next() {
     if (left_ == 0) {
       D().Fill(*gen_, group_);
@@ -29,12 +29,12 @@ class OneByOne {
   }
 
  private:
-  Philox* gen_;
+  Philox4x32* gen_;
   typename D::Type group_[D::kGroup];
   int left_ = 0;
 };
 
-double DrawGamma(double alpha, Philox gen) {
+double DrawGamma(double alpha, Philox4x32 gen) {
   OneByOne<Uniform<double>> uniform(&gen);
   if (alpha == 1.0) return -std::log1p(-uniform.Next());
   OneByOne<Normal<double>> normal(&gen);
@@ -54,7 +54,7 @@ double DrawGamma(double alpha, Philox gen) {
 }
 
 template <class C>
-C DrawPoisson(C rate, C most, Philox gen) {
+C DrawPoisson(C rate, C most, Philox4x32 gen) {
   if (!std::isfinite(rate) || rate < 0) return std::numeric_limits<C>::quiet_NaN();
   OneByOne<Uniform<C>> uniform(&gen);
   if (rate < 10) {
@@ -84,7 +84,7 @@ C DrawPoisson(C rate, C most, Philox gen) {
 }
 
 // Normal of mean 0 and deviation 1 within [low, high].
-double DrawTruncated(double low, double high, Philox gen) {
+double DrawTruncated(double low, double high, Philox4x32 gen) {
   OneByOne<Uniform<double>> uniform(&gen);
   OneByOne<Normal<double>> normal(&gen);
   if (low <= 0 && high >= 0 && high - low > std::sqrt(2 * M_PI)) {
@@ -130,10 +130,10 @@ class GammaKernel : public Kernel {
     const Tensor alpha = c.input(1);
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Joined(shape, alpha.shape())));
     const int64_t samples = shape.num_elements(), alphas = alpha.num_elements();
-    const Philox base = state_->ReserveOutputs(samples * alphas);
+    const Philox4x32 base = state_->ReserveOutputs(samples * alphas);
     c.ParallelFor(samples * alphas, 100, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        Philox gen = base;
+        Philox4x32 gen = base;
         gen.Skip(kBlocksOfOutput * static_cast<uint64_t>(i));
         const int64_t which = i / samples, sample = i % samples;
         out->data<T>()[sample * alphas + which] = static_cast<T>(DrawGamma(static_cast<double>(alpha.data<T>()[which]), gen));
@@ -157,7 +157,7 @@ class PoissonKernel : public Kernel {
     const Tensor rate = c.input(1);
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Joined(shape, rate.shape())));
     const int64_t samples = shape.num_elements(), rates = rate.num_elements();
-    const Philox base = state_->ReserveOutputs(samples * rates);
+    const Philox4x32 base = state_->ReserveOutputs(samples * rates);
     constexpr DTypeSet kTypes = {DType::kHalf, DType::kFloat, DType::kDouble, DType::kInt32, DType::kInt64};
     std::vector<double> means(static_cast<size_t>(rates));
     Dispatch<kTypes.bits()>(rate.dtype(), [&](auto tag) {
@@ -170,7 +170,7 @@ class PoissonKernel : public Kernel {
       const double most = static_cast<double>(std::numeric_limits<T>::max());
       c.ParallelFor(samples * rates, 100, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-          Philox gen = base;
+          Philox4x32 gen = base;
           gen.Skip(kBlocksOfOutput * static_cast<uint64_t>(i));
           const int64_t which = i / samples, sample = i % samples;
           const double n = narrow ? DrawPoisson<float>(static_cast<float>(means[which]), static_cast<float>(most), gen)
@@ -217,12 +217,12 @@ class ParameterizedTruncatedNormalKernel : public Kernel {
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, shape));
     if (shape.num_elements() == 0) return absl::OkStatus();
     const int64_t of_batch = shape.num_elements() / batches;
-    const Philox base = state_->ReserveOutputs(shape.num_elements());
+    const Philox4x32 base = state_->ReserveOutputs(shape.num_elements());
     c.ParallelFor(shape.num_elements(), 150, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t b = i / of_batch;
         const double mean = parameter(1, b), deviation = parameter(2, b);
-        Philox gen = base;
+        Philox4x32 gen = base;
         gen.Skip(kBlocksOfOutput * static_cast<uint64_t>(i));
         const double z = DrawTruncated((parameter(3, b) - mean) / deviation, (parameter(4, b) - mean) / deviation, gen);
         out->data<T>()[i] = static_cast<T>(mean + deviation * z);

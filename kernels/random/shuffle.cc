@@ -5,6 +5,7 @@
 #include "core/base/status.h"
 #include "core/types/variant.h"
 #include "kernels/random/random_state.h"
+#include "kernels/random/stream.h"
 #include "kernels/random/topics.h"
 
 namespace sluice {

@@ -258,7 +258,7 @@ def _wants_gradient(row, typed):
     flat = [v for v in _flatten(typed) if v.dtype == np.float64]
     if not flat or any(v.size == 0 or v.size > 40 or not np.all(np.isfinite(v)) for v in flat):
         return False
-    return sl.raw_ops.has_gradient(row.op)
+    return True
 
 
 def check_gradient(row, typed, attrs, step=1e-5, rtol=2e-5, atol=2e-6):
@@ -272,7 +272,12 @@ def check_gradient(row, typed, attrs, step=1e-5, rtol=2e-5, atol=2e-6):
         weights = [rng("weights", i, s).uniform(0.5, 1.5, s) for i, s in enumerate(shapes)]
         loss = sl.add_n([sl.reduce_sum(o * w) for o, w in zip(outs, weights)])
         xs = [x for x in _flatten(tensors) if x.dtype == sl.float64]
-        grads = sl.gradients(loss, xs)
+        try:
+            grads = sl.gradients(loss, xs)
+        except (LookupError, sl.errors.NotFoundError) as e:
+            if row.gradient is None and "has no gradient" in str(e):
+                return  # the op says so
+            raise
         for x, g in zip(xs, grads):
             if g is None:
                 continue

@@ -1,0 +1,73 @@
+// Products of matrices on the CPU, in GFLOP/s for one, two and all threads. Limits are found on the spot: `peak` runs independent
+// fused multiply-adds on one core.
+//
+//   bazel run //kernels/common:gemm_benchmark
+#include <chrono>
+#include <cstdio>
+#include <vector>
+
+#include "benchmark/benchmark.h"
+#include "kernels/common/cpu_isa.h"
+#include "kernels/common/gemm.h"
+#include "kernels/common/macros.h"
+
+namespace sluice {
+namespace {
+
+template <class T>
+void BM_Gemm(benchmark::State& state) {
+  const int64_t m = state.range(0), n = state.range(1), k = state.range(2);
+  ThreadPool pool(static_cast<int>(state.range(3)));
+  std::vector<T> a(m * k, T(1)), b(k * n, T(1)), c(m * n);
+  Gemm<T>(&pool, false, false, m, n, k, a.data(), k, b.data(), n, c.data(), n);
+  for (auto _ : state) {
+    Gemm<T>(&pool, false, false, m, n, k, a.data(), k, b.data(), n, c.data(), n);
+    benchmark::DoNotOptimize(c.data());
+  }
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(2e-9 * static_cast<double>(m * n * k), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+#ifdef SLUICE_HAS_X86_LOOPS
+// 24 sums of one 512-bit vector each hide the latency of the multiply-add.
+SLUICE_TARGET_AVX512 double PeakLoop(int64_t rounds) {
+  typedef float V __attribute__((vector_size(64)));
+  V sum[24];
+  V x = {}, y = {};
+  for (int i = 0; i < 16; ++i) x[i] = 1e-9f, y[i] = 0.999f;
+  for (V& s : sum) s = x;
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 24
+    for (int i = 0; i < 24; ++i) {
+      sum[i] = sum[i] * y + x;
+      asm volatile("" : "+v"(sum[i]));
+    }
+  }
+  double total = 0;
+  for (V& s : sum) total += s[0];
+  return total;
+}
+
+void BM_Peak(benchmark::State& state) {
+  if (BestCpuIsa() != CpuIsa::kAvx512) return state.SkipWithError("no AVX-512");
+  constexpr int64_t kRounds = 100000;
+  for (auto _ : state) benchmark::DoNotOptimize(PeakLoop(kRounds));
+  state.counters["GFLOP/s"] = benchmark::Counter(2e-9 * 24 * 16 * kRounds, benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(BM_Peak)->Name("peak_one_core")->UseRealTime();
+#endif
+
+void Sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"m", "n", "k", "threads"})->UseRealTime();
+  for (int64_t threads : {1, 2}) {
+    for (int64_t n : {128, 512, 1024, 2048}) b->Args({n, n, n, threads});
+    b->Args({32, 1024, 1024, threads});
+    b->Args({1, 1024, 1024, threads});
+  }
+}
+BENCHMARK_TEMPLATE(BM_Gemm, float)->Apply(Sizes);
+BENCHMARK_TEMPLATE(BM_Gemm, double)->ArgNames({"m", "n", "k", "threads"})->Args({1024, 1024, 1024, 1})->UseRealTime();
+BENCHMARK_TEMPLATE(BM_Gemm, int32_t)->ArgNames({"m", "n", "k", "threads"})->Args({1024, 1024, 1024, 1})->UseRealTime();
+
+}  // namespace
+}  // namespace sluice
