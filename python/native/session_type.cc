@@ -172,16 +172,29 @@ void DeallocCallable(PyObject* self) {
 }
 
 // Tokens are reused: a step of a warm thread makes none.
-SL_Cancellation* TakeCancellation(std::vector<SL_Cancellation*>* spare) {
-  if (spare->empty()) return SL_NewCancellation();
-  SL_Cancellation* c = spare->back();
-  spare->pop_back();
-  return c;
-}
+class CancellationPool {
+ public:
+  ~CancellationPool() {
+    for (SL_Cancellation* c : spare_) SL_DeleteCancellation(c);
+  }
+  SL_Cancellation* Take() {
+    if (spare_.empty()) return SL_NewCancellation();
+    SL_Cancellation* c = spare_.back();
+    spare_.pop_back();
+    return c;
+  }
+  void Return(SL_Cancellation* c) {
+    if (SL_IsCancelled(c)) SL_ResetCancellation(c);
+    spare_.push_back(c);
+  }
 
-std::vector<SL_Cancellation*>& Spare() {
-  thread_local std::vector<SL_Cancellation*> spare;
-  return spare;
+ private:
+  std::vector<SL_Cancellation*> spare_;
+};
+
+CancellationPool& Cancellations() {
+  thread_local CancellationPool pool;
+  return pool;
 }
 
 PyObject* RunStep(CallableState* callable, PyObject* values, SL_RunOptions* options) {
@@ -214,7 +227,7 @@ PyObject* RunStep(CallableState* callable, PyObject* values, SL_RunOptions* opti
     return nullptr;
   }
   Status status;
-  SL_Cancellation* cancellation = TakeCancellation(&Spare());
+  SL_Cancellation* cancellation = Cancellations().Take();
   options->cancellation = cancellation;
   {
     InterruptScope interrupt(cancellation);
@@ -223,8 +236,7 @@ PyObject* RunStep(CallableState* callable, PyObject* values, SL_RunOptions* opti
     PyEval_RestoreThread(state);
   }
   for (int i = 0; i < num_feeds; ++i) SL_DeleteTensor(feeds[i]);
-  if (SL_IsCancelled(cancellation)) SL_ResetCancellation(cancellation);
-  Spare().push_back(cancellation);
+  Cancellations().Return(cancellation);
   if (!status.ok()) {
     // Ctrl-C: the KeyboardInterrupt is what the user wants to see.
     if (PyErr_CheckSignals() != 0 || PyErr_Occurred()) return nullptr;

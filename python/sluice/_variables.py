@@ -4,6 +4,7 @@
 `enable_resource_variables()`, one behind a resource handle. Both are instances of `Variable`.
 """
 
+import contextlib
 import enum
 
 
@@ -353,7 +354,8 @@ class RefVariable(Variable):
           shape = self._initial_value.shape if validate_shape else TensorShape(None)
           if validate_shape and not shape.is_fully_defined():
             raise ValueError(f"initial_value must have a shape specified: {self._initial_value}")
-        self._variable = raw_ops.VariableV2(as_shape(shape), self._initial_value.dtype.base_dtype, name=scope)
+        with graph._attr_scope({"_class": [("loc:@" + scope[:-1]).encode()]}) if from_function else contextlib.nullcontext():
+          self._variable = raw_ops.VariableV2(as_shape(shape), self._initial_value.dtype.base_dtype, name=scope)
         self._name = self._variable.name
         self._initializer_op = assign(self._variable, self._initial_value, validate_shape=validate_shape).op
         if caching_device is not None:
@@ -468,12 +470,13 @@ class ResourceVariable(Variable):
           shape = self._initial_value.shape if validate_shape else TensorShape(None)
         self._static_shape = as_shape(shape)
         self._dtype = self._initial_value.dtype.base_dtype
-        self._handle = raw_ops.VarHandleOp(self._dtype, self._static_shape, shared_name=handle_name, name=scope)
+        with graph._attr_scope({"_class": [("loc:@" + handle_name).encode()]}):
+          self._handle = raw_ops.VarHandleOp(self._dtype, self._static_shape, shared_name=handle_name, name=scope)
         self._name = handle_name + ":0"
         with name_scope("IsInitialized"):
           self._is_initialized_op = raw_ops.VarIsInitializedOp(self._handle)
         self._initializer_op = raw_ops.AssignVariableOp(self._handle, self._initial_value, name="Assign")
-        with name_scope("Read"), _graph.colocate_with(self._handle.op):
+        with name_scope("Read"), _graph.device(self._handle.device or None):
           value = self._read()
         self._graph_element = value
     graph.add_to_collections(collections, self)
@@ -568,8 +571,7 @@ class ResourceVariable(Variable):
   def sparse_read(self, indices, name=None):
     """Rows of it, without reading the whole."""
     with name_scope("Gather" if name is None else name) as scope:
-      value = raw_ops.ResourceGather(self._handle, indices, self._dtype, name=scope)
-    return _array.identity(value)
+      return raw_ops.ResourceGather(self._handle, indices, self._dtype, name=scope)
 
   def gather_nd(self, indices, name=None):
     with name_scope("GatherNd" if name is None else name) as scope:
@@ -591,16 +593,14 @@ class _UnreadVariable(ResourceVariable):
     self._trainable = parent._trainable
     self._constraint = parent._constraint
     self._save_slice_info = parent._save_slice_info
-    self._element = None
+    with _graph.control_dependencies([op]):
+      self._element = self._read()
 
   def value(self):
     with _graph.control_dependencies([self._parent_op]):
       return super().value()
 
   def _as_graph_element(self):
-    if self._element is None:
-      with _graph.control_dependencies([self._parent_op]):
-        self._element = self._read()
     return self._element
 
   @property
