@@ -14,15 +14,6 @@ namespace {
 // Keys of parts begin with this byte; names of tensors do not.
 bool IsSliceKey(absl::string_view key) { return key[0] == '\0'; }
 
-// True when two of the slices (with all lengths filled in) have elements in common.
-bool Overlap(const TensorSlice& a, const TensorSlice& b) {
-  for (size_t i = 0; i < a.extents.size(); ++i) {
-    const auto &x = a.extents[i], &y = b.extents[i];
-    if (std::max(x.start, y.start) >= std::min(x.start + x.length, y.start + y.length)) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BundleReader>> BundleReader::Open(FileSystem* files, const std::string& prefix) {
@@ -53,6 +44,11 @@ absl::StatusOr<const BundleEntry*> BundleReader::Get(absl::string_view name) con
                     " tensors)");
   }
   return entry;
+}
+
+absl::StatusOr<CheckpointReader::Info> BundleReader::Describe(absl::string_view name) const {
+  ASSIGN_OR_RETURN(const BundleEntry* const entry, Get(name));
+  return Info{entry->dtype, entry->shape};
 }
 
 absl::StatusOr<const ReadableFile*> BundleReader::Shard(int shard) const {
@@ -119,42 +115,22 @@ absl::StatusOr<Tensor> BundleReader::ReadEntry(absl::string_view name, const Bun
 
 absl::StatusOr<Tensor> BundleReader::Assemble(absl::string_view name, const BundleEntry& entry,
                                               const TensorSlice& wanted, Allocator* allocator) const {
-  const auto damaged = [&](auto... what) {
-    return DataLoss("tensor '", name, "' in checkpoint ", prefix_, ": ", what...);
-  };
   std::vector<TensorSlice> parts;
   for (const TensorSlice& slice : entry.slices) {
     ASSIGN_OR_RETURN(TensorSlice part, slice.Within(entry.shape));
     parts.push_back(std::move(part));
   }
-  // Parts that overlap could count as full coverage while elements are missing.
-  for (size_t i = 0; i < parts.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      if (Overlap(parts[i], parts[j])) {
-        return damaged("its parts ", parts[j].ToString(), " and ", parts[i].ToString(), " overlap");
-      }
-    }
-  }
-  const Shape shape = wanted.ToShape();
-  int64_t available = 0;
-  for (const TensorSlice& part : parts) available += part.ToShape().num_elements();
-  if (shape.num_elements() > available) return damaged("its parts cover only ", available, " elements");
-  ASSIGN_OR_RETURN(Tensor t, Tensor::Make(entry.dtype, shape, allocator));
-  int64_t copied = 0;
-  for (size_t i = 0; i < parts.size() && copied < shape.num_elements(); ++i) {
-    if (!Overlap(parts[i], wanted)) continue;
+  const auto read = [&](size_t i) -> absl::StatusOr<Tensor> {
     const BundleEntry* stored = Find(SliceKey(name, entry.slices[i]));
-    if (stored == nullptr) return damaged("part ", parts[i].ToString(), " is missing");
+    if (stored == nullptr) return DataLoss("part ", parts[i].ToString(), " is missing");
     if (stored->dtype != entry.dtype || stored->shape != parts[i].ToShape() || !stored->slices.empty()) {
-      return damaged("part ", parts[i].ToString(), " has another type or shape than the tensor says");
+      return DataLoss("part ", parts[i].ToString(), " has another type or shape than the tensor says");
     }
-    ASSIGN_OR_RETURN(const Tensor value, ReadEntry(absl::StrCat(name, " ", parts[i].ToString()), *stored, allocator));
-    copied += CopyOverlap(value, parts[i], t, wanted);
-  }
-  if (copied != shape.num_elements()) {
-    return damaged("its parts cover ", copied, " of ", shape.num_elements(), " elements of slice ", wanted.ToString());
-  }
-  return t;
+    return ReadEntry(absl::StrCat(name, " ", parts[i].ToString()), *stored, allocator);
+  };
+  absl::StatusOr<Tensor> whole = AssembleParts(entry.dtype, wanted, parts, read, allocator);
+  if (!whole.ok()) return Annotate(whole.status(), absl::StrCat("tensor '", name, "' in checkpoint ", prefix_, ": "));
+  return whole;
 }
 
 absl::StatusOr<Tensor> BundleReader::Read(absl::string_view name, Allocator* allocator) const {

@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "core/io/bundle_format.h"
+#include "core/io/checkpoint_reader.h"
 #include "core/io/file_system.h"
 #include "core/io/tensor_slice.h"
 #include "core/types/allocator.h"
@@ -25,21 +26,19 @@
 
 namespace sluice {
 
-class BundleReader {
+class BundleReader : public CheckpointReader {
  public:
   // NOT_FOUND when there is no such checkpoint, DATA_LOSS when its index is damaged.
   static absl::StatusOr<std::unique_ptr<BundleReader>> Open(FileSystem* files, const std::string& prefix);
 
-  // The names of the tensors, sorted; a tensor saved in parts is one name.
-  std::vector<std::string> Names() const;
+  std::vector<std::string> Names() const override;
+  absl::StatusOr<Info> Describe(absl::string_view name) const override;
+  absl::StatusOr<Tensor> Read(absl::string_view name, Allocator* allocator = HostAllocator()) const override;
+  absl::StatusOr<Tensor> ReadSlice(absl::string_view name, const TensorSlice& slice,
+                                   Allocator* allocator = HostAllocator()) const override;
+
   const BundleEntry* Find(absl::string_view name) const;                 // null when not there
   absl::StatusOr<const BundleEntry*> Get(absl::string_view name) const;  // NOT_FOUND names checkpoint and tensor
-
-  // The whole tensor, put together when it was saved in parts.
-  absl::StatusOr<Tensor> Read(absl::string_view name, Allocator* allocator = HostAllocator()) const;
-  // The part `slice` of it, whatever the parts it was saved in.
-  absl::StatusOr<Tensor> ReadSlice(absl::string_view name, const TensorSlice& slice,
-                                   Allocator* allocator = HostAllocator()) const;
   // Every data file is there and long enough. Quick.
   absl::Status CheckComplete() const;
   // Reads everything and compares checksums.

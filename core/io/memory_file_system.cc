@@ -85,6 +85,12 @@ absl::Status MemoryFileSystem::CountChange() {
   return absl::OkStatus();
 }
 
+bool MemoryFileSystem::HasFolder(const std::string& path) const {
+  if (folders_.count(path) > 0) return true;
+  const auto it = names_.lower_bound(path + "/");
+  return it != names_.end() && absl::StartsWith(it->first, path + "/");
+}
+
 absl::StatusOr<MemoryFileSystem::InodePtr> MemoryFileSystem::Find(const std::string& path) {
   auto it = names_.find(path);
   if (it == names_.end()) return NotFound("opening ", path, ": No such file or directory");
@@ -122,12 +128,12 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MemoryFileSystem::Map(const std::str
 
 bool MemoryFileSystem::Exists(const std::string& path) {
   absl::MutexLock lock(&mu_);
-  return names_.count(path) > 0 || folders_.count(path) > 0;
+  return names_.count(path) > 0 || HasFolder(path);
 }
 
 absl::StatusOr<bool> MemoryFileSystem::IsFolder(const std::string& path) {
   absl::MutexLock lock(&mu_);
-  if (folders_.count(path) > 0) return true;
+  if (HasFolder(path)) return true;
   RETURN_IF_ERROR(Find(path).status());
   return false;
 }

@@ -57,6 +57,7 @@ class MemoryFileSystem : public FileSystem {
   using InodePtr = std::shared_ptr<Inode>;
 
   absl::Status CountChange();
+  bool HasFolder(const std::string& path) const;  // made, or with a file in it
   absl::StatusOr<InodePtr> Find(const std::string& path);
 
   mutable absl::Mutex mu_;

@@ -56,6 +56,15 @@ void AppendSigned(std::string* key, int64_t v) {
   key->append(reinterpret_cast<const char*>(begin), static_cast<size_t>(length));
 }
 
+// True when two slices have elements in common.
+bool Overlap(const TensorSlice& a, const TensorSlice& b) {
+  for (size_t i = 0; i < a.extents.size(); ++i) {
+    const auto &x = a.extents[i], &y = b.extents[i];
+    if (std::max(x.start, y.start) >= std::min(x.start + x.length, y.start + y.length)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 absl::StatusOr<TensorSlice> TensorSlice::Parse(absl::string_view text) {
@@ -181,6 +190,32 @@ int64_t CopyOverlap(const Tensor& from, const TensorSlice& from_slice, const Ten
     for (int i = rank - 2; i >= 0 && ++index[i] == count[i]; --i) index[i] = 0;
   }
   return total;
+}
+
+absl::StatusOr<Tensor> AssembleParts(DType dtype, const TensorSlice& wanted, const std::vector<TensorSlice>& parts,
+                                     absl::FunctionRef<absl::StatusOr<Tensor>(size_t i)> read, Allocator* allocator) {
+  int64_t available = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (Overlap(parts[i], parts[j])) {
+        return DataLoss("its parts ", parts[j].ToString(), " and ", parts[i].ToString(), " overlap");
+      }
+    }
+    available += parts[i].ToShape().num_elements();
+  }
+  const Shape shape = wanted.ToShape();
+  if (shape.num_elements() > available) return DataLoss("its parts cover only ", available, " elements");
+  ASSIGN_OR_RETURN(Tensor t, Tensor::Make(dtype, shape, allocator));
+  int64_t copied = 0;
+  for (size_t i = 0; i < parts.size() && copied < shape.num_elements(); ++i) {
+    if (!Overlap(parts[i], wanted)) continue;
+    ASSIGN_OR_RETURN(const Tensor part, read(i));
+    copied += CopyOverlap(part, parts[i], t, wanted);
+  }
+  if (copied != shape.num_elements()) {
+    return DataLoss("its parts cover ", copied, " of ", shape.num_elements(), " elements of slice ", wanted.ToString());
+  }
+  return t;
 }
 
 std::string SliceKey(absl::string_view name, const TensorSlice& slice) {

@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "core/types/allocator.h"
 #include "core/types/shape.h"
 #include "core/types/tensor.h"
 
@@ -51,6 +53,12 @@ absl::StatusOr<ShapeAndSlice> ParseShapeAndSlice(absl::string_view text);
 // `to_slice`); returns how many. REQUIRES: slices without kAll that agree with the tensors' shapes, equal types, plain
 // or strings.
 int64_t CopyOverlap(const Tensor& from, const TensorSlice& from_slice, const Tensor& to, const TensorSlice& to_slice);
+
+// Puts the part `wanted` of a tensor together from its `parts`, calling `read` for those that it needs. DATA_LOSS when
+// parts overlap (overlapping ones could pass for complete ones) or do not cover it. REQUIRES: slices without kAll;
+// read(i) gives a tensor of type `dtype` and the shape of parts[i].
+absl::StatusOr<Tensor> AssembleParts(DType dtype, const TensorSlice& wanted, const std::vector<TensorSlice>& parts,
+                                     absl::FunctionRef<absl::StatusOr<Tensor>(size_t i)> read, Allocator* allocator);
 
 // The key under which a checkpoint stores this part of tensor `name`.
 std::string SliceKey(absl::string_view name, const TensorSlice& slice);

@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
-#include "core/io/bundle_reader.h"
 #include "core/io/bundle_writer.h"
+#include "core/io/checkpoint_reader.h"
 #include "core/io/file_system.h"
 #include "core/io/tensor_slice.h"
 #include "kernels/data/data_kernels.h"
@@ -38,13 +38,13 @@ class SaveV2Kernel : public Kernel {
 };
 
 // Tensor `name`, or its part, for output i.
-absl::Status RestoreOne(const BundleReader& reader, const std::string& name, const std::string& part_text, int i,
+absl::Status RestoreOne(const CheckpointReader& reader, const std::string& name, const std::string& part_text, int i,
                         KernelContext& c) {
-  ASSIGN_OR_RETURN(const BundleEntry* const entry, reader.Get(name));
+  ASSIGN_OR_RETURN(const CheckpointReader::Info info, reader.Describe(name));
   const DType wanted = BaseType(c.node().output_types[i]);
-  if (entry->dtype != DType::kInvalid && entry->dtype != wanted) {
+  if (info.dtype != DType::kInvalid && info.dtype != wanted) {
     return InvalidArgument("tensor_name = ", name, "; expected dtype ", DTypeName(wanted),
-                           " does not equal original dtype ", DTypeName(entry->dtype));
+                           " does not equal original dtype ", DTypeName(info.dtype));
   }
   absl::StatusOr<ShapeAndSlice> part = ParseShapeAndSlice(part_text);
   if (!part.ok()) return Annotate(part.status(), absl::StrCat("tensor '", name, "': "));
@@ -53,9 +53,9 @@ absl::Status RestoreOne(const BundleReader& reader, const std::string& name, con
     c.SetOutput(i, std::move(value));
     return absl::OkStatus();
   }
-  if (part->full_shape != entry->shape) {
+  if (part->full_shape != info.shape) {
     return InvalidArgument("tensor_name = ", name, "; shape in shape_and_slice spec ", part->full_shape.ToString(),
-                           " does not match the shape stored in checkpoint: ", entry->shape.ToString());
+                           " does not match the shape stored in checkpoint: ", info.shape.ToString());
   }
   ASSIGN_OR_RETURN(Tensor value, reader.ReadSlice(name, part->slice));
   c.SetOutput(i, std::move(value));
@@ -68,7 +68,7 @@ class RestoreV2Kernel : public Kernel {
     ASSIGN_OR_RETURN(const std::string prefix, StringInput(c, 0, "prefix"));
     ASSIGN_OR_RETURN(const auto names, StringsInput(c, 1, c.num_outputs(), "tensor_names"));
     ASSIGN_OR_RETURN(const auto parts, StringsInput(c, 2, c.num_outputs(), "shape_and_slices"));
-    ASSIGN_OR_RETURN(const auto reader, BundleReader::Open(PosixFileSystem(), prefix));
+    ASSIGN_OR_RETURN(const auto reader, OpenCheckpoint(PosixFileSystem(), prefix));
     for (int i = 0; i < c.num_outputs(); ++i) RETURN_IF_ERROR(RestoreOne(*reader, names[i], parts[i], i, c));
     return absl::OkStatus();
   }
@@ -84,7 +84,7 @@ class RestoreKernel : public Kernel {
     if (c.num_inputs() > 2) {
       ASSIGN_OR_RETURN(part, StringInput(c, 2, "shape_and_slice"));
     }
-    ASSIGN_OR_RETURN(const auto reader, BundleReader::Open(PosixFileSystem(), prefix));
+    ASSIGN_OR_RETURN(const auto reader, OpenCheckpoint(PosixFileSystem(), prefix));
     return RestoreOne(*reader, name, part, 0, c);
   }
 };

@@ -5,6 +5,7 @@ namespace sluice {
 void AddStringKernelsCpu(KernelRegistry& k) {
   AddStringTextKernels(k);
   AddRegexKernels(k);
+  AddStringFormatKernels(k);
   AddStringJoinKernels(k);
   AddStringSplitKernels(k);
   AddStringNumberKernels(k);

@@ -11,6 +11,7 @@ void AddStringKernelsCpu(KernelRegistry& k);
 // The topics, each in a file of its name.
 void AddStringTextKernels(KernelRegistry& k);    // text.cc
 void AddRegexKernels(KernelRegistry& k);         // regex.cc
+void AddStringFormatKernels(KernelRegistry& k);  // format.cc
 void AddStringJoinKernels(KernelRegistry& k);    // join.cc
 void AddStringSplitKernels(KernelRegistry& k);   // split.cc
 void AddStringNumberKernels(KernelRegistry& k);  // number.cc

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "kernels/common/kernel_test.h"
 #include "kernels/string/fingerprint.h"
 #include "ops/string/string_ops.h"
@@ -82,6 +84,33 @@ TEST_F(StringKernelsTest, OpsGiveWhatTensorFlowGives) {
        }) {
     EXPECT_EQ(t_.Text(r.op, r.inputs, r.attrs), r.result) << r.op;
   }
+}
+
+TEST_F(StringKernelsTest, TensorsAreFormattedAsTensorFlowPrintsThem) {
+  auto format = [&](std::vector<Tensor> inputs, AttrMap attrs = {}) {
+    std::vector<DType> types;
+    for (const Tensor& t : inputs) types.push_back(t.dtype());
+    attrs.Set("T", types);
+    return t_.Get("StringFormat", inputs, attrs).scalar<std::string>();
+  };
+  std::vector<int32_t> v(24);
+  std::iota(v.begin(), v.end(), 0);
+  const Tensor ten = Tensor::Vector<int32_t>(absl::MakeConstSpan(v).first(10));
+  EXPECT_EQ(format({ten}), "[0 1 2 ... 7 8 9]");
+  EXPECT_EQ(format({ten}, {{"summarize", -1}}), "[0 1 2 3 4 5 6 7 8 9]");
+  EXPECT_EQ(format({ten}, {{"summarize", 1}}), "[0 ... 9]");
+  EXPECT_EQ(format({Tensor::FromValues<int32_t>(Shape({2, 3, 4}), v)}),
+            "[[[0 1 2 3]\n  [4 5 6 7]\n  [8 9 10 11]]\n\n [[12 13 14 15]\n  [16 17 18 19]\n  [20 21 22 23]]]");
+  EXPECT_EQ(format({Tensor::Vector<float>({0.1f, 1e10f, 1e-7f, 1.0f / 3, NAN, -2})}, {{"summarize", -1}}),
+            "[0.1 1e+10 1e-07 0.333333343 nan -2]");
+  EXPECT_EQ(format({Tensor::Vector<double>({1e16, 0.1, 1.0 / 3, 1e5})}), "[1e+16 0.1 0.33333333333333331 100000]");
+  EXPECT_EQ(format({Strings({"a", "b\"c"})}), "[\"a\" \"b\\\"c\"]");
+  EXPECT_EQ(format({Tensor::Vector<bool>({true, false})}), "[1 0]");
+  EXPECT_EQ(format({Tensor::Make(DType::kFloat, Shape({0, 3})).value()}), "[]");
+  EXPECT_EQ(format({Tensor::Scalar(1), Tensor::Vector<int32_t>({2, 3})}, {{"template", "x %s y %s z"}}),
+            "x 1 y [2 3] z");
+  EXPECT_THAT(t_.Text("StringFormat", {ten}, {{"T", std::vector<DType>{DType::kInt32}}, {"template", "none"}}),
+              HasSubstr("0 placeholders"));
 }
 
 TEST_F(StringKernelsTest, SplittingGivesASparseMatrix) {

@@ -89,6 +89,15 @@ void DefineStringJoinOps(OpRegistry& ops) {
       .Attr("separator: string = ''")
       .Traits(kStringTraits)
       .Shape(ReduceJoinShape);
+  ops.Define("StringFormat", "The template with each placeholder replaced by the text of a tensor.")
+      .Input("inputs", "T")
+      .Output("output", "string")
+      .Attr("T: list(type) >= 0")
+      .Attr("template: string = '%s'")
+      .Attr("placeholder: string = '%s'")
+      .Attr("summarize: int = 3", "elements shown at both ends of a dimension; -1 shows all")
+      .Traits(kStringTraits)
+      .Shape(ScalarShape());
   DefineSplit(ops, "StringSplit", "delimiter",
               "Splits each string at any byte of `delimiter` (at every byte when it is empty) into a sparse matrix.")
       .Attr("skip_empty: bool = true");
