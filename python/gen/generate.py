@@ -132,7 +132,7 @@ def index_stub(source, ops):
         continue
       lines.append(f"from sluice.{module} import {attribute or public} as {public}")
   lines += [f"{name}: Any" for name in sorted(tables["_PROTOS"])]
-  lines += [f"from sluice import {name} as {name}" for name in tables["_MODULES"]]
+  lines += [f"{name}: Any" for name in tables["_MODULES"]]
   lines += ["__version__: str", "newaxis: None", "def __getattr__(name: str) -> Any: ..."]
   return "\n".join(lines) + "\n"
 

@@ -161,6 +161,15 @@ class FuncGraph(_graph.Graph):
     return True
 
   @property
+  def _op_seeds(self):
+    return self._outer._op_seeds
+
+  @_op_seeds.setter
+  def _op_seeds(self, value):
+    if hasattr(self, "_outer"):
+      self._outer._op_seeds = value
+
+  @property
   def outer_graph(self):
     return self._outer
 

