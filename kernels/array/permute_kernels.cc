@@ -19,7 +19,7 @@ class TransposeKernel : public Kernel {
  public:
   absl::Status Run(KernelContext& c) const override {
     const Tensor& in = c.input(0);
-    ASSIGN_OR_RETURN(const IntList perm, ReadIntVector(c.input(1), "perm"));
+    ASSIGN_OR_RETURN(IntList perm, ReadIntVector(c.input(1), "perm"));
     const int rank = in.rank();
     if (static_cast<int>(perm.size()) != rank) {
       return InvalidArgument("perm has ", perm.size(), " entries for x of shape ", in.shape().ToString());
@@ -27,8 +27,10 @@ class TransposeKernel : public Kernel {
     absl::InlinedVector<bool, 8> seen(rank, false);
     Shape shape;
     for (int i = 0; i < rank; ++i) {
+      const int64_t given = perm[i];
+      if (given < 0) perm[i] += rank;
       if (perm[i] < 0 || perm[i] >= rank || seen[perm[i]]) {
-        return InvalidArgument("perm[", i, "] = ", perm[i], ": perm must hold each of [0, ", rank, ") once");
+        return InvalidArgument("perm[", i, "] = ", given, ": perm must hold each of [0, ", rank, ") once");
       }
       seen[perm[i]] = true;
       shape.AddDim(in.dim(perm[i]));

@@ -59,14 +59,20 @@ class ReshapeKernel : public Kernel {
       if (__builtin_mul_overflow(known, sizes[i], &known)) return InvalidArgument("the shape has too many elements");
     }
     if (inferred >= 0) {
-      if (known == 0) {
+      // An empty tensor says nothing of the size; the sizes that are not zero do.
+      int64_t count = in.num_elements();
+      if (known == 0 && count == 0) {
+        known = count = 1;
+        for (int64_t d : sizes) known *= d > 0 && MultiplyWithoutOverflow(known, d) > 0 ? d : 1;
+        for (int64_t d : in.shape().dims()) count = d > 0 && MultiplyWithoutOverflow(count, d) > 0 ? count * d : count;
+      } else if (known == 0) {
         return InvalidArgument("cannot infer size ", inferred, " of the shape since another size is zero");
       }
-      if (in.num_elements() % known != 0) {
+      if (count % known != 0) {
         return InvalidArgument("cannot reshape ", in.shape().ToString(), " with ", in.num_elements(),
                                " elements: not a multiple of ", known);
       }
-      sizes[inferred] = in.num_elements() / known;
+      sizes[inferred] = count / known;
     }
     ASSIGN_OR_RETURN(Shape shape, Shape::Make(sizes));
     if (shape.num_elements() != in.num_elements()) {

@@ -198,6 +198,10 @@ class ExtractImagePatchesKernel : public Kernel {
     int64_t out_size[2], before[2];
     for (int d = 0; d < 2; ++d) {
       const int64_t window = (lists_[0][d] - 1) * lists_[2][d] + 1, stride = lists_[1][d], size = in.dim(d + 1);
+      if (!same_ && (size - window + stride) / stride < 0) {
+        return InvalidArgument("windows of ", window, " places are larger than dimension ", d + 1, " of ",
+                               in.shape().ToString());
+      }
       const int64_t covered = same_ ? size : size - window + 1;
       out_size[d] = covered <= 0 ? 0 : (covered + stride - 1) / stride;
       before[d] = same_ ? std::max<int64_t>((out_size[d] - 1) * stride + window - size, 0) / 2 : 0;

@@ -33,7 +33,9 @@ void BM_NhwcToNchw(benchmark::State& state) {
   Copy(state, {{32, 784 * 64, 784 * 64}, {64, 784, 1}, {784, 1, 64}});
 }
 void BM_NchwToNhwc(benchmark::State& state) { Copy(state, {{32, 784 * 64, 784 * 64}, {784, 64, 1}, {64, 1, 784}}); }
-void BM_RgbToPlanes(benchmark::State& state) { Copy(state, {{16, 3 * 50176, 3 * 50176}, {3, 50176, 1}, {50176, 1, 3}}); }
+void BM_RgbToPlanes(benchmark::State& state) {
+  Copy(state, {{16, 3 * 50176, 3 * 50176}, {3, 50176, 1}, {50176, 1, 3}});
+}
 void BM_Rows(benchmark::State& state) { Copy(state, {{4096, 256, 256}, {256, 1, 1}}); }
 void BM_Broadcast(benchmark::State& state) { Copy(state, {{4096, 256, 1}, {256, 1, 0}}); }
 void BM_Heads(benchmark::State& state) {

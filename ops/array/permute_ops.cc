@@ -24,9 +24,9 @@ absl::Status TransposeShape(ShapeContext& c) {
   if (const std::optional<std::vector<int64_t>> perm = c.ints(1)) {
     std::vector<bool> seen(rank, false);
     for (int i = 0; i < rank; ++i) {
-      const int64_t from = (*perm)[i];
+      const int64_t from = (*perm)[i] < 0 ? (*perm)[i] + rank : (*perm)[i];
       if (from < 0 || from >= rank || seen[from]) {
-        return InvalidArgument("perm[", i, "] = ", from, ": perm must hold each of [0, ", rank, ") once");
+        return InvalidArgument("perm[", i, "] = ", (*perm)[i], ": perm must hold each of [0, ", rank, ") once");
       }
       seen[from] = true;
       if (in.known_rank()) out.SetDim(i, in.dim(static_cast<int>(from)));
@@ -42,10 +42,11 @@ std::function<void(GradientScope&)> TransposeBack(const char* op) {
     Out inverse;
     if (const std::optional<std::vector<int64_t>> known = KnownInts(perm)) {
       std::vector<int64_t> back(known->size());
-      for (size_t i = 0; i < known->size(); ++i) back[(*known)[i]] = i;
+      const int64_t rank = known->size();
+      for (int64_t i = 0; i < rank; ++i) back[(*known)[i] < 0 ? (*known)[i] + rank : (*known)[i]] = i;
       inverse = g.Ints(std::move(back), perm.dtype());
     } else {
-      inverse = Op1("InvertPermutation", perm);
+      inverse = Op1("InvertPermutation", FloorMod(perm, SizeOf(perm, perm.dtype())));
     }
     g.Into("x") = g.Op(op, {g.dy(), inverse});
   };

@@ -174,6 +174,9 @@ absl::Status PatchesShape(ShapeContext& c) {
     const int64_t window = (lists[0][d] - 1) * lists[2][d] + 1, stride = lists[1][d], size = in.dim(d);
     ASSIGN_OR_RETURN(channels, MultiplySizes(channels, lists[0][d]));
     if (size < 0) continue;
+    if (padding != "SAME" && (size - window + stride) / stride < 0) {
+      return InvalidArgument("windows of ", window, " places are larger than dimension ", d, " of ", in.ToString());
+    }
     const int64_t covered = padding == "SAME" ? size : size - window + 1;
     out.SetDim(d, covered <= 0 ? 0 : (covered + stride - 1) / stride);
   }

@@ -221,7 +221,7 @@ op_case("ScatterNd", inputs=[(np.array([[0]], I32), rand(1), i32(-5))], error="-
 
 op_case("Transpose", oracle=lambda x, p: np.transpose(x, p), types=ANY,
         inputs=[(rand(2, 3), i32(1, 0)), (rand(2, 3, 4), np.array([2, 0, 1], I64)), (rand(0, 3), i32(1, 0)), (rand(), i32()),
-                (rand(33, 70), i32(1, 0)), (rand(2, 9, 5, 3), i32(0, 3, 1, 2)), (rand(2, 3, 9, 5), i32(0, 2, 3, 1)), (rand(3, 1, 4), i32(1, 0, 2))])
+                (rand(33, 70), i32(1, 0)), (rand(2, 9, 5, 3), i32(0, 3, 1, 2)), (rand(2, 3, 9, 5), i32(0, 2, 3, 1)), (rand(3, 1, 4), i32(1, 0, 2)), (rand(2, 3, 4), i32(-1, 0, -2))])
 op_case("Transpose", oracle=lambda x, p: np.transpose(x, p), inputs=[(STRINGS, i32(1, 0))], types=[F32], name="Transpose-strings")
 op_case("Transpose", inputs=[(rand(2, 3), i32(0, 0))], error="perm must hold each of [0, 2) once")
 op_case("ConjugateTranspose", oracle=lambda x, p: np.conj(np.transpose(x, p)), inputs=[(rand(2, 3), i32(1, 0)), (rand(2, 3), i32(0, 1))],
@@ -436,6 +436,9 @@ def patches(x, ksizes, strides, rates, padding):
 op_case("ExtractImagePatches", oracle=patches, inputs=[(rand(1, 5, 4, 1),), (rand(2, 3, 3, 2),)], types=[F32, F64, np.uint8],
         attrs=[dict(ksizes=[1, 2, 2, 1], strides=[1, 1, 2, 1], rates=[1, 1, 1, 1], padding=p) for p in ("SAME", "VALID")] +
         [dict(ksizes=[1, 3, 2, 1], strides=[1, 2, 1, 1], rates=[1, 2, 1, 1], padding="SAME")])
+
+op_case("ExtractImagePatches", inputs=[(rand(1, 2, 2, 1),)], error="larger than dimension 1",
+        attrs=[dict(ksizes=[1, 4, 1, 1], strides=[1, 1, 1, 1], rates=[1, 1, 1, 1], padding="VALID")])
 
 # ---- selection
 
