@@ -52,6 +52,18 @@ struct ZetaFunction : SlowWide {
 struct PolygammaFunction : SlowWide {
   template <class T> T operator()(T n, T x) const { return Eigen::numext::polygamma(n, x); }
 };
+struct BesselI0eFunction : Slow {
+  template <class T> T operator()(T x) const { return Eigen::numext::bessel_i0e(x); }
+};
+struct BesselI1eFunction : Slow {
+  template <class T> T operator()(T x) const { return Eigen::numext::bessel_i1e(x); }
+};
+struct NextAfterFunction : SlowWide {
+  template <class T> T operator()(T x, T y) const { return std::nextafter(x, y); }
+};
+struct GammaGradFunction : SlowWide {
+  template <class T> T operator()(T alpha, T sample) const { return Eigen::numext::gamma_sample_der_alpha(alpha, sample); }
+};
 
 }  // namespace
 
@@ -59,6 +71,10 @@ void AddSpecialFunctionKernels(KernelRegistry& k) {
   k.Add("Erfc", kCpu, UnaryOnCpu<ErfcFunction>());
   k.Add("Lgamma", kCpu, UnaryOnCpu<LgammaFunction>());
   k.Add("Digamma", kCpu, UnaryOnCpu<DigammaFunction>());
+  k.Add("BesselI0e", kCpu, UnaryOnCpu<BesselI0eFunction>());
+  k.Add("BesselI1e", kCpu, UnaryOnCpu<BesselI1eFunction>());
+  k.Add("NextAfter", kCpu, BinaryOnCpu<NextAfterFunction>());
+  k.Add("RandomGammaGrad", kCpu, BinaryOnCpu<GammaGradFunction>());
   k.Add("Atan2", kCpu, BinaryOnCpu<Atan2Function>());
   k.Add("Igamma", kCpu, BinaryOnCpu<IgammaFunction>());
   k.Add("Igammac", kCpu, BinaryOnCpu<IgammacFunction>());

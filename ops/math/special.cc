@@ -41,6 +41,33 @@ void DefineSpecialFunctionOps(OpRegistry& ops) {
     Out one = g.Scalar(g["x"].dtype(), 1);
     g.Into("x") = g.dy() * Op2("Polygamma", one, g["x"]);
   });
+  unary("BesselI0e", "exp(-|x|) times the modified Bessel function of order 0.").Gradient([](GradientScope& g) {
+    Out x = g["x"];
+    g.Into("x") = g.dy() * (Op1("BesselI1e", x) - Sign(x) * g["y"]);
+  });
+  unary("BesselI1e", "exp(-|x|) times the modified Bessel function of order 1.").Gradient([](GradientScope& g) {
+    // I1'(x) = I0(x) - I1(x) / x, which is 1/2 at 0.
+    Out x = g["x"], y = g["y"];
+    Out is_zero = Equal(x, ZerosLike(x));
+    Out safe = Select(is_zero, OnesLike(x), x);
+    Out slope = Op1("BesselI0e", safe) - y * (Sign(safe) + Reciprocal(safe));
+    g.Into("x") = g.dy() * Select(is_zero, OnesLike(x) * 0.5, slope);
+  });
+  ops.Define("NextAfter", "The next number of the type after x1 in the direction of x2.")
+      .Input("x1", "T")
+      .Input("x2", "T")
+      .Output("output", "T")
+      .Type("T", kFloatOrDouble, DType::kFloat)
+      .Traits(kElementwise)
+      .Shape(BroadcastOf(0, 1))
+      .Gradient([](GradientScope& g) { g.Into("x1") = SumToShapeOf(g.dy(), g["x1"], g["x2"]); });
+  ops.Define("RandomGammaGrad", "The derivative of a sample of RandomGamma by alpha.")
+      .Input("alpha", "T")
+      .Input("sample", "T")
+      .Output("output", "T")
+      .Type("T", kFloatOrDouble)
+      .Traits(kElementwise)
+      .Shape(BroadcastOf(0, 1));
   Binary(ops, "Igamma", "The regularised lower incomplete gamma function P(a, x).", "a", "x", kFloatOrDouble).Gradient([](GradientScope& g) {
     g.Into("a") = SumToShapeOf(g.dy() * Op2("IgammaGradA", g["a"], g["x"]), g["a"], g["x"]);
     g.Into("x") = SumToShapeOf(g.dy() * IgammaSlope(g), g["x"], g["a"]);

@@ -1,7 +1,9 @@
 #include "ops/random/random_ops.h"
 
 #include "core/base/status.h"
+#include "core/graph/gradient_scope.h"
 #include "core/op/shape_context.h"
+#include "ops/expr/expr.h"
 
 namespace sluice {
 namespace {
@@ -105,7 +107,13 @@ void DefineRandomOps(OpRegistry& ops) {
       .Output("output", "T")
       .Type("S", kIntTypes)
       .Type("T", {DType::kHalf, DType::kFloat, DType::kDouble})
-      .Shape(ShapeThenParameter);
+      .Shape(ShapeThenParameter)
+      .Gradient([](GradientScope& g) {
+        // Implicit reparameterisation (Figurnov, Mohamed, Mnih 2018), summed over the samples of each alpha.
+        Out alpha = g["alpha"], sample = g["output"];
+        Out axes = Range(g.Int(0), RankOf(sample) - RankOf(alpha), g.Int(1));
+        g.Into("alpha") = Sum(g.dy() * Op2("RandomGammaGrad", alpha, sample), axes);
+      });
   Seeded(ops, "RandomPoissonV2", "For each rate, numbers from the Poisson distribution of that mean.")
       .Input("shape", "S")
       .Input("rate", "R")

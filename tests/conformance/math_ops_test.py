@@ -54,6 +54,9 @@ unary("Erf", scipy.special.erf)
 unary("Erfc", scipy.special.erfc, rtol=1e-5)
 unary("Lgamma", scipy.special.gammaln, x=[0.1, 0.5, 1.5, 3, 10, 100], domain=(0.2, 4), rtol=1e-5, atol=1e-6)
 unary("Digamma", scipy.special.digamma, x=[0.1, 0.5, 3, 10, 100], domain=(0.2, 4), rtol=1e-5, atol=2e-6)
+unary("BesselI0e", scipy.special.i0e, x=[-20, -3, 0, 1e-3, 1, 8, 50], rtol=2e-6)
+unary("BesselI1e", scipy.special.i1e, x=[-20, -3, 0, 1e-3, 1, 8, 50], rtol=2e-6)
+op_case("NextAfter", lambda x, y: np.nextafter(x, y), shapes=BROADCAST_PAIRS, types=[F64], gradient=False)
 unary("Abs", np.abs, types=FLOATS + SIGNED, gradient=False)
 op_case("Abs", np.abs, inputs=[(np.array([-2.0, 1.5, 3]),)], types=[F64], name="Abs-gradient")
 unary("Neg", np.negative, types=FLOATS + SIGNED, complex_oracle=np.negative)
@@ -190,6 +193,8 @@ op_case("Sum", inputs=[(rand(2, 3), np.array([2], I32))], error="2", name="Sum-a
 for name, f in dict(ArgMax=np.argmax, ArgMin=np.argmin).items():
     op_case(name, lambda x, axis, f=f: f(x, int(axis)), inputs=[(rand(4), I32(0)), (rand(2, 3), I32(0)), (rand(2, 3), I32(-1)), (rand(2, 3, 4), I32(1))],
             types=REAL)
+    op_case(name, lambda x, axis, f=f: f(x, int(axis)), inputs=[(randint(3, 200).astype(F64), I32(1)), (randint(50, 130).astype(F64), I32(0))],
+            types=[F32, I32], name=name + "-ties")
 
 
 def scan(f, start):
