@@ -68,9 +68,15 @@ class Dropout(Layer):
 
     def call(self, inputs, training=False):
         inputs = sl.convert_to_tensor(inputs)
-        return smart_cond(training,
-                          lambda: sl.nn.dropout(inputs, rate=self.rate, noise_shape=self.noise_shape, seed=self.seed),
-                          lambda: sl.identity(inputs))
+        known = constant_value(training)
+        if known is False:
+            return sl.identity(inputs)
+        rate = self.rate
+        if known is None:
+            # A rate of zero keeps every bit of the inputs, so one path serves both: it needs no branch, whose gradient
+            # would have to remember the noise.
+            rate = sl.where(training, sl.convert_to_tensor(rate, inputs.dtype), sl.zeros([], inputs.dtype))
+        return sl.nn.dropout(inputs, rate=rate, noise_shape=self.noise_shape, seed=self.seed)
 
     def compute_output_shape(self, input_shape):
         return sl.TensorShape(input_shape)

@@ -110,6 +110,15 @@ def test_dropout_acts_in_training_alone():
         assert (session.run(either, {switch: True}) == 0).any()
 
 
+def test_the_gradient_of_dropout_has_the_noise_of_its_output():
+    switch = sl.placeholder(sl.bool, [])
+    x = sl.ones([50, 50])
+    for y in (sl.layers.dropout(x, 0.5, training=True), sl.layers.dropout(x, 0.5, training=switch)):
+        with sl.Session() as session:
+            out, gradient = session.run([y, sl.gradients(y, x)[0]], {switch: True})
+            np.testing.assert_array_equal(out, gradient)
+
+
 @pytest.mark.parametrize("build,words", [
     (lambda: sl.layers.dense(sl.placeholder(sl.float32, [3, None]), 2), "last dimension"),
     (lambda: sl.layers.conv2d(X[0], 2, 3), "expected ndim=4, found ndim=3"),
