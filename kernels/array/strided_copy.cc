@@ -30,10 +30,11 @@ bool Merge(absl::Span<const CopyDim> dims, CopyDims* merged) {
 // to[r * row_stride + j] = from[r + j * stride], in tiles whose lines of `from` stay in the first cache.
 template <typename U>
 void TransposePlane(U* to, const U* from, int64_t rows, int64_t row_stride, int64_t columns, int64_t stride) {
-  constexpr int64_t kColumns = 64;
+  // Lines whose addresses differ by large powers of two fall into few sets of the cache: fewer of them at a time.
+  const int64_t columns_at_once = stride * static_cast<int64_t>(sizeof(U)) % 1024 == 0 ? 16 : 64;
   constexpr int64_t kRows = std::max<int64_t>(64 / sizeof(U), 4);
-  for (int64_t j0 = 0; j0 < columns; j0 += kColumns) {
-    const int64_t j1 = std::min(j0 + kColumns, columns);
+  for (int64_t j0 = 0; j0 < columns; j0 += columns_at_once) {
+    const int64_t j1 = std::min(j0 + columns_at_once, columns);
     for (int64_t r0 = 0; r0 < rows; r0 += kRows) {
       const int64_t r1 = std::min(r0 + kRows, rows);
       int64_t r = r0;
