@@ -23,6 +23,9 @@ from sluice._shapes import Dimension, TensorShape, dimension_at_index, dimension
 bool = bool_  # pylint: disable=redefined-builtin
 newaxis = None
 VERSION = __version__
+GIT_VERSION = "v" + __version__
+GRAPH_DEF_VERSION_MIN_CONSUMER = 0
+GRAPH_DEF_VERSION_MIN_PRODUCER = 0
 GRAPH_DEF_VERSION = 1087
 COMPILER_VERSION = "C++17"
 CXX11_ABI_FLAG = 1
@@ -46,11 +49,11 @@ _HOMES = {
         required_space_to_batch_paddings reshape reverse reverse_sequence reverse_v2 scatter_nd searchsorted sequence_mask setdiff1d shape
         shape_n size slice space_to_batch space_to_depth sparse_placeholder split squeeze stack strided_slice tile transpose
         unique unique_with_counts unstack where where_v2 zeros zeros_like""",
-    "_math": """abs accumulate_n add add_n angle arg_max=argmax arg_min=argmin argmax argmin bincount cast complex confusion_matrix conj
+    "_math": """abs accumulate_n add add_n angle arg_max=argmax arg_min=argmin argmax argmin argsort bincount cast complex confusion_matrix conj
         count_nonzero cumprod cumsum diag diag_part div div_no_nan divide einsum equal eye floordiv floormod imag lin_space linspace
         log_sigmoid logical_xor matmul matvec maximum minimum mod multiply multiply_no_nan negative norm not_equal pow range real reduce_all
         reduce_any reduce_euclidean_norm reduce_join reduce_logsumexp reduce_max reduce_mean reduce_min reduce_prod reduce_std reduce_sum
-        reduce_variance round saturate_cast scalar_mul sigmoid sign subtract tensordot to_bfloat16 to_double to_float to_int32 to_int64
+        reduce_variance round saturate_cast scalar_mul sigmoid sign sort subtract tensordot to_bfloat16 to_complex128 to_complex64 to_double to_float to_int32 to_int64
         trace truediv unsorted_segment_mean unsorted_segment_sqrt_n""",
     "_random": """multinomial random_crop random_gamma random_normal random_poisson random_shuffle random_uniform truncated_normal""",
     "_variables": """AUTO_REUSE=_AUTO_REUSE Variable VariableAggregation VariableSynchronization all_variables assert_variables_initialized assign
@@ -64,13 +67,14 @@ _HOMES = {
         variable_op_scope variable_scope PartitionedVariable""",
     "_initializers": """constant_initializer=Constant glorot_normal_initializer=GlorotNormal glorot_uniform_initializer=GlorotUniform
         ones_initializer=Ones orthogonal_initializer=Orthogonal random_normal_initializer=RandomNormal
-        random_uniform_initializer=RandomUniform tables_initializer truncated_normal_initializer=TruncatedNormal
+        random_uniform_initializer=RandomUniform tables_initializer truncated_normal_initializer=TruncatedNormal initialize_all_tables=tables_initializer
         uniform_unit_scaling_initializer=UniformUnitScaling variance_scaling_initializer=VarianceScaling zeros_initializer=Zeros""",
-    "_control": """Assert Print case cond group no_op print tuple while_loop with_dependencies""",
+    "_control": """Assert Print case cond group no_op print switch_case tuple while_loop with_dependencies""",
+    "errors": "OpError",
     "_checks": """assert_equal assert_greater assert_greater_equal assert_integer assert_less assert_less_equal assert_near assert_negative
         assert_non_negative assert_non_positive assert_none_equal assert_positive assert_proper_iterable assert_rank assert_rank_at_least
         assert_rank_in assert_same_float_dtype assert_scalar assert_type ensure_shape is_non_decreasing is_numeric_tensor
-        is_strictly_increasing""",
+        is_strictly_increasing verify_tensor_all_finite""",
     "_gradients": """AggregationMethod UnconnectedGradients custom_gradient gradients grad_pass_through hessians no_gradient=NotDifferentiable
         recompute_grad stop_gradient""",
     "_script_ops": "numpy_function py_func py_function",
@@ -78,28 +82,27 @@ _HOMES = {
     "_progress": "progress",
     "_template": "make_template",
     "raw_ops": """acos=Acos acosh=Acosh asin=Asin asinh=Asinh atan=Atan atan2=Atan2 atanh=Atanh as_string=AsString
-        batch_to_space_nd=BatchToSpaceND betainc=Betainc bitcast=Bitcast ceil=Ceil check_numerics=CheckNumerics cholesky=Cholesky
-        cholesky_solve=CholeskySolve cos=Cos cosh=Cosh cross=Cross decode_base64=DecodeBase64 decode_csv=DecodeCSV
-        decode_json_example=DecodeJSONExample decode_raw=DecodeRaw dequantize=Dequantize digamma=Digamma
-        dynamic_partition=DynamicPartition dynamic_stitch=DynamicStitch edit_distance=EditDistance encode_base64=EncodeBase64 erf=Erf
-        erfc=Erfc exp=Exp expm1=Expm1 extract_image_patches=ExtractImagePatches fft=FFT floor=Floor
+        batch_to_space_nd=BatchToSpaceND bitcast=Bitcast ceil=Ceil check_numerics=CheckNumerics cholesky=Cholesky
+        cos=Cos cosh=Cosh cross=Cross decode_base64=DecodeBase64 decode_csv=DecodeCSV
+        decode_raw=DecodeRaw digamma=Digamma
+        dynamic_partition=DynamicPartition dynamic_stitch=DynamicStitch encode_base64=EncodeBase64 erf=Erf
+        erfc=Erfc exp=Exp expm1=Expm1 extract_image_patches=ExtractImagePatches floor=Floor
         fake_quant_with_min_max_args=FakeQuantWithMinMaxArgs fake_quant_with_min_max_vars=FakeQuantWithMinMaxVars
-        greater=Greater greater_equal=GreaterEqual identity_n=IdentityN igamma=Igamma igammac=Igammac ifft=IFFT is_finite=IsFinite
+        greater=Greater greater_equal=GreaterEqual identity_n=IdentityN igamma=Igamma igammac=Igammac is_finite=IsFinite
         is_inf=IsInf is_nan=IsNan less=Less less_equal=LessEqual lgamma=Lgamma log=Log log1p=Log1p logical_and=LogicalAnd
         logical_not=LogicalNot logical_or=LogicalOr matching_files=MatchingFiles matrix_band_part=MatrixBandPart
         matrix_determinant=MatrixDeterminant matrix_inverse=MatrixInverse matrix_solve=MatrixSolve
-        matrix_triangular_solve=MatrixTriangularSolve parse_tensor=ParseTensor polygamma=Polygamma qr=Qr quantize_v2=QuantizeV2
-        read_file=ReadFile realdiv=RealDiv reciprocal=Reciprocal regex_replace=RegexReplace rint=Rint roll=Roll rsqrt=Rsqrt
+        matrix_triangular_solve=MatrixTriangularSolve parse_tensor=ParseTensor polygamma=Polygamma read_file=ReadFile realdiv=RealDiv reciprocal=Reciprocal regex_replace=RegexReplace rint=Rint roll=Roll rsqrt=Rsqrt
         segment_max=SegmentMax segment_mean=SegmentMean segment_min=SegmentMin segment_prod=SegmentProd segment_sum=SegmentSum
         serialize_tensor=SerializeTensor sin=Sin sinh=Sinh space_to_batch_nd=SpaceToBatchND sqrt=Sqrt square=Square
-        squared_difference=SquaredDifference self_adjoint_eig=SelfAdjointEigV2 string_join=StringJoin
-        string_strip=StringStrip string_to_hash_bucket=StringToHashBucket string_to_hash_bucket_fast=StringToHashBucketFast
-        string_to_hash_bucket_strong=StringToHashBucketStrong string_to_number=StringToNumber svd=Svd tan=Tan tanh=Tanh
+        squared_difference=SquaredDifference string_join=StringJoin
+        string_strip=StringStrip string_to_hash_bucket_fast=StringToHashBucketFast
+        string_to_number=StringToNumber tan=Tan tanh=Tanh
         tensor_scatter_add=TensorScatterAdd tensor_scatter_sub=TensorScatterSub tensor_scatter_update=TensorScatterUpdate
         tensor_scatter_nd_add=TensorScatterAdd tensor_scatter_nd_update=TensorScatterUpdate truncatediv=TruncateDiv truncatemod=TruncateMod
-        unravel_index=UnravelIndex unsorted_segment_max=UnsortedSegmentMax unsorted_segment_min=UnsortedSegmentMin
+        unsorted_segment_max=UnsortedSegmentMax unsorted_segment_min=UnsortedSegmentMin
         unsorted_segment_prod=UnsortedSegmentProd unsorted_segment_sum=UnsortedSegmentSum where_v3=SelectV2 write_file=WriteFile
-        xdivy=Xdivy xlogy=Xlogy zeta=Zeta""",
+        substr=Substr timestamp=Timestamp floor_div=FloorDiv xdivy=Xdivy xlogy=Xlogy zeta=Zeta""",
     "_compat": """add_check_numerics_ops disable_control_flow_v2 disable_eager_execution disable_tensor_equality disable_v2_behavior
         disable_v2_tensorshape enable_control_flow_v2 executing_eagerly executing_eagerly_outside_functions control_flow_v2_enabled""",
 }

@@ -169,6 +169,14 @@ def is_strictly_increasing(x, name=None):
     return _math.reduce_all(raw_ops.Greater(diff, convert_to_tensor(0, dtype=diff.dtype)))
 
 
+def verify_tensor_all_finite(t=None, msg=None, name=None, x=None, message=None):
+  """x, checked to be finite when the graph runs."""
+  x = convert_to_tensor(t if x is None else x, name="x")
+  with name_scope(name, "VerifyFinite", [x]):
+    check = raw_ops.CheckNumerics(x, message=msg or message or "")
+    return _control.with_dependencies([check], x)
+
+
 def ensure_shape(x, shape, name=None):
   """x, checked to be of the shape when the graph runs; its static shape says so."""
   if not isinstance(shape, TensorShape):

@@ -123,8 +123,22 @@ def print(*inputs, **kwargs):  # pylint: disable=redefined-builtin
     else:
       template.append(str(value).replace("{}", "{ }"))
   text = sep.join(template)
-  formatted = raw_ops.StringFormat(tensors, template=text, placeholder="{}", summarize=summarize)
+  formatted = text if not tensors else _formatted(text, tensors, summarize)
   return raw_ops.PrintV2(formatted, output_stream=where, end=end, name=name)
+
+
+def _formatted(text, tensors, summarize):
+  """The template with the values of the tensors in place of its {}."""
+  import numpy as np
+  from sluice import _script_ops
+  pieces = text.split("{}")
+  edge = 1 << 30 if summarize == -1 else summarize
+
+  def fill(*arrays):
+    shown = [a.decode(errors="replace") if isinstance(a, bytes) else np.array2string(np.asarray(a), threshold=2 * edge, edgeitems=edge, separator=" ") for a in arrays]
+    return "".join(p + s for p, s in zip(pieces, shown + [""]))
+
+  return _script_ops.py_func(fill, tensors, _dtypes.string, name="StringFormat")
 
 
 def Assert(condition, data, summarize=None, name=None):  # pylint: disable=invalid-name
@@ -151,6 +165,7 @@ class FuncGraph(_graph.Graph):
     self._captured = {}  # outer tensor -> inner tensor, in order
     self._num_args = 0
     self._seed = outer._seed
+    self._name_stack = outer._name_stack
     self._scope_store = outer._scope_store
     self._collections = outer._collections
     self._references = {}  # outer reference tensor -> inner one
@@ -516,6 +531,16 @@ def case(pred_fn_pairs, default=None, exclusive=False, strict=False, name="case"
       fn = (lambda p, f, g: lambda: cond(p, f, g, strict=strict))(pred, branch, fn)
     with _graph.control_dependencies(checks):
       return fn()
+
+
+def switch_case(branch_index, branch_fns, default=None, name="switch_case"):
+  """The results of branch_fns[branch_index](), of `default` (the last one when None) for an index out of range."""
+  if isinstance(branch_fns, dict):
+    branch_fns = list(branch_fns.items())
+  pairs = [f if isinstance(f, _py_tuple) else (i, f) for i, f in enumerate(branch_fns)]
+  pairs.sort(key=lambda p: p[0])
+  index = convert_to_tensor(branch_index, dtype=_dtypes.int32)
+  return case([(raw_ops.Equal(index, i), f) for i, f in pairs], default=default or pairs[-1][1], name=name)
 
 
 @_graph.RegisterGradient("If")

@@ -86,6 +86,21 @@ def test_case():
     assert [sess.run(y, {x: v}) for v in (-5, 0, 5)] == [-1, 0, 1]
 
 
+def test_variables_made_in_a_branch_belong_to_the_graph():
+  flag = sl.placeholder_with_default(False, [])
+  y = sl.cond(flag, lambda: sl.constant([1.0]), lambda: sl.get_variable("inside", [1], initializer=sl.ones_initializer()) * 2.0)
+  assert [v.name for v in sl.global_variables()] == ["inside:0"] and run(y) == [2]
+
+
+def test_print_shows_values(capfd):
+  x = sl.constant([1.0, 2.5])
+  with sl.Session() as sess:
+    sess.run(sl.print("x is", x, "and", 3))
+    sess.run(sl.Print(x, [x], message="old: "))
+  shown = capfd.readouterr().err
+  assert "x is [1." in shown and "2.5] and 3" in shown and "old: [1 2.5]" in shown
+
+
 def test_group_tuple_and_assert():
   v = sl.Variable(0.0)
   both = sl.group(v.assign_add(1.0), [sl.no_op()])
@@ -184,6 +199,7 @@ def test_functions_match_numpy():
            (sl.meshgrid([1, 2], [3, 4, 5])[0], np.meshgrid([1, 2], [3, 4, 5])[0]), (sl.range(3, 9, 2), np.arange(3, 9, 2)), (sl.linspace(0.0, 1.0, 5), np.linspace(0, 1, 5)),
            (sl.matmul(x, x, transpose_b=True), a @ a.transpose(0, 2, 1)), (sl.reduce_any(x > 15), True), (sl.count_nonzero(x), 23), (sl.eye(3), np.eye(3)),
            (sl.reduce_std(x, 0), a.std(0)), (sl.clip_by_value(x, -1.0, 3.0), a.clip(-1, 3)), (sl.confusion_matrix([0, 1, 1], [0, 1, 0]), [[1, 0], [1, 1]]),
+           (sl.sort(x, axis=1), np.sort(a, 1)), (sl.argsort([3, 1, 2]), [1, 2, 0]), (sl.sort(sl.constant([3, 1, 2]), direction="DESCENDING"), [3, 2, 1]),
            (sl.add_n([x, x, x]), a * 3), (sl.scalar_mul(2.0, x), a * 2), (sl.unstack(x, axis=1)[2], a[:, 2]), (sl.split(x, [1, 3], 2)[1], a[:, :, 1:]),
            (sl.space_to_depth(sl.reshape(x, [1, 4, 6, 1]), 2)[0, 0, 0], a.reshape(4, 6)[:2, :2].ravel())]
   got = run([p[0] for p in pairs])

@@ -1267,7 +1267,6 @@ class init_scope:  # pylint: disable=invalid-name
     if graph._is_function:
       while graph._is_function:
         graph = graph._outer
-      scope = graph.get_name_scope()
       self._scopes.append(graph.as_default())
     self._scopes += [graph.control_dependencies(None), graph.name_scope(scope + "/" if scope else None)]
     for s in self._scopes:

@@ -229,6 +229,14 @@ def to_bfloat16(x, name="ToBFloat16"):
   return cast(x, _dtypes.bfloat16, name=name)
 
 
+def to_complex64(x, name="ToComplex64"):
+  return cast(x, _dtypes.complex64, name=name)
+
+
+def to_complex128(x, name="ToComplex128"):
+  return cast(x, _dtypes.complex128, name=name)
+
+
 def complex(real, imag, name=None):  # pylint: disable=redefined-builtin
   """Complex numbers from their parts."""
   real = convert_to_tensor(real, name="real")
@@ -766,6 +774,46 @@ def bincount(arr, weights=None, minlength=None, maxlength=None, dtype=_dtypes.in
       n = minimum(convert_to_tensor(maxlength, dtype=_dtypes.int32), n)
     weights = constant([], dtype) if weights is None else convert_to_tensor(weights, name="weights")
     return raw_ops.Bincount(arr, n, weights)
+
+
+def argsort(values, axis=-1, direction="ASCENDING", stable=False, name=None):
+  """The indices that put `values` in order along `axis`; equal ones keep theirs."""
+  with name_scope(name, "argsort", [values]):
+    return _sorted(values, axis, direction)[1]
+
+
+def sort(values, axis=-1, direction="ASCENDING", name=None):
+  """`values` in order along `axis`."""
+  with name_scope(name, "sort", [values]):
+    return _sorted(values, axis, direction)[0]
+
+
+def _sorted(values, axis, direction):
+  if direction not in ("ASCENDING", "DESCENDING"):
+    raise ValueError(f"Argument `direction` should be one of 'ASCENDING' or 'DESCENDING'. Received: direction={direction}")
+  values = convert_to_tensor(values, name="values")
+  n = values._rank()
+  if n is None:
+    raise ValueError("sort wants values of known rank")
+  axis %= n
+  perm = [i for i in _py_range(n) if i != axis] + [axis]
+  inverse = list(np.argsort(perm))
+  rows = values if axis == n - 1 else _array.transpose(values, perm)
+  k = _array.shape(rows)[-1]
+  if direction == "DESCENDING":
+    top, indices = raw_ops.TopKV2(rows, k)
+  elif values.dtype.is_unsigned:
+    top, indices = raw_ops.TopKV2(values.dtype.max - rows, k)
+    top = values.dtype.max - top
+  elif values.dtype.is_integer:  # ~x orders the other way and never overflows.
+    top, indices = raw_ops.TopKV2(-1 - rows, k)
+    top = -1 - top
+  else:
+    top, indices = raw_ops.TopKV2(-rows, k)
+    top = -top
+  if axis != n - 1:
+    top, indices = _array.transpose(top, inverse), _array.transpose(indices, inverse)
+  return top, indices
 
 
 def confusion_matrix(labels, predictions, num_classes=None, dtype=_dtypes.int32, name=None, weights=None):
