@@ -2,7 +2,7 @@
 //
 // Shapes become a ConvShape; images with channels first are turned round, half and bfloat16 are computed in float. Float goes to
 // oneDNN when it is there and has a primitive for the shape, all else to the generic loops. What oneDNN prepares is kept: for
-// static shapes from the start, else for the last few shapes seen.
+// static shapes from the start, else for the last few shapes seen. Filters that are constants are reordered with it.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -97,6 +97,9 @@ class ConvKernel : public Kernel {
   absl::Status Prepare(PrepareContext& p) override {
     ASSIGN_OR_RETURN(window_, ParseWindowAttrs(p.node().attrs, spatial_));
     type_ = p.output_type(0);
+    if (type_ == DType::kFloat && direction_ != ConvDirection::kBackwardFilter && p.constant_inputs[1] != nullptr) {
+      constant_filter_ = *p.constant_inputs[1];
+    }
     const PartialShape input = direction_ == ConvDirection::kBackwardInput ? p.output_shapes[0] : p.input_shapes[0];
     const PartialShape filter = direction_ == ConvDirection::kBackwardFilter ? p.output_shapes[0] : p.input_shapes[1];
     if (!input.IsFullyKnown() || !filter.IsFullyKnown() || p.device == nullptr) return absl::OkStatus();
@@ -158,6 +161,9 @@ class ConvKernel : public Kernel {
     auto plan = std::make_shared<Plan>();
     plan->shape = s;
     plan->dnnl = DnnlConv::Make(s, direction_, parallelism);
+    if (plan->dnnl && constant_filter_.IsValid() && !plan->dnnl->KeepFilter(constant_filter_.data<float>()).ok()) {
+      plan->dnnl = nullptr;
+    }
     if (plans_.size() == kKeptPlans) plans_.erase(plans_.begin());
     plans_.push_back(plan);
     return plan;
@@ -224,6 +230,7 @@ class ConvKernel : public Kernel {
   const bool depthwise_;
   WindowAttrs window_;
   DType type_ = DType::kInvalid;
+  Tensor constant_filter_;  // of graphs that only infer
   mutable absl::Mutex mu_;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <new>
 #include <vector>
 
 #include "core/base/status.h"
@@ -257,6 +258,8 @@ struct DnnlConv::Impl {
   bool reorder_filter = false;
   Primitive reorder;
   size_t filter_bytes = 0, scratch_bytes = 0;
+  std::unique_ptr<char[]> kept_bytes;  // of a filter that never changes
+  const float* kept = nullptr;
 
   bool Build(int parallelism);
   bool RunPiece(const Piece& p, const float* a, const float* b, float* out, char* scratch) const;
@@ -326,17 +329,33 @@ std::unique_ptr<DnnlConv> DnnlConv::Make(const ConvShape& shape, ConvDirection d
   return std::unique_ptr<DnnlConv>(new DnnlConv(std::move(impl)));
 }
 
+absl::Status DnnlConv::KeepFilter(const float* filter) {
+  Impl& m = *impl_;
+  if (!m.reorder_filter) return absl::OkStatus();
+  m.kept_bytes.reset(new (std::nothrow) char[m.filter_bytes + 64]);
+  if (m.kept_bytes == nullptr) return ResourceExhausted("no memory for a filter of ", m.filter_bytes, " bytes");
+  char* to = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(m.kept_bytes.get()) + 63) / 64 * 64);
+  if (!Execute(m.reorder, {{DNNL_ARG_FROM, &m.plain_filter, filter}, {DNNL_ARG_TO, &m.filter, to}})) {
+    return Internal("oneDNN failed to reorder a filter");
+  }
+  m.kept = reinterpret_cast<const float*>(to);
+  return absl::OkStatus();
+}
+
 absl::Status DnnlConv::Run(KernelContext& c, const float* a, const float* b, float* out) const {
   const Impl& m = *impl_;
   const int64_t count = static_cast<int64_t>(m.pieces.size());
   const bool filter_gradient = m.direction == ConvDirection::kBackwardFilter;
-  const int64_t filters = filter_gradient ? (count > 1 || m.reorder_filter ? count : 0) : (m.reorder_filter ? 1 : 0);
+  const int64_t filters = filter_gradient ? (count > 1 || m.reorder_filter ? count : 0)
+                                          : (m.reorder_filter && m.kept == nullptr ? 1 : 0);
   const int64_t bytes = filters * m.filter_bytes + count * m.scratch_bytes + 64;
   ASSIGN_OR_RETURN(Tensor temp, c.AllocateTemp(DType::kUint8, Shape({bytes})));
   char* base = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(temp.raw_data()) + 63) / 64 * 64);
   char* scratch = base + filters * m.filter_bytes;
   std::atomic<bool> ok{true};
-  if (!filter_gradient && m.reorder_filter) {
+  if (m.kept != nullptr) {
+    b = m.kept;
+  } else if (!filter_gradient && m.reorder_filter) {
     ok = Execute(m.reorder, {{DNNL_ARG_FROM, &m.plain_filter, b}, {DNNL_ARG_TO, &m.filter, base}});
     b = reinterpret_cast<const float*>(base);
   }

@@ -2,7 +2,7 @@
 //
 // The work is cut into pieces: some images each, or, for batches smaller than the number of threads, some output rows of one
 // image. Each piece is one single-threaded primitive; pieces of equal size share it. The filter is brought into oneDNN's own
-// order once for each run. Gradients of the filter are summed over the pieces in a fixed order, so results repeat bit for bit.
+// order once for each run, or once for all (KeepFilter). Gradients of the filter are summed over the pieces in a fixed order, so results repeat bit for bit.
 //
 // Threads: Run from any thread, concurrently.
 #ifndef SLUICE_KERNELS_NN_CONV_DNNL_H_
@@ -20,6 +20,10 @@ class DnnlConv {
   // Null when oneDNN is not there or has nothing for this shape. REQUIRES: !shape.empty().
   static std::unique_ptr<DnnlConv> Make(const ConvShape& shape, ConvDirection direction, int parallelism);
   ~DnnlConv();
+
+  // Brings a filter that never changes into oneDNN's order now; Run then takes no notice of its own. For kForward and
+  // kBackwardInput, before the first Run.
+  absl::Status KeepFilter(const float* filter);
 
   // kForward:        a input, b filter          -> out output
   // kBackwardInput:  a output gradient, b filter -> out input gradient
