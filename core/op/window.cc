@@ -77,9 +77,10 @@ absl::StatusOr<WindowAttrs> ParseWindowAttrs(const AttrMap& attrs, int spatial) 
   }
   w.dilations.assign(w.rank(), 1);
   w.strides.assign(w.rank(), 1);
-  if (attrs.Find("dilations") != nullptr) {
-    ASSIGN_OR_RETURN(w.dilations, GetAttr<std::vector<int64_t>>(attrs, "dilations"));
-    RETURN_IF_ERROR(CheckWindowList("dilations", w.dilations, w, /*channels_fixed=*/true));
+  for (const char* name : {"dilations", "rates"}) {
+    if (attrs.Find(name) == nullptr) continue;
+    ASSIGN_OR_RETURN(w.dilations, GetAttr<std::vector<int64_t>>(attrs, name));
+    RETURN_IF_ERROR(CheckWindowList(name, w.dilations, w, /*channels_fixed=*/true));
   }
   const bool pool = attrs.Find("ksize") != nullptr;
   if (attrs.Find("strides") != nullptr) {

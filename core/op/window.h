@@ -50,7 +50,7 @@ struct WindowAttrs {
   PartialShape MakeShape(int64_t batch, absl::Span<const int64_t> spatial_sizes, int64_t channels) const;
 };
 
-// Reads strides, dilations, padding, explicit_paddings, data_format and ksize as far as the op has them. An op whose ksize and
+// Reads strides, dilations (or rates, as dilation ops call them), padding, explicit_paddings, data_format and ksize as far as the op has them. An op whose ksize and
 // strides are inputs passes them to SetPoolWindow instead.
 absl::StatusOr<WindowAttrs> ParseWindowAttrs(const AttrMap& attrs, int spatial);
 absl::Status SetPoolWindow(std::vector<int64_t> ksize, std::vector<int64_t> strides, WindowAttrs* w);

@@ -9,6 +9,7 @@ void AddNnKernelsCpu(KernelRegistry& k) {
   AddMaxPoolCpu(k);
   AddMaxPoolWithArgmaxCpu(k);
   AddAvgPoolCpu(k);
+  AddDilationCpu(k);
   AddBatchNormCpu(k);
   AddLrnCpu(k);
   AddSoftmaxCpu(k);

@@ -14,6 +14,7 @@ void AddConvCpu(KernelRegistry& k);
 void AddMaxPoolCpu(KernelRegistry& k);
 void AddMaxPoolWithArgmaxCpu(KernelRegistry& k);
 void AddAvgPoolCpu(KernelRegistry& k);
+void AddDilationCpu(KernelRegistry& k);
 void AddBatchNormCpu(KernelRegistry& k);
 void AddLrnCpu(KernelRegistry& k);
 void AddSoftmaxCpu(KernelRegistry& k);

@@ -7,6 +7,7 @@ void DefineNnOps(OpRegistry& ops) {
   DefineBiasOps(ops);
   DefineConvOps(ops);
   DefinePoolOps(ops);
+  DefineDilationOps(ops);
   DefineNormalizationOps(ops);
   DefineSoftmaxOps(ops);
   DefineCandidateOps(ops);

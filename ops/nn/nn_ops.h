@@ -13,6 +13,7 @@ void DefineActivationOps(OpRegistry& ops);
 void DefineBiasOps(OpRegistry& ops);
 void DefineConvOps(OpRegistry& ops);
 void DefinePoolOps(OpRegistry& ops);
+void DefineDilationOps(OpRegistry& ops);
 void DefineNormalizationOps(OpRegistry& ops);
 void DefineSoftmaxOps(OpRegistry& ops);
 void DefineCandidateOps(OpRegistry& ops);

@@ -285,6 +285,35 @@ for batch in (False, True):
             name=f"MaxPoolGradGradWithArgmax-{batch}", **settings)
 
 
+# Dilation: the taps of a convolution, with max for sum and + for *.
+def dilation_sums(x, f, strides, rates, padding):
+    c = Conv(x.shape, f.shape, True, strides, padding, dilations=rates)
+    padded = np.pad(x, [(0, 0), *c.pads, (0, 0)], constant_values=-np.inf)
+    return c, np.stack([padded[view] + f[tap] for tap, view in c.taps()])
+
+
+def dilation_grads(x, f, g, strides, rates, padding):
+    c, sums = dilation_sums(x, f, strides, rates, padding)
+    dx, df = np.zeros(np.pad(x, [(0, 0), *c.pads, (0, 0)]).shape), np.zeros(f.shape)
+    for i, (tap, view) in enumerate(c.taps()):
+        share = np.where(sums.argmax(0) == i, g, 0)
+        dx[view] += share
+        df[tap] += share.sum((0, 1, 2))
+    return dx[:, c.pads[0][0]:c.pads[0][0] + x.shape[1], c.pads[1][0]:c.pads[1][0] + x.shape[2]], df
+
+
+for padding in ("SAME", "VALID"):
+    a = dict(strides=[1, 1, 2, 1], rates=[1, 2, 1, 1], padding=padding)
+    x, f = rand(2, 4, 4, 2, key=7), rand(2, 3, 2, key=8)
+    g = rand(*dilation_sums(x, f, **a)[1].shape[1:], key=9)
+    op_case("Dilation2D", lambda x, f, **k: dilation_sums(x, f, **k)[1].max(0), inputs=[(x, f)], types=[F32, F64], attrs=[a], gradient=False,
+            name="Dilation2D-" + padding)
+    op_case("Dilation2DBackpropInput", lambda x, f, g, **k: dilation_grads(x, f, g, **k)[0], inputs=[(x, f, g)], types=[F32, F64],
+            attrs=[a], name="Dilation2DBackpropInput-" + padding)
+    op_case("Dilation2DBackpropFilter", lambda x, f, g, **k: dilation_grads(x, f, g, **k)[1], inputs=[(x, f, g)], types=[F32, F64],
+            attrs=[a], name="Dilation2DBackpropFilter-" + padding)
+
+
 # Normalization.
 def lrn(x, depth_radius=5, bias=1.0, alpha=1.0, beta=0.5):
     return x / lrn_norm(x, depth_radius, bias, alpha) ** beta
