@@ -324,6 +324,35 @@ def _build_branch(outer, fn, name):
   return graph, tensors, leaves, build
 
 
+def _drawn(graph):
+  """The values in a branch that cannot be computed again: random numbers, results of host functions."""
+  found = []
+  for op in graph.get_operations():
+    if op.type.startswith(("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial", "PyFunc", "EagerPyFunc")):
+      found += [t for t in op.outputs if t.consumers()]
+    elif op.type == "If":
+      found += _handed_out(op)
+  return [t for t in found if t.dtype.is_floating or t.dtype.is_integer or t.dtype.is_bool]
+
+
+def _handed_out(op):
+  """The last outputs of an If: what its branches drew."""
+  try:
+    return list(op.outputs)[len(op.outputs) - op.get_attr("_drawn"):]
+  except ValueError:
+    return []
+
+
+def _hand_out_drawn(then_graph, then_results, else_graph, else_results):
+  """Adds what each branch draws to its results, so that the gradient uses the same; returns how many there are."""
+  drawn = _drawn(then_graph), _drawn(else_graph)
+  for graph, results, position in ((then_graph, then_results, 0), (else_graph, else_results, 1)):
+    with graph.as_default():
+      for i, tensors in enumerate(drawn):
+        results += tensors if i == position else [_array.zeros([], t.dtype) for t in tensors]
+  return len(drawn[0]) + len(drawn[1])
+
+
 def cond(pred, true_fn=None, false_fn=None, strict=False, name=None, fn1=None, fn2=None):
   """The results of true_fn() when `pred` is true, of false_fn() otherwise; both give the same structure and types.
 
@@ -346,6 +375,7 @@ def cond(pred, true_fn=None, false_fn=None, strict=False, name=None, fn1=None, f
     for i, (a, b) in enumerate(zip(then_results, else_results)):
       if a.dtype.base_dtype != b.dtype.base_dtype:
         raise TypeError(f"Outputs of true_fn and false_fn must have the same type(s). Received {a.dtype.name} from true_fn and {b.dtype.name} from false_fn (output {i}).")
+    drawn = _hand_out_drawn(then_graph, then_results, else_graph, else_results)
     captures = list(then_graph._captured)
     captures += [t for t in else_graph._captured if t not in then_graph._captured]
     _complete_args(then_graph, captures)
@@ -359,6 +389,8 @@ def cond(pred, true_fn=None, false_fn=None, strict=False, name=None, fn1=None, f
     results = list(results) if isinstance(results, (list, _py_tuple)) else [results]
     for t, s in zip(results, shapes):
       t.set_shape(s)
+    if drawn:
+      results[0].op._set_attr("_drawn", drawn)
     values = []
     for t, a, b in zip(results, then_leaves, else_leaves):
       values.append(t.op if isinstance(a, Operation) or isinstance(b, Operation) else None if a is None and b is None else _array.identity(t))
@@ -550,6 +582,7 @@ def _if_gradient(op, *dys):
   pred, inputs = op.inputs[0], op.inputs[1:]
   wanted = [i for i, t in enumerate(inputs) if t.dtype.is_floating or t.dtype.is_complex or t.dtype.base_dtype == _dtypes.resource]
   dys = [(i, dy) for i, dy in enumerate(dys) if dy is not None]
+  drawn = _handed_out(op)
 
   def branch(attr):
     name = op.graph._native.get_attr(op._id, attr)[1]
@@ -560,6 +593,7 @@ def _if_gradient(op, *dys):
       results = graph._inline(name, args)
       ys = [results[i] for i, _ in dys]
       grads = _gradients.gradients(ys, [args[i] for i in wanted], [graph.capture(dy) for _, dy in dys])
+      _use(graph, {again._key: graph.capture(first) for again, first in zip(results[len(results) - len(drawn):], drawn)})
       return [_dense_gradient(g, args[i]) for g, i in zip(grads, wanted)]
 
     return gradient
@@ -571,6 +605,14 @@ def _if_gradient(op, *dys):
   for i, g in zip(wanted, grads):
     result[i + 1] = g
   return result
+
+
+def _use(graph, instead):
+  """Lets every operation of a branch read `instead[key]` where it reads the tensor with that key."""
+  for op in graph.get_operations() if instead else ():
+    for i, t in enumerate(op.inputs):
+      if t._key in instead:
+        op._update_input(i, instead[t._key])
 
 
 def _dense_gradient(grad, arg):

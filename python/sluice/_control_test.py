@@ -205,3 +205,18 @@ def test_functions_match_numpy():
   got = run([p[0] for p in pairs])
   for i, (g, (_, w)) in enumerate(zip(got, pairs)):
     np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-6, err_msg=str(i))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_gradient_of_a_branch_uses_what_the_branch_drew(nested):
+  with sl.Graph().as_default(), sl.Session() as sess:
+    flag = sl.placeholder(sl.bool, [])
+    x = sl.ones([40, 50])
+    noisy = lambda: sl.nn.dropout(x * 2.0, rate=0.5)
+    y = sl.cond(flag, (lambda: sl.cond(sl.logical_not(flag), lambda: x, noisy)) if nested else noisy, lambda: x * 3.0)
+    dy, = sl.gradients(y, [x])
+    value, gradient = sess.run([y, dy], {flag: True})
+    np.testing.assert_array_equal(value, gradient)
+    assert 0.4 < (value == 0).mean() < 0.6
+    value, gradient = sess.run([y, dy], {flag: False})
+    np.testing.assert_array_equal(value, gradient)
