@@ -220,3 +220,18 @@ def test_the_gradient_of_a_branch_uses_what_the_branch_drew(nested):
     assert 0.4 < (value == 0).mean() < 0.6
     value, gradient = sess.run([y, dy], {flag: False})
     np.testing.assert_array_equal(value, gradient)
+
+
+def test_branches_and_loops_travel_in_graph_defs(graph):
+  x = sl.placeholder(sl.float32, [2], name="x")
+  flag = sl.placeholder(sl.bool, [], name="flag")
+  y = sl.cond(flag, lambda: sl.cond(x[0] > 0, lambda: x * 2.0, lambda: -x), lambda: sl.while_loop(lambda v: sl.reduce_sum(v) < 100, lambda v: v * 3.0, [x]))
+  sl.identity(y, name="y")
+  message = graph.as_graph_def()
+  assert len(message.library.function) >= 4
+  with sl.Graph().as_default():
+    got, = sl.import_graph_def(message, return_elements=["y:0"], name="")
+    with sl.Session() as sess:
+      assert sess.run(got, {"x:0": [1, 2], "flag:0": True}).tolist() == [2, 4]
+      assert sess.run(got, {"x:0": [-1, 2], "flag:0": True}).tolist() == [1, -2]
+      assert sess.run(got, {"x:0": [1, 2], "flag:0": False}).tolist() == [81, 162]

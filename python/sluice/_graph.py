@@ -1031,9 +1031,12 @@ class Graph:
     return versions_pb2.VersionDef(producer=self._native.producer())
 
   def as_graph_def(self, from_version=None, add_shapes=False):
-    """A GraphDef message; `add_shapes` adds an `_output_shapes` attribute to each node."""
+    """A GraphDef message, of the nodes added since `version` was `from_version`; `add_shapes` adds `_output_shapes` to each."""
     from sluice.protos import graph_pb2
-    return graph_pb2.GraphDef.FromString(self._native.graph_def(bool(add_shapes)))
+    message = graph_pb2.GraphDef.FromString(self._native.graph_def(bool(add_shapes)))
+    if from_version:
+      del message.node[:from_version]
+    return message
 
   def __enter__(self):
     raise TypeError("use `with graph.as_default():`")

@@ -7,7 +7,7 @@ from sluice import _dtypes
 from sluice import raw_ops
 from sluice._convert import constant, convert_to_tensor, convert_to_tensor_or_sparse_tensor
 from sluice._dtypes import as_dtype
-from sluice._graph import IndexedSlices, SparseTensor, Tensor, colocate_with, control_dependencies, name_scope
+from sluice._graph import IndexedSlices, SparseTensor, Tensor, get_default_graph, name_scope
 from sluice._shapes import TensorShape
 
 _py_range = range
@@ -848,6 +848,8 @@ def _binary(fn, op_name):
   """The two methods of an operator, `x op y` and `y op x`, for a Tensor on the one side and anything on the other."""
 
   def forward(x, y):
+    if type(y) is Tensor and x.graph is y.graph is get_default_graph():
+      return fn(x, y, name=x.graph.unique_name(op_name) + "/")
     with name_scope(None, op_name, [x, y]) as name:
       if type(y) is not Tensor:
         if hasattr(y, "__array_priority__") and not isinstance(y, (Tensor, np.ndarray, np.generic)) and y.__array_priority__ > Tensor.__array_priority__:
