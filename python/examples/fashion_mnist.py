@@ -118,7 +118,7 @@ def trace_step(session, model, feed, writer, step, options):
     session.run(model.train, feed, options=sl.RunOptions(trace_level=sl.RunOptions.FULL_TRACE), run_metadata=metadata)
     writer.add_run_metadata(metadata, "step %d" % step, step)
     with open(os.path.join(options.model_dir, "trace.json"), "w") as f:
-        f.write(sl.timeline.Timeline(metadata.step_stats).generate_chrome_trace_format())
+        f.write(sl.timeline.Timeline(metadata.step_stats, session.graph).generate_chrome_trace_format())
 
 
 def evaluate(session, model, data, size=1000):

@@ -180,3 +180,31 @@ def test_embeddings_of_sparse_rows_are_combined(combiner, scale):
         sl.constant(table), sl.SparseTensor(where, sl.constant(ids), [2, 2]),
         sl.SparseTensor(where, sl.constant(weights), [2, 2]), combiner=combiner))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_a_sample_of_all_classes_gives_the_whole_softmax():
+    random = np.random.RandomState(0)
+    weights, biases = random.normal(size=[7, 4]).astype(np.float32), random.normal(size=7).astype(np.float32)
+    inputs, labels = random.normal(size=[3, 4]).astype(np.float32), np.array([[1], [6], [0]])
+    everything = (np.arange(7), np.ones([3, 1], np.float32), np.ones([7], np.float32))
+    logits = inputs @ weights.T + biases
+    expected = -np.log(softmax(logits))[np.arange(3), labels[:, 0]]
+    for table in (sl.constant, lambda w: [w[0::2], w[1::2]]):
+        got = run(lambda: sl.nn.sampled_softmax_loss(
+            table(weights), table(biases), labels, sl.constant(inputs), 7, 7,
+            sampled_values=[sl.constant(v) for v in everything]))
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_sampled_losses_draw_their_own_candidates():
+    with sl.Graph().as_default(), sl.Session() as session:
+        weights = sl.get_variable("w", [50, 8])
+        biases = sl.get_variable("b", [50], initializer=sl.zeros_initializer())
+        arguments = (weights, biases, np.array([[3], [7]]), sl.ones([2, 8]), 10, 50)
+        losses = [sl.nn.nce_loss(*arguments), sl.nn.sampled_softmax_loss(*arguments)]
+        gradients = sl.gradients(losses, weights)
+        session.run(sl.global_variables_initializer())
+        for loss in session.run(losses):
+            assert loss.shape == (2,) and np.isfinite(loss).all() and (loss > 0).all()
+        rows = session.run(gradients[0].indices)
+        assert {3, 7} <= set(rows.tolist()) and len(rows) > 10
