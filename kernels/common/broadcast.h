@@ -5,8 +5,8 @@
 //     // output elements [at, at + count) come from x[offset[0] + i * plan.step(0)] and y[offset[1] + i * plan.step(1)]
 //   });
 //
-// Dimensions of size 1 are dropped and neighbours that broadcast alike are merged, so equal shapes are one run, a scalar operand is
-// one run of step 0, and a row or a column vector against a matrix is one run for each row.
+// Dimensions of size 1 are dropped and neighbours that broadcast alike are merged, so equal shapes are one run, a
+// scalar operand is one run of step 0, and a row or a column vector against a matrix is one run for each row.
 #ifndef SLUICE_KERNELS_COMMON_BROADCAST_H_
 #define SLUICE_KERNELS_COMMON_BROADCAST_H_
 

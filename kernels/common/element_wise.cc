@@ -13,7 +13,9 @@ constexpr int64_t kPieceAlign = 64;
 
 absl::Status CheckTypes(const PrepareContext& p, const ElementWiseFunction& f, bool has_loop) {
   if (has_loop && f.output == p.output_type(0)) return absl::OkStatus();
-  return Internal("no loop from ", DTypeName(p.input_type(0)), " to ", DTypeName(p.output_type(0)));
+  if (!has_loop) return Internal("no loop over ", DTypeName(p.input_type(0)));
+  return InvalidArgument("the result for ", DTypeName(p.input_type(0)), " is ", DTypeName(f.output),
+                         ", the attributes say ", DTypeName(p.output_type(0)));
 }
 
 class UnaryKernel : public Kernel {
@@ -35,7 +37,10 @@ class UnaryKernel : public Kernel {
     }
     char* y = static_cast<char*>(out->raw_data());
     c.ParallelFor(
-        n, f_.cost_ns, [&](int64_t begin, int64_t end) { f_.unary(f_.bytes, x + begin * in_bytes_, y + begin * out_bytes_, end - begin); },
+        n, f_.cost_ns,
+        [&](int64_t begin, int64_t end) {
+          f_.unary(f_.bytes, x + begin * in_bytes_, y + begin * out_bytes_, end - begin);
+        },
         kPieceAlign);
     return absl::OkStatus();
   }
@@ -91,7 +96,8 @@ class BinaryKernel : public Kernel {
   absl::StatusOr<Tensor*> Output(KernelContext& c, const Shape& shape) const {
     if (in_bytes_ == out_bytes_) {
       for (int i : {0, 1}) {
-        if (c.InputIsLastUse(i) && c.input(i).num_elements() == shape.num_elements()) return c.ForwardOrAllocate(i, 0, shape);
+        if (c.InputIsLastUse(i) && c.input(i).num_elements() == shape.num_elements())
+          return c.ForwardOrAllocate(i, 0, shape);
       }
     }
     return c.Allocate(0, shape);
@@ -100,7 +106,8 @@ class BinaryKernel : public Kernel {
     c.ParallelFor(
         n, f_.cost_ns,
         [&](int64_t begin, int64_t end) {
-          f_.binary(f_.bytes, x + begin * sx * in_bytes_, sx, y + begin * sy * in_bytes_, sy, z + begin * out_bytes_, end - begin);
+          f_.binary(f_.bytes, x + begin * sx * in_bytes_, sx, y + begin * sy * in_bytes_, sy, z + begin * out_bytes_,
+                    end - begin);
         },
         kPieceAlign);
   }
@@ -119,7 +126,8 @@ class BinaryKernel : public Kernel {
         n, f_.cost_ns + per_run,
         [&](int64_t begin, int64_t end) {
           plan.ForEachRun(begin, end, [&](const int64_t* offset, int64_t at, int64_t count) {
-            f_.binary(f_.bytes, x + offset[0] * in_bytes_, sx, y + offset[1] * in_bytes_, sy, z + at * out_bytes_, count);
+            f_.binary(f_.bytes, x + offset[0] * in_bytes_, sx, y + offset[1] * in_bytes_, sy, z + at * out_bytes_,
+                      count);
           });
         },
         kPieceAlign);

@@ -5,15 +5,17 @@
 //     static constexpr double kCostNs = 1;                  // of one element; 0.25 when left out
 //     template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { ... }
 //   };
-//   k.Add("Softplus", kCpu, UnaryOnCpu<Softplus>());                // or a smaller set: UnaryOnCpu<Softplus>(kFloatingTypes)
-//   k.Add("AddV2", kCpu, BinaryOnCpu<Plus>());                      // NumPy broadcasting
+//   k.Add("Softplus", kCpu, UnaryOnCpu<Softplus>());                // or a smaller set:
+//   UnaryOnCpu<Softplus>(kFloatingTypes) k.Add("AddV2", kCpu, BinaryOnCpu<Plus>());                      // NumPy
+//   broadcasting
 //
-// The function sees float where tensors hold half or bfloat16, and its result type (after rounding back) is the output type. Loops
-// over float and double are compiled for the baseline, AVX2 and AVX-512 and chosen when the kernel is made: compile the file with
-// KERNEL_COPTS (copts.bzl), mark the function SLUICE_HOST_DEVICE and keep it free of branches and calls to have it vectorised.
-// A function with parameters has a member `static F Make(const NodeInfo&)` that reads attributes, and must be trivially copyable.
-// A function that is vectorised for |x| <= kFastLimit only has that constant and a member Exact(x) for blocks with other elements.
-// `static constexpr bool kNonzeroDivisor = true` makes a zero in an integer second operand INVALID_ARGUMENT.
+// The function sees float where tensors hold half or bfloat16, and its result type (after rounding back) is the output
+// type. Loops over float and double are compiled for the baseline, AVX2 and AVX-512 and chosen when the kernel is made:
+// compile the file with KERNEL_COPTS (copts.bzl), mark the function SLUICE_HOST_DEVICE and keep it free of branches and
+// calls to have it vectorised. A function with parameters has a member `static F Make(const NodeInfo&)` that reads
+// attributes, and must be trivially copyable. A function that is vectorised for |x| <= kFastLimit only has that
+// constant and a member Exact(x) for blocks with other elements. `static constexpr bool kNonzeroDivisor = true` makes a
+// zero in an integer second operand INVALID_ARGUMENT.
 //
 // Outputs take over the buffer of a dying input of the same shape.
 #ifndef SLUICE_KERNELS_COMMON_ELEMENT_WISE_H_
@@ -100,7 +102,8 @@ SLUICE_HOST_DEVICE void UnaryBody(const void* fp, const void* xp, void* yp, int6
 }
 
 template <class F, class T>
-SLUICE_HOST_DEVICE void BinaryBody(const void* fp, const void* xp, int64_t sx, const void* yp, int64_t sy, void* zp, int64_t n) {
+SLUICE_HOST_DEVICE void BinaryBody(const void* fp, const void* xp, int64_t sx, const void* yp, int64_t sy, void* zp,
+                                   int64_t n) {
   using R = BinaryResult<F, T>;
   using W = Wide<T>;
   const F f = *static_cast<const F*>(fp);
@@ -108,7 +111,8 @@ SLUICE_HOST_DEVICE void BinaryBody(const void* fp, const void* xp, int64_t sx, c
   const T* y = static_cast<const T*>(yp);
   R* z = static_cast<R*>(zp);
   // The types that matter get loops of their own for tensor-tensor, tensor-scalar and scalar-tensor.
-  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, int32_t> || std::is_same_v<T, int64_t>) {
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, int32_t> ||
+                std::is_same_v<T, int64_t>) {
     if (sx == 1 && sy == 1) {
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) z[i] = static_cast<R>(f(x[i], y[i]));
@@ -149,11 +153,13 @@ SLUICE_TARGET_AVX512 void UnaryAvx512(const void* f, const void* x, void* y, int
   UnaryBody<F, T>(f, x, y, n);
 }
 template <class F, class T>
-SLUICE_TARGET_AVX2 void BinaryAvx2(const void* f, const void* x, int64_t sx, const void* y, int64_t sy, void* z, int64_t n) {
+SLUICE_TARGET_AVX2 void BinaryAvx2(const void* f, const void* x, int64_t sx, const void* y, int64_t sy, void* z,
+                                   int64_t n) {
   BinaryBody<F, T>(f, x, sx, y, sy, z, n);
 }
 template <class F, class T>
-SLUICE_TARGET_AVX512 void BinaryAvx512(const void* f, const void* x, int64_t sx, const void* y, int64_t sy, void* z, int64_t n) {
+SLUICE_TARGET_AVX512 void BinaryAvx512(const void* f, const void* x, int64_t sx, const void* y, int64_t sy, void* z,
+                                       int64_t n) {
   BinaryBody<F, T>(f, x, sx, y, sy, z, n);
 }
 #endif

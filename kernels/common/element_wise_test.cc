@@ -13,10 +13,16 @@ namespace {
 using ::testing::ElementsAre;
 
 struct Minus {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return x - y; }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return x - y;
+  }
 };
 struct Sigmoid {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return vmath::Sigmoid(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return vmath::Sigmoid(x);
+  }
 };
 
 TEST(BroadcastPlanTest, NeighboursThatBroadcastAlikeAreOneRun) {

@@ -14,11 +14,11 @@ using internal::BlockedGemm;
 using internal::GemmArgs;
 using internal::RowTimesMatrix;
 
-// oneDNN's row-major sgemm and the OpenMP call that keeps it on the calling thread, found at run time so that a machine without
-// the library still works.
+// oneDNN's row-major sgemm and the OpenMP call that keeps it on the calling thread, found at run time so that a machine
+// without the library still works.
 struct OneDnn {
-  using Sgemm = int (*)(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
-                        const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
+  using Sgemm = int (*)(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+                        int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
   Sgemm sgemm = nullptr;
   void (*set_num_threads)(int) = nullptr;
 
@@ -48,7 +48,8 @@ bool RunOneDnn(const GemmArgs<float>& g) {
     library.set_num_threads(1);
     single = true;
   }
-  return library.sgemm(g.ta ? 'T' : 'N', g.tb ? 'T' : 'N', g.m, g.n, g.k, 1.f, g.a, g.lda, g.b, g.ldb, g.beta, g.c, g.ldc) == 0;
+  return library.sgemm(g.ta ? 'T' : 'N', g.tb ? 'T' : 'N', g.m, g.n, g.k, 1.f, g.a, g.lda, g.b, g.ldb, g.beta, g.c,
+                       g.ldc) == 0;
 }
 
 // A register tile has MR * NV sums; the rest of the vector registers hold b.
@@ -123,7 +124,8 @@ int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 // Cuts the result into about one rectangle for each thread.
 template <class T>
 void RunTiled(ThreadPool* pool, const GemmArgs<T>& g) {
-  const double cost_ns = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * sizeof(T) / 500;
+  const double cost_ns =
+      static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * sizeof(T) / 500;
   const int threads = pool == nullptr ? 1 : pool->parallelism();
   if (threads == 1 || cost_ns < 20000) return RunPiece(g);
   // The cut goes across the longer side first, so that pieces stay near to squares.
@@ -153,7 +155,8 @@ void RunTiled(ThreadPool* pool, const GemmArgs<T>& g) {
 template <class T>
 void Scale(const GemmArgs<T>& g) {
   for (int64_t i = 0; i < g.m; ++i) {
-    for (int64_t j = 0; j < g.n; ++j) g.c[i * g.ldc + j] = g.beta == T(0) ? T(0) : static_cast<T>(g.beta * g.c[i * g.ldc + j]);
+    for (int64_t j = 0; j < g.n; ++j)
+      g.c[i * g.ldc + j] = g.beta == T(0) ? T(0) : static_cast<T>(g.beta * g.c[i * g.ldc + j]);
   }
 }
 
@@ -224,8 +227,9 @@ void Run(ThreadPool* pool, const GemmArgs<T>& g) {
   } else if constexpr (std::is_integral_v<T>) {
     // Unsigned: the same bits, and overflow wraps.
     using U = std::make_unsigned_t<T>;
-    RunTiled<U>(pool, {g.ta, g.tb, g.m, g.n, g.k, reinterpret_cast<const U*>(g.a), g.lda, reinterpret_cast<const U*>(g.b), g.ldb,
-                       reinterpret_cast<U*>(g.c), g.ldc, static_cast<U>(g.beta)});
+    RunTiled<U>(pool,
+                {g.ta, g.tb, g.m, g.n, g.k, reinterpret_cast<const U*>(g.a), g.lda, reinterpret_cast<const U*>(g.b),
+                 g.ldb, reinterpret_cast<U*>(g.c), g.ldc, static_cast<U>(g.beta)});
   } else {
     RunTiled(pool, g);
   }
@@ -234,28 +238,28 @@ void Run(ThreadPool* pool, const GemmArgs<T>& g) {
 }  // namespace
 
 template <typename T>
-void Gemm(ThreadPool* pool, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
-          int64_t ldc, T beta) {
+void Gemm(ThreadPool* pool, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
+          int64_t ldb, T* c, int64_t ldc, T beta) {
   Run<T>(pool, {ta, tb, m, n, k, a, lda, b, ldb, c, ldc, beta});
 }
 
 bool GemmUsesOneDnn() { return GetOneDnn().sgemm != nullptr; }
 
-template void Gemm<float>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*,
-                          int64_t, float);
-template void Gemm<double>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const double*, int64_t, const double*, int64_t,
-                           double*, int64_t, double);
-template void Gemm<half>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const half*, int64_t, const half*, int64_t, half*,
-                         int64_t, half);
-template void Gemm<bfloat16>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const bfloat16*, int64_t, const bfloat16*, int64_t,
-                             bfloat16*, int64_t, bfloat16);
-template void Gemm<int32_t>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const int32_t*, int64_t, const int32_t*, int64_t,
-                            int32_t*, int64_t, int32_t);
-template void Gemm<int64_t>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const int64_t*, int64_t, const int64_t*, int64_t,
-                            int64_t*, int64_t, int64_t);
-template void Gemm<complex64>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const complex64*, int64_t, const complex64*, int64_t,
-                              complex64*, int64_t, complex64);
-template void Gemm<complex128>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const complex128*, int64_t, const complex128*,
-                               int64_t, complex128*, int64_t, complex128);
+template void Gemm<float>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*,
+                          int64_t, float*, int64_t, float);
+template void Gemm<double>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const double*, int64_t, const double*,
+                           int64_t, double*, int64_t, double);
+template void Gemm<half>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const half*, int64_t, const half*, int64_t,
+                         half*, int64_t, half);
+template void Gemm<bfloat16>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const bfloat16*, int64_t,
+                             const bfloat16*, int64_t, bfloat16*, int64_t, bfloat16);
+template void Gemm<int32_t>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const int32_t*, int64_t, const int32_t*,
+                            int64_t, int32_t*, int64_t, int32_t);
+template void Gemm<int64_t>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const int64_t*, int64_t, const int64_t*,
+                            int64_t, int64_t*, int64_t, int64_t);
+template void Gemm<complex64>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const complex64*, int64_t,
+                              const complex64*, int64_t, complex64*, int64_t, complex64);
+template void Gemm<complex128>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const complex128*, int64_t,
+                               const complex128*, int64_t, complex128*, int64_t, complex128);
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
-// Products of matrices on the CPU, in GFLOP for each second of CPU time of the process, which a busy machine leaves alone: with
-// perfect scaling two threads show the number of one. The limit is found on the spot: `peak` runs independent fused multiply-adds.
+// Products of matrices on the CPU, in GFLOP for each second of CPU time of the process, which a busy machine leaves
+// alone: with perfect scaling two threads show the number of one. The limit is found on the spot: `peak` runs
+// independent fused multiply-adds.
 //
 //   bazel run //kernels/common:gemm_benchmark
 #include <vector>
@@ -52,7 +53,8 @@ void BM_Peak(benchmark::State& state) {
   if (BestCpuIsa() != CpuIsa::kAvx512) return state.SkipWithError("no AVX-512");
   constexpr int64_t kRounds = 100000;
   for (auto _ : state) benchmark::DoNotOptimize(PeakLoop(kRounds));
-  state.counters["GFLOP_per_core_s"] = benchmark::Counter(2e-9 * 24 * 16 * kRounds, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["GFLOP_per_core_s"] =
+      benchmark::Counter(2e-9 * 24 * 16 * kRounds, benchmark::Counter::kIsIterationInvariantRate);
 }
 BENCHMARK(BM_Peak)->Name("peak_one_core")->MeasureProcessCPUTime();
 #endif
@@ -66,8 +68,14 @@ void Sizes(benchmark::internal::Benchmark* b) {
   }
 }
 BENCHMARK_TEMPLATE(BM_Gemm, float)->Apply(Sizes);
-BENCHMARK_TEMPLATE(BM_Gemm, double)->ArgNames({"m", "n", "k", "threads"})->Args({1024, 1024, 1024, 1})->MeasureProcessCPUTime();
-BENCHMARK_TEMPLATE(BM_Gemm, int32_t)->ArgNames({"m", "n", "k", "threads"})->Args({1024, 1024, 1024, 1})->MeasureProcessCPUTime();
+BENCHMARK_TEMPLATE(BM_Gemm, double)
+    ->ArgNames({"m", "n", "k", "threads"})
+    ->Args({1024, 1024, 1024, 1})
+    ->MeasureProcessCPUTime();
+BENCHMARK_TEMPLATE(BM_Gemm, int32_t)
+    ->ArgNames({"m", "n", "k", "threads"})
+    ->Args({1024, 1024, 1024, 1})
+    ->MeasureProcessCPUTime();
 
 }  // namespace
 }  // namespace sluice

@@ -1,7 +1,7 @@
 // A matrix product by packed panels and register tiles, for any arithmetic type that the compiler has vectors of.
 //
-// The panels of a and b are packed so that the innermost loop reads both in order; a tile of MR rows and NV vectors of the result
-// stays in registers over a block of k. The order of summation over k depends on nothing but k.
+// The panels of a and b are packed so that the innermost loop reads both in order; a tile of MR rows and NV vectors of
+// the result stays in registers over a block of k. The order of summation over k depends on nothing but k.
 #ifndef SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 #define SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 
@@ -72,7 +72,8 @@ SLUICE_HOST_DEVICE void PackB(const GemmArgs<T>& g, int64_t p0, int64_t depth, i
         for (int64_t p = 0; p < depth; ++p) out[p * NR + q] = b[q * g.ldb + p];
     } else {
       const T* b = g.b + p0 * g.ldb + j0 + j;
-      for (int64_t p = 0; p < depth; ++p) std::memcpy(static_cast<void*>(out + p * NR), b + p * g.ldb, sizeof(T) * width);
+      for (int64_t p = 0; p < depth; ++p)
+        std::memcpy(static_cast<void*>(out + p * NR), b + p * g.ldb, sizeof(T) * width);
     }
     out += NR * depth;
   }
@@ -80,7 +81,8 @@ SLUICE_HOST_DEVICE void PackB(const GemmArgs<T>& g, int64_t p0, int64_t depth, i
 
 // c[0..rows, 0..columns) = a panel * b panel + beta * c.
 template <class T, int kVecBytes, int MR, int NV>
-SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, T* c, int64_t ldc, int64_t rows, int64_t columns, T beta) {
+SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, T* c, int64_t ldc, int64_t rows, int64_t columns,
+                             T beta) {
   typedef T V __attribute__((vector_size(kVecBytes), may_alias, aligned(sizeof(T))));
   constexpr int kWidth = kVecBytes / sizeof(T);
   V sum[MR][NV] = {};

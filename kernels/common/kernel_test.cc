@@ -36,7 +36,8 @@ class TestDevice : public Device {
 };
 
 // References are made by giving a handle where the op wants a reference.
-NodeSpec SourceOf(absl::string_view op, int index, bool is_static, const Tensor* value, DType dtype, const PartialShape& shape) {
+NodeSpec SourceOf(absl::string_view op, int index, bool is_static, const Tensor* value, DType dtype,
+                  const PartialShape& shape) {
   NodeSpec spec;
   spec.op = std::string(op);
   spec.name = absl::StrCat("input", index);
@@ -62,13 +63,21 @@ KernelTester::KernelTester(const std::function<void(OpRegistry&)>& define_ops,
                            const std::function<void(KernelRegistry&)>& add_kernels, int parallelism)
     : impl_(std::make_unique<Impl>(parallelism)) {
   define_ops(ops_);
-  ops_.Define("_TestConst", "").Output("output", "dtype").Attr("value: tensor").Attr("dtype: type").Traits(kConstant).Shape(
-      [](ShapeContext& c) -> absl::Status {
+  ops_.Define("_TestConst", "")
+      .Output("output", "dtype")
+      .Attr("value: tensor")
+      .Attr("dtype: type")
+      .Traits(kConstant)
+      .Shape([](ShapeContext& c) -> absl::Status {
         ASSIGN_OR_RETURN(Tensor t, c.Attr<Tensor>("value"));
         c.SetOutput(0, t.shape());
         return absl::OkStatus();
       });
-  ops_.Define("_TestInput", "").Output("output", "dtype").Attr("dtype: type").Attr("shape: shape").Shape(FromAttr("shape"));
+  ops_.Define("_TestInput", "")
+      .Output("output", "dtype")
+      .Attr("dtype: type")
+      .Attr("shape: shape")
+      .Shape(FromAttr("shape"));
   absl::Status defined = ops_.Finish();
   if (!defined.ok()) std::fprintf(stderr, "%s\n", defined.ToString().c_str());
   SLUICE_CHECK(defined.ok());
@@ -92,8 +101,8 @@ struct KernelTester::PreparedOp {
     for (Tensor& t : in) in_ptrs.push_back(&t);
     for (Tensor& t : out) out_ptrs.push_back(&t);
     KernelContext c;
-    c.Bind(&step, &node->info(), in_ptrs.data(), static_cast<int>(in.size()), out_ptrs.data(), static_cast<int>(out.size()),
-           nullptr, 0);
+    c.Bind(&step, &node->info(), in_ptrs.data(), static_cast<int>(in.size()), out_ptrs.data(),
+           static_cast<int>(out.size()), nullptr, 0);
     return kernel->Run(c);
   }
   Graph graph;
@@ -112,8 +121,9 @@ absl::StatusOr<std::unique_ptr<KernelTester::PreparedOp>> KernelTester::Prepare(
   spec.name = "node";
   spec.attrs = attrs;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    ASSIGN_OR_RETURN(Node * source, p->graph.AddNode(SourceOf(is_static ? "_TestConst" : "_TestInput", static_cast<int>(i), is_static,
-                                                              &inputs[i], inputs[i].dtype(), PartialShape())));
+    ASSIGN_OR_RETURN(Node * source,
+                     p->graph.AddNode(SourceOf(is_static ? "_TestConst" : "_TestInput", static_cast<int>(i), is_static,
+                                               &inputs[i], inputs[i].dtype(), PartialShape())));
     spec.inputs.push_back({source, 0});
   }
   ASSIGN_OR_RETURN(p->node, p->graph.AddNode(std::move(spec)));
@@ -137,7 +147,8 @@ absl::StatusOr<std::unique_ptr<KernelTester::PreparedOp>> KernelTester::Prepare(
   return p;
 }
 
-absl::StatusOr<std::function<absl::Status()>> KernelTester::Prepared(absl::string_view op, std::vector<Tensor> inputs, AttrMap attrs) {
+absl::StatusOr<std::function<absl::Status()>> KernelTester::Prepared(absl::string_view op, std::vector<Tensor> inputs,
+                                                                     AttrMap attrs) {
   ASSIGN_OR_RETURN(std::unique_ptr<PreparedOp> prepared, Prepare(op, inputs, attrs, /*is_static=*/true));
   std::shared_ptr<PreparedOp> shared = std::move(prepared);
   return std::function<absl::Status()>([shared] { return shared->Run(); });
@@ -152,36 +163,40 @@ absl::StatusOr<std::vector<Tensor>> KernelTester::RunPrepared(absl::string_view 
   for (int i = 0; i < node->num_outputs(); ++i) {
     const PartialShape& inferred = node->output_shape(i);
     if (BaseType(node->output_type(i)) != out[i].dtype()) {
-      return Internal(op, ": output ", i, " is ", DTypeName(out[i].dtype()), ", the node says ", DTypeName(node->output_type(i)));
+      return Internal(op, ": output ", i, " is ", DTypeName(out[i].dtype()), ", the node says ",
+                      DTypeName(node->output_type(i)));
     }
     if (!inferred.IsCompatibleWith(out[i].shape())) {
-      return Internal(op, ": output ", i, " has shape ", out[i].shape().ToString(), ", inferred was ", inferred.ToString());
+      return Internal(op, ": output ", i, " has shape ", out[i].shape().ToString(), ", inferred was ",
+                      inferred.ToString());
     }
     const PartialValue* value = node->output_value(i);
     for (size_t k = 0; value != nullptr && k < value->elements.size(); ++k) {
       if (value->elements[k] != PartialValue::kUnknown && value->elements[k] != out[i].IntAt(static_cast<int64_t>(k))) {
-        return Internal(op, ": element ", k, " of output ", i, " is ", out[i].IntAt(static_cast<int64_t>(k)), ", inferred was ",
-                        value->elements[k]);
+        return Internal(op, ": element ", k, " of output ", i, " is ", out[i].IntAt(static_cast<int64_t>(k)),
+                        ", inferred was ", value->elements[k]);
       }
     }
   }
   return out;
 }
 
-absl::StatusOr<std::vector<Tensor>> KernelTester::RunOp(absl::string_view op, std::vector<Tensor> inputs, AttrMap attrs) {
+absl::StatusOr<std::vector<Tensor>> KernelTester::RunOp(absl::string_view op, std::vector<Tensor> inputs,
+                                                        AttrMap attrs) {
   absl::StatusOr<std::vector<Tensor>> first = RunPrepared(op, inputs, attrs, /*is_static=*/true);
   const OpDef* def = ops_.Find(op);
   if (def == nullptr || (def->traits & (kStateful | kWritesState | kReadsState)) != 0) return first;
   absl::StatusOr<std::vector<Tensor>> second = RunPrepared(op, inputs, attrs, /*is_static=*/false);
   if (!first.ok()) {
-    if (second.ok()) return Internal(op, " is refused when shapes and values are known and not otherwise: ", first.status().message());
+    if (second.ok())
+      return Internal(op, " is refused when shapes and values are known and not otherwise: ", first.status().message());
     return first;
   }
   if (!second.ok()) return second;
   for (size_t i = 0; i < first->size(); ++i) {
     if (!IdenticalTensors((*first)[i], (*second)[i])) {
-      return Internal(op, ": output ", i, " depends on what is known when it is prepared: ", (*first)[i].ToString(), " or ",
-                      (*second)[i].ToString());
+      return Internal(op, ": output ", i, " depends on what is known when it is prepared: ", (*first)[i].ToString(),
+                      " or ", (*second)[i].ToString());
     }
   }
   return first;
@@ -199,8 +214,8 @@ std::string KernelTester::Text(absl::string_view op, std::vector<Tensor> inputs,
   return r.ok() ? (*r)[0].ToString(64) : r.status().ToString();
 }
 
-std::string KernelTester::Shapes(absl::string_view op, std::vector<std::string> input_shapes, std::vector<DType> input_types,
-                                 AttrMap attrs) {
+std::string KernelTester::Shapes(absl::string_view op, std::vector<std::string> input_shapes,
+                                 std::vector<DType> input_types, AttrMap attrs) {
   Graph graph(&ops_);
   NodeSpec spec;
   spec.op = std::string(op);
@@ -209,7 +224,8 @@ std::string KernelTester::Shapes(absl::string_view op, std::vector<std::string> 
   for (size_t i = 0; i < input_shapes.size(); ++i) {
     absl::StatusOr<PartialShape> shape = PartialShape::Parse(input_shapes[i]);
     SLUICE_CHECK(shape.ok());
-    absl::StatusOr<Node*> source = graph.AddNode(SourceOf("_TestInput", static_cast<int>(i), false, nullptr, input_types[i], *shape));
+    absl::StatusOr<Node*> source =
+        graph.AddNode(SourceOf("_TestInput", static_cast<int>(i), false, nullptr, input_types[i], *shape));
     SLUICE_CHECK(source.ok());
     spec.inputs.push_back({*source, 0});
   }

@@ -12,8 +12,7 @@
 #if defined(__x86_64__) && !defined(__CUDACC__)
 #define SLUICE_HAS_X86_LOOPS 1
 #define SLUICE_TARGET_AVX2 __attribute__((target("avx2,fma")))
-#define SLUICE_TARGET_AVX512 \
-  __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512")))
+#define SLUICE_TARGET_AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,prefer-vector-width=512")))
 #endif
 
 #endif  // SLUICE_KERNELS_COMMON_MACROS_H_

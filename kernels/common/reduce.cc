@@ -8,10 +8,10 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kPiece = 8192;     // elements of a contiguous run joined at a time
-constexpr int64_t kRowBlock = 128;   // rows joined at a time
-constexpr int64_t kWidth = 512;      // columns carried at a time
-constexpr int64_t kMaxSum = 16;      // bytes of a carried value
+constexpr int64_t kPiece = 8192;    // elements of a contiguous run joined at a time
+constexpr int64_t kRowBlock = 128;  // rows joined at a time
+constexpr int64_t kWidth = 512;     // columns carried at a time
+constexpr int64_t kMaxSum = 16;     // bytes of a carried value
 
 // The input as alternating groups of dimensions that are kept and reduced.
 struct Layout {
@@ -20,9 +20,9 @@ struct Layout {
   };
   absl::InlinedVector<Dim, 4> kept, reduced;  // outermost first, without the innermost group
   bool inner_reduced = false;
-  int64_t inner = 1;           // size of the innermost group
-  int64_t num_kept = 1;        // of `kept` alone
-  int64_t num_reduced = 1;     // of `reduced` alone
+  int64_t inner = 1;        // size of the innermost group
+  int64_t num_kept = 1;     // of `kept` alone
+  int64_t num_reduced = 1;  // of `reduced` alone
   Shape output;
 
   static absl::StatusOr<Layout> Make(const Shape& in, const Tensor& axes, bool keep_dims);
@@ -38,13 +38,15 @@ struct Layout {
 };
 
 absl::StatusOr<Layout> Layout::Make(const Shape& in, const Tensor& axes, bool keep_dims) {
-  if (axes.rank() > 1) return InvalidArgument("the axes must be a scalar or a vector, found shape ", axes.shape().ToString());
+  if (axes.rank() > 1)
+    return InvalidArgument("the axes must be a scalar or a vector, found shape ", axes.shape().ToString());
   const int rank = in.rank();
   absl::InlinedVector<bool, 8> is_reduced(rank, false);
   for (int64_t i = 0; i < axes.num_elements(); ++i) {
     const int64_t axis = axes.IntAt(i);
     if (axis < -rank || axis >= rank) {
-      return InvalidArgument("axis ", axis, " is not in [", -rank, ", ", rank, "), the input has shape ", in.ToString());
+      return InvalidArgument("axis ", axis, " is not in [", -rank, ", ", rank, "), the input has shape ",
+                             in.ToString());
     }
     const int64_t at = axis < 0 ? axis + rank : axis;
     if (is_reduced[at]) return InvalidArgument("axis ", axis, " is given twice");
@@ -158,9 +160,11 @@ class ReduceKernel : public Kernel {
       return;
     }
     std::vector<char> sums(static_cast<size_t>(l.num_kept * parts) * f_.sum_bytes);
-    c.ParallelFor(l.num_kept * parts, 0.2 * static_cast<double>(std::min(kPiece, l.inner)), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) reduce_part(i / parts, i % parts, sums.data() + i * f_.sum_bytes);
-    });
+    c.ParallelFor(l.num_kept * parts, 0.2 * static_cast<double>(std::min(kPiece, l.inner)),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t i = begin; i < end; ++i)
+                      reduce_part(i / parts, i % parts, sums.data() + i * f_.sum_bytes);
+                  });
     for (int64_t i = 0; i < l.num_kept; ++i) {
       alignas(16) char sum[kMaxSum];
       f_.start(sum, 1);
@@ -208,14 +212,16 @@ class ReduceKernel : public Kernel {
         char* mine = sums.data() + i * row_bytes;
         f_.start(mine, l.inner);
         for (int64_t w = 0; w < widths; ++w) {
-          reduce_block(i / blocks, w * kWidth, std::min(kWidth, l.inner - w * kWidth), i % blocks, mine + w * kWidth * f_.sum_bytes);
+          reduce_block(i / blocks, w * kWidth, std::min(kWidth, l.inner - w * kWidth), i % blocks,
+                       mine + w * kWidth * f_.sum_bytes);
         }
       }
     });
     std::vector<char> all(static_cast<size_t>(row_bytes));
     for (int64_t kept = 0; kept < l.num_kept; ++kept) {
       f_.start(all.data(), l.inner);
-      for (int64_t block = 0; block < blocks; ++block) f_.join(all.data(), sums.data() + (kept * blocks + block) * row_bytes, l.inner);
+      for (int64_t block = 0; block < blocks; ++block)
+        f_.join(all.data(), sums.data() + (kept * blocks + block) * row_bytes, l.inner);
       f_.finish(all.data(), y + kept * l.inner * f_.out_bytes, l.inner, count);
     }
   }

@@ -9,9 +9,10 @@
 //   };
 //   k.Add("Sum", kCpu, ReduceOnCpu<Total, kArithmeticTypes.bits()>());
 //
-// The order in which elements are joined depends on the shape and the axes alone, never on the processor or the number of threads: a
-// run of contiguous elements is joined in 32 lanes and pieces of 8192, rows are joined in blocks of 128. That also keeps the rounding
-// error of a sum near to that of a pairwise one. Input 0 is the tensor, input 1 the axes; keep_dims is read from the node.
+// The order in which elements are joined depends on the shape and the axes alone, never on the processor or the number
+// of threads: a run of contiguous elements is joined in 32 lanes and pieces of 8192, rows are joined in blocks of 128.
+// That also keeps the rounding error of a sum near to that of a pairwise one. Input 0 is the tensor, input 1 the axes;
+// keep_dims is read from the node.
 #ifndef SLUICE_KERNELS_COMMON_REDUCE_H_
 #define SLUICE_KERNELS_COMMON_REDUCE_H_
 
@@ -124,7 +125,8 @@ ReduceLoops MakeReduceLoops() {
 #endif
   loops.start = [](void* sums, int64_t n) { std::fill_n(static_cast<S*>(sums), n, R::Start()); };
   loops.join = [](void* sums, const void* others, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) static_cast<S*>(sums)[i] = R::Join(static_cast<S*>(sums)[i], static_cast<const S*>(others)[i]);
+    for (int64_t i = 0; i < n; ++i)
+      static_cast<S*>(sums)[i] = R::Join(static_cast<S*>(sums)[i], static_cast<const S*>(others)[i]);
   };
   loops.finish = [](const void* sums, void* out, int64_t n, int64_t count) {
     for (int64_t i = 0; i < n; ++i) static_cast<Out*>(out)[i] = R::Finish(static_cast<const S*>(sums)[i], count);

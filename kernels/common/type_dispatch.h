@@ -47,9 +47,9 @@ bool DispatchList(DType t, Fn& fn) {
 // Calls fn(TypeTag<T>()) for the type of the set that `t` is; false when it is none of them.
 template <uint32_t kSet, typename Fn>
 bool Dispatch(DType t, Fn&& fn) {
-  return internal::DispatchList<kSet, float, double, int32_t, int64_t, bool, half, bfloat16, int8_t, uint8_t, int16_t, uint16_t,
-                                uint32_t, uint64_t, complex64, complex128, std::string, qint8, quint8, qint16, quint16, qint32,
-                                ResourceHandle, Variant>(t, fn);
+  return internal::DispatchList<kSet, float, double, int32_t, int64_t, bool, half, bfloat16, int8_t, uint8_t, int16_t,
+                                uint16_t, uint32_t, uint64_t, complex64, complex128, std::string, qint8, quint8, qint16,
+                                quint16, qint32, ResourceHandle, Variant>(t, fn);
 }
 
 // The definition of kernels K<T>, where T is the attribute `attr` of the node, one of the set.

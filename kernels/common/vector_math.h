@@ -1,8 +1,8 @@
 // Elementary functions that compilers turn into vector instructions: no branches, no calls, no tables.
 //
-// For float they are polynomials whose greatest errors, found over all floats of the stated range, are given in units in the last
-// place (ulp). Other real types go to the C library (exact to about 1 ulp, one element at a time); half and bfloat16 never come here,
-// since kernels compute with float in their place.
+// For float they are polynomials whose greatest errors, found over all floats of the stated range, are given in units
+// in the last place (ulp). Other real types go to the C library (exact to about 1 ulp, one element at a time); half and
+// bfloat16 never come here, since kernels compute with float in their place.
 #ifndef SLUICE_KERNELS_COMMON_VECTOR_MATH_H_
 #define SLUICE_KERNELS_COMMON_VECTOR_MATH_H_
 
@@ -151,7 +151,8 @@ SLUICE_HOST_DEVICE float Sigmoid(float x) {
   return x < 0 ? e * y : y;
 }
 
-// The error function, 2 ulp (Abramowitz and Stegun 7.1.26's form is too rough: this one is a minimax fit in two pieces).
+// The error function, 2 ulp (Abramowitz and Stegun 7.1.26's form is too rough: this one is a minimax fit in two
+// pieces).
 SLUICE_HOST_DEVICE float Erf(float x) {
   const float a = x < 0 ? -x : x;
   // |x| <= 0.921875: x + x * p(x^2).

@@ -122,8 +122,10 @@ class ArgKernel : public Kernel {
 
 void AddArgKernels(KernelRegistry& k) {
   constexpr DTypeSet kTypes = kRealTypes | DTypeSet{DType::kBool};
-  k.Add("ArgMax", kCpu, KernelDef().Types("T", kTypes).Factory([](const NodeInfo&) { return std::make_unique<ArgKernel>(true); }));
-  k.Add("ArgMin", kCpu, KernelDef().Types("T", kTypes).Factory([](const NodeInfo&) { return std::make_unique<ArgKernel>(false); }));
+  k.Add("ArgMax", kCpu,
+        KernelDef().Types("T", kTypes).Factory([](const NodeInfo&) { return std::make_unique<ArgKernel>(true); }));
+  k.Add("ArgMin", kCpu,
+        KernelDef().Types("T", kTypes).Factory([](const NodeInfo&) { return std::make_unique<ArgKernel>(false); }));
 }
 
 }  // namespace sluice

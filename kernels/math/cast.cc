@@ -1,4 +1,5 @@
-// Cast between all plain types: pairs that matter have a loop of their own, others go through the widest type of their kind.
+// Cast between all plain types: pairs that matter have a loop of their own, others go through the widest type of their
+// kind.
 #include <algorithm>
 #include <cmath>
 #include <complex>
@@ -14,8 +15,8 @@ namespace {
 
 using Loop = void (*)(const void* x, void* y, int64_t n);
 
-constexpr DTypeSet kCommon = {DType::kFloat, DType::kDouble, DType::kInt32,    DType::kInt64,
-                              DType::kBool,  DType::kUint8,  DType::kHalf, DType::kBfloat16};
+constexpr DTypeSet kCommon = {DType::kFloat, DType::kDouble, DType::kInt32, DType::kInt64,
+                              DType::kBool,  DType::kUint8,  DType::kHalf,  DType::kBfloat16};
 constexpr DTypeSet kCastable = kArithmeticTypes | DTypeSet{DType::kBool};
 
 template <class From, class To>

@@ -11,30 +11,50 @@ namespace sluice {
 namespace {
 
 struct LessFunction {
-  template <class T> SLUICE_HOST_DEVICE bool operator()(T x, T y) const { return x < y; }
+  template <class T>
+  SLUICE_HOST_DEVICE bool operator()(T x, T y) const {
+    return x < y;
+  }
 };
 struct LessEqualFunction {
-  template <class T> SLUICE_HOST_DEVICE bool operator()(T x, T y) const { return x <= y; }
+  template <class T>
+  SLUICE_HOST_DEVICE bool operator()(T x, T y) const {
+    return x <= y;
+  }
 };
 struct GreaterFunction {
-  template <class T> SLUICE_HOST_DEVICE bool operator()(T x, T y) const { return x > y; }
+  template <class T>
+  SLUICE_HOST_DEVICE bool operator()(T x, T y) const {
+    return x > y;
+  }
 };
 struct GreaterEqualFunction {
-  template <class T> SLUICE_HOST_DEVICE bool operator()(T x, T y) const { return x >= y; }
+  template <class T>
+  SLUICE_HOST_DEVICE bool operator()(T x, T y) const {
+    return x >= y;
+  }
 };
 struct EqualFunction {
-  static constexpr DTypeSet kTypes = kArithmeticTypes | DTypeSet{DType::kBool, DType::kQint8, DType::kQuint8, DType::kQint32};
-  template <class T> SLUICE_HOST_DEVICE bool operator()(T x, T y) const { return x == y; }
+  static constexpr DTypeSet kTypes =
+      kArithmeticTypes | DTypeSet{DType::kBool, DType::kQint8, DType::kQuint8, DType::kQint32};
+  template <class T>
+  SLUICE_HOST_DEVICE bool operator()(T x, T y) const {
+    return x == y;
+  }
 };
 struct NotEqualFunction {
   static constexpr DTypeSet kTypes = EqualFunction::kTypes;
-  template <class T> SLUICE_HOST_DEVICE bool operator()(T x, T y) const { return !(x == y); }
+  template <class T>
+  SLUICE_HOST_DEVICE bool operator()(T x, T y) const {
+    return !(x == y);
+  }
 };
 struct NearFunction {
   static constexpr DTypeSet kTypes = kArithmeticTypes;
   float tolerance = 0;
   static NearFunction Make(const NodeInfo& node) { return {node.Attr<float>("tolerance").value_or(1e-5f)}; }
-  template <class T> SLUICE_HOST_DEVICE bool operator()(T x, T y) const {
+  template <class T>
+  SLUICE_HOST_DEVICE bool operator()(T x, T y) const {
     if constexpr (std::is_integral_v<T>) {
       return static_cast<double>(x > y ? scalar::Sub(x, y) : scalar::Sub(y, x)) < static_cast<double>(tolerance);
     } else if constexpr (scalar::kIsComplex<T>) {
@@ -56,13 +76,22 @@ struct OfIntegers {
   static constexpr DTypeSet kTypes = kIntegerTypes;
 };
 struct BitAnd : OfIntegers {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return static_cast<T>(x & y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return static_cast<T>(x & y);
+  }
 };
 struct BitOr : OfIntegers {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return static_cast<T>(x | y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return static_cast<T>(x | y);
+  }
 };
 struct BitXor : OfIntegers {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return static_cast<T>(x ^ y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return static_cast<T>(x ^ y);
+  }
 };
 // A count of bits within the width of T.
 template <class T>
@@ -71,12 +100,16 @@ SLUICE_HOST_DEVICE int ShiftCount(T y) {
   return static_cast<int>(y < T(0) ? T(0) : (y > most ? most : y));
 }
 struct ShiftLeft : OfIntegers {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
     return static_cast<T>(static_cast<std::make_unsigned_t<T>>(x) << ShiftCount(y));
   }
 };
 struct ShiftRight : OfIntegers {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return static_cast<T>(x >> ShiftCount(y)); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return static_cast<T>(x >> ShiftCount(y));
+  }
 };
 
 // Equal and NotEqual of strings, and the rule that shapes which do not broadcast compare as different.
@@ -85,7 +118,8 @@ class EqualityKernel : public Kernel {
   EqualityKernel(const NodeInfo& node, bool equal)
       : equal_(equal),
         of_strings_(BaseType(node.input_types[0]) == DType::kString),
-        inner_(of_strings_ ? nullptr : (equal ? BinaryOnCpu<EqualFunction>() : BinaryOnCpu<NotEqualFunction>()).factory(node)) {}
+        inner_(of_strings_ ? nullptr
+                           : (equal ? BinaryOnCpu<EqualFunction>() : BinaryOnCpu<NotEqualFunction>()).factory(node)) {}
   absl::Status Prepare(PrepareContext& p) override {
     ASSIGN_OR_RETURN(strict_, p.Attr<bool>("incompatible_shape_error"));
     if (!strict_) {

@@ -15,23 +15,41 @@ struct OfComplex {
   static constexpr double kCostNs = 15;
 };
 struct Length : OfComplex {
-  template <class T> SLUICE_HOST_DEVICE auto operator()(T x) const { return std::abs(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE auto operator()(T x) const {
+    return std::abs(x);
+  }
 };
 struct RealPart : OfComplex {
-  template <class T> SLUICE_HOST_DEVICE auto operator()(T x) const { return x.real(); }
+  template <class T>
+  SLUICE_HOST_DEVICE auto operator()(T x) const {
+    return x.real();
+  }
 };
 struct ImagPart : OfComplex {
-  template <class T> SLUICE_HOST_DEVICE auto operator()(T x) const { return x.imag(); }
+  template <class T>
+  SLUICE_HOST_DEVICE auto operator()(T x) const {
+    return x.imag();
+  }
 };
 struct Argument : OfComplex {
-  template <class T> SLUICE_HOST_DEVICE auto operator()(T x) const { return std::arg(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE auto operator()(T x) const {
+    return std::arg(x);
+  }
 };
 struct Conjugate : OfComplex {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return scalar::Conj(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return scalar::Conj(x);
+  }
 };
 struct FromParts {
   static constexpr DTypeSet kTypes = {DType::kFloat, DType::kDouble};
-  template <class T> SLUICE_HOST_DEVICE std::complex<T> operator()(T re, T im) const { return {re, im}; }
+  template <class T>
+  SLUICE_HOST_DEVICE std::complex<T> operator()(T re, T im) const {
+    return {re, im};
+  }
 };
 
 // The functions of <complex>, by pointer: their cost is in the calls, not here.
@@ -107,12 +125,18 @@ void AddComplexKernels(KernelRegistry& k) {
   add("Cosh", std::cosh<float>, std::cosh<double>);
   add("Tanh", std::tanh<float>, std::tanh<double>);
   auto asin = [&](const char* op, auto f, auto d) { add(op, f, d); };
-  asin("Asin", [](const complex64& x) { return std::asin(x); }, [](const complex128& x) { return std::asin(x); });
-  asin("Acos", [](const complex64& x) { return std::acos(x); }, [](const complex128& x) { return std::acos(x); });
-  asin("Atan", [](const complex64& x) { return std::atan(x); }, [](const complex128& x) { return std::atan(x); });
-  asin("Asinh", [](const complex64& x) { return std::asinh(x); }, [](const complex128& x) { return std::asinh(x); });
-  asin("Acosh", [](const complex64& x) { return std::acosh(x); }, [](const complex128& x) { return std::acosh(x); });
-  asin("Atanh", [](const complex64& x) { return std::atanh(x); }, [](const complex128& x) { return std::atanh(x); });
+  asin(
+      "Asin", [](const complex64& x) { return std::asin(x); }, [](const complex128& x) { return std::asin(x); });
+  asin(
+      "Acos", [](const complex64& x) { return std::acos(x); }, [](const complex128& x) { return std::acos(x); });
+  asin(
+      "Atan", [](const complex64& x) { return std::atan(x); }, [](const complex128& x) { return std::atan(x); });
+  asin(
+      "Asinh", [](const complex64& x) { return std::asinh(x); }, [](const complex128& x) { return std::asinh(x); });
+  asin(
+      "Acosh", [](const complex64& x) { return std::acosh(x); }, [](const complex128& x) { return std::acosh(x); });
+  asin(
+      "Atanh", [](const complex64& x) { return std::atanh(x); }, [](const complex128& x) { return std::atanh(x); });
 }
 
 }  // namespace sluice

@@ -13,21 +13,31 @@ constexpr DTypeSet kFloatOrComplex = kFloatingTypes | kComplexTypes;
 struct Quotient {
   static constexpr DTypeSet kTypes = kArithmeticTypes;
   static constexpr bool kNonzeroDivisor = true;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::Div(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::Div(x, y);
+  }
 };
 struct QuotientNoNan {
   static constexpr DTypeSet kTypes = kFloatOrComplex;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return y == T(0) ? T(0) : x / y; }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return y == T(0) ? T(0) : x / y;
+  }
 };
 struct FloorQuotient {
   static constexpr DTypeSet kTypes = kRealTypes;
   static constexpr bool kNonzeroDivisor = true;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::FloorDiv(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::FloorDiv(x, y);
+  }
 };
 struct TruncatedQuotient {
   static constexpr DTypeSet kTypes = kRealTypes;
   static constexpr bool kNonzeroDivisor = true;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
     if constexpr (std::is_floating_point_v<T>) return std::trunc(x / y);
     return scalar::Div(x, y);
   }
@@ -36,13 +46,19 @@ struct FloorRest {
   static constexpr DTypeSet kTypes = kRealTypes;
   static constexpr double kCostNs = 5;
   static constexpr bool kNonzeroDivisor = true;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::FloorMod(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::FloorMod(x, y);
+  }
 };
 struct TruncatedRest {
   static constexpr DTypeSet kTypes = kRealTypes;
   static constexpr double kCostNs = 5;
   static constexpr bool kNonzeroDivisor = true;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::TruncateMod(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::TruncateMod(x, y);
+  }
 };
 
 }  // namespace

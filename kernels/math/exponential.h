@@ -16,31 +16,58 @@ struct FloatingFunction {
   static constexpr double kCostNs = 1;
 };
 struct SqrtFunction : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::sqrt(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::sqrt(x);
+  }
 };
 struct RsqrtFunction : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return T(1) / std::sqrt(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return T(1) / std::sqrt(x);
+  }
 };
 struct ExpFunction : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return vmath::Exp(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return vmath::Exp(x);
+  }
 };
 struct Expm1Function : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return vmath::Expm1(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return vmath::Expm1(x);
+  }
 };
 struct LogFunction : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return vmath::Log(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return vmath::Log(x);
+  }
 };
 struct Log1pFunction : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return vmath::Log1p(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return vmath::Log1p(x);
+  }
 };
 struct TanhFunction : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return vmath::Tanh(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return vmath::Tanh(x);
+  }
 };
 struct SigmoidFunction : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return vmath::Sigmoid(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return vmath::Sigmoid(x);
+  }
 };
 struct ErfFunction : FloatingFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return vmath::Erf(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return vmath::Erf(x);
+  }
 };
 
 // Of an output and its gradient.
@@ -48,25 +75,36 @@ struct GradFunction {
   static constexpr DTypeSet kTypes = kFloatingTypes | kComplexTypes;
 };
 struct SqrtGradFunction : GradFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T y, T dy) const { return scalar::Mul(T(0.5f), dy) / scalar::Conj(y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T y, T dy) const {
+    return scalar::Mul(T(0.5f), dy) / scalar::Conj(y);
+  }
 };
 struct RsqrtGradFunction : GradFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T y, T dy) const {
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T y, T dy) const {
     const T c = scalar::Conj(y);
     return scalar::Mul(T(-0.5f), scalar::Mul(scalar::Mul(dy, c), scalar::Mul(c, c)));
   }
 };
 struct ReciprocalGradFunction : GradFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T y, T dy) const {
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T y, T dy) const {
     const T c = scalar::Conj(y);
     return -scalar::Mul(scalar::Mul(c, dy), c);
   }
 };
 struct SigmoidGradFunction : GradFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T y, T dy) const { return scalar::Mul(scalar::Mul(dy, y), T(1) - y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T y, T dy) const {
+    return scalar::Mul(scalar::Mul(dy, y), T(1) - y);
+  }
 };
 struct TanhGradFunction : GradFunction {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T y, T dy) const { return scalar::Mul(dy, T(1) - scalar::Mul(y, y)); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T y, T dy) const {
+    return scalar::Mul(dy, T(1) - scalar::Mul(y, y));
+  }
 };
 
 }  // namespace sluice

@@ -16,12 +16,14 @@ class BincountKernel : public Kernel {
  public:
   absl::Status Run(KernelContext& c) const override {
     const Tensor arr = c.input(0), weights = c.input(2);
-    if (c.input(1).num_elements() != 1) return InvalidArgument("size must be a scalar, found shape ", c.input(1).shape().ToString());
+    if (c.input(1).num_elements() != 1)
+      return InvalidArgument("size must be a scalar, found shape ", c.input(1).shape().ToString());
     const int64_t size = c.input(1).IntAt(0);
     if (size < 0) return InvalidArgument("size must not be negative, found ", size);
     const bool weighted = weights.num_elements() > 0;
     if (weighted && weights.shape() != arr.shape()) {
-      return InvalidArgument("weights must have the shape of arr, ", arr.shape().ToString(), ", or no elements, found ", weights.shape().ToString());
+      return InvalidArgument("weights must have the shape of arr, ", arr.shape().ToString(), ", or no elements, found ",
+                             weights.shape().ToString());
     }
     const int32_t* x = arr.data<int32_t>();
     for (int64_t i = 0; i < arr.num_elements(); ++i) {
@@ -72,7 +74,8 @@ class HistogramKernel : public Kernel {
     }
     const T low = range.data<T>()[0], high = range.data<T>()[1];
     if (!(low < high)) return InvalidArgument("value_range must rise, found ", low, " and ", high);
-    if (c.input(2).num_elements() != 1) return InvalidArgument("nbins must be a scalar, found shape ", c.input(2).shape().ToString());
+    if (c.input(2).num_elements() != 1)
+      return InvalidArgument("nbins must be a scalar, found shape ", c.input(2).shape().ToString());
     const int64_t bins = c.input(2).IntAt(0);
     if (bins <= 0) return InvalidArgument("nbins must be positive, found ", bins);
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Shape({bins})));

@@ -1,5 +1,6 @@
-// Factorisations and linear systems of the matrices in the last two dimensions, by textbook algorithms: Gaussian elimination with
-// partial pivoting, Cholesky, substitution (Golub and Van Loan, "Matrix Computations", chapters 3 and 4).
+// Factorisations and linear systems of the matrices in the last two dimensions, by textbook algorithms: Gaussian
+// elimination with partial pivoting, Cholesky, substitution (Golub and Van Loan, "Matrix Computations", chapters 3 and
+// 4).
 #include <cmath>
 #include <complex>
 
@@ -37,8 +38,8 @@ std::vector<T> Copy(const T* m, int64_t n, bool adjoint) {
   return a;
 }
 
-// Turns a into its L (unit diagonal) and U; order[i] is the row that came to place i. False when a pivot is 0. `sign` changes with
-// each exchange.
+// Turns a into its L (unit diagonal) and U; order[i] is the row that came to place i. False when a pivot is 0. `sign`
+// changes with each exchange.
 template <class T>
 bool Factor(std::vector<T>& a, int64_t n, std::vector<int64_t>& order, int* sign) {
   order.resize(n);
@@ -114,7 +115,8 @@ class CholeskyKernel : public Kernel {
           T sum = a[i * n + j];
           for (int64_t p = 0; p < j; ++p) sum -= scalar::Mul(l[i * n + p], scalar::Conj(l[j * n + p]));
           if (i == j) {
-            if (!(std::real(sum) > 0)) return InvalidArgument("Cholesky decomposition was not successful: the input is not positive definite");
+            if (!(std::real(sum) > 0))
+              return InvalidArgument("Cholesky decomposition was not successful: the input is not positive definite");
             l[i * n + i] = std::sqrt(std::real(sum));
           } else {
             l[i * n + j] = sum / l[j * n + j];
@@ -174,7 +176,8 @@ absl::StatusOr<int64_t> CheckSystem(const Shape& m, const Shape& rhs) {
   ASSIGN_OR_RETURN(int64_t n, SquareSize(m));
   bool agree = rhs.rank() == m.rank();
   for (int i = 0; agree && i < m.rank() - 1; ++i) agree = m.dim(i) == rhs.dim(i);
-  if (!agree) return InvalidArgument("matrix has shape ", m.ToString(), ", which does not go with rhs of shape ", rhs.ToString());
+  if (!agree)
+    return InvalidArgument("matrix has shape ", m.ToString(), ", which does not go with rhs of shape ", rhs.ToString());
   return n;
 }
 
@@ -191,7 +194,8 @@ class SolveKernel : public Kernel {
     const int64_t width = rhs.dim(rhs.rank() - 1);
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, rhs.shape()));
     for (int64_t b = 0; b < Count(m.shape()); ++b) {
-      RETURN_IF_ERROR(Solve<T>(m.data<T>() + b * n * n, n, adjoint_, rhs.data<T>() + b * n * width, width, out->data<T>() + b * n * width));
+      RETURN_IF_ERROR(Solve<T>(m.data<T>() + b * n * n, n, adjoint_, rhs.data<T>() + b * n * width, width,
+                               out->data<T>() + b * n * width));
     }
     return absl::OkStatus();
   }
@@ -216,7 +220,8 @@ class TriangularSolveKernel : public Kernel {
     for (int64_t b = 0; b < Count(m.shape()); ++b) {
       const std::vector<T> a = Copy(m.data<T>() + b * n * n, n, adjoint_);
       for (int64_t i = 0; i < n; ++i) {
-        if (a[i * n + i] == T(0)) return InvalidArgument("the input matrix is not invertible: element ", i, " of its diagonal is 0");
+        if (a[i * n + i] == T(0))
+          return InvalidArgument("the input matrix is not invertible: element ", i, " of its diagonal is 0");
       }
       T* x = out->data<T>() + b * n * width;
       std::copy_n(rhs.data<T>() + b * n * width, n * width, x);

@@ -35,7 +35,8 @@ TEST(ArithmeticTest, BroadcastsAsNumPyDoes) {
   EXPECT_THAT(F(Ops().Get("Sub", {m, Floats({2, 1}, {1, 2})})), ::testing::ElementsAre(0, 1, 2, 2, 3, 4));
   EXPECT_THAT(F(Ops().Get("Mul", {Tensor::Scalar(2.f), m})), ::testing::ElementsAre(2, 4, 6, 8, 10, 12));
   Tensor column = Floats({2, 1, 2}, {1, 2, 3, 4}), row = Floats({1, 3, 1}, {10, 20, 30});
-  EXPECT_THAT(F(Ops().Get("AddV2", {column, row})), ::testing::ElementsAre(11, 12, 21, 22, 31, 32, 13, 14, 23, 24, 33, 34));
+  EXPECT_THAT(F(Ops().Get("AddV2", {column, row})),
+              ::testing::ElementsAre(11, 12, 21, 22, 31, 32, 13, 14, 23, 24, 33, 34));
   EXPECT_THAT(Ops().Text("AddV2", {m, Floats({1, 2})}), HasSubstr("INVALID_ARGUMENT"));
 }
 
@@ -55,8 +56,10 @@ TEST(ArithmeticTest, IntegerDivisionNeverTraps) {
   constexpr int32_t kLeast = std::numeric_limits<int32_t>::min();
   EXPECT_THAT(Values<int32_t>(Ops().Get("TruncateDiv", {Ints({kLeast}), Int(-1)})), ::testing::ElementsAre(kLeast));
   EXPECT_THAT(Values<int32_t>(Ops().Get("FloorMod", {Ints({kLeast}), Int(-1)})), ::testing::ElementsAre(0));
-  EXPECT_THAT(Values<int32_t>(Ops().Get("FloorDiv", {Ints({-7, 7, -7, 7}), Ints({2, -2, -2, 2})})), ::testing::ElementsAre(-4, -4, 3, 3));
-  EXPECT_THAT(Values<int32_t>(Ops().Get("FloorMod", {Ints({-7, 7, -7, 7}), Ints({2, -2, -2, 2})})), ::testing::ElementsAre(1, -1, -1, 1));
+  EXPECT_THAT(Values<int32_t>(Ops().Get("FloorDiv", {Ints({-7, 7, -7, 7}), Ints({2, -2, -2, 2})})),
+              ::testing::ElementsAre(-4, -4, 3, 3));
+  EXPECT_THAT(Values<int32_t>(Ops().Get("FloorMod", {Ints({-7, 7, -7, 7}), Ints({2, -2, -2, 2})})),
+              ::testing::ElementsAre(1, -1, -1, 1));
   EXPECT_THAT(Values<int32_t>(Ops().Get("Mod", {Ints({-7, 7}), Ints({2, -2})})), ::testing::ElementsAre(-1, 1));
 }
 
@@ -75,7 +78,8 @@ TEST(ArithmeticTest, NoNanFormsGiveZero) {
 }
 
 TEST(ArithmeticTest, NegativePowersOfIntegersAreRefused) {
-  EXPECT_THAT(Values<int32_t>(Ops().Get("Pow", {Ints({2, 3, -2}), Ints({10, 0, 3})})), ::testing::ElementsAre(1024, 1, -8));
+  EXPECT_THAT(Values<int32_t>(Ops().Get("Pow", {Ints({2, 3, -2}), Ints({10, 0, 3})})),
+              ::testing::ElementsAre(1024, 1, -8));
   EXPECT_THAT(Ops().Text("Pow", {Ints({2}), Ints({-1})}), HasSubstr("negative powers"));
 }
 
@@ -101,8 +105,9 @@ TEST(ArithmeticTest, StringsAreJoinedAndCompared) {
 
 TEST(ComparisonTest, ShapesThatDoNotBroadcastMayCompareAsDifferent) {
   EXPECT_THAT(Ops().Text("Equal", {Floats({1, 2}), Floats({1, 2, 3})}), HasSubstr("INVALID_ARGUMENT"));
-  EXPECT_THAT(Values<bool>(Ops().Get("NotEqual", {Floats({1, 2}), Floats({1, 2, 3})}, {{"incompatible_shape_error", false}})),
-              ::testing::ElementsAre(true));
+  EXPECT_THAT(
+      Values<bool>(Ops().Get("NotEqual", {Floats({1, 2}), Floats({1, 2, 3})}, {{"incompatible_shape_error", false}})),
+      ::testing::ElementsAre(true));
 }
 
 TEST(UnaryTest, FunctionsAgreeWithTheCLibrary) {
@@ -112,15 +117,29 @@ TEST(UnaryTest, FunctionsAgreeWithTheCLibrary) {
     std::vector<float> x;
     double absolute = 1e-37;
   };
-  const std::vector<float> all = {-100, -88, -20, -3, -1, -0.5, -1e-3, -1e-7, 0, 1e-7, 1e-3, 0.3, 0.5, 0.9, 1, 2, 3, 10, 20, 80, kInf, -kInf};
+  const std::vector<float> all = {-100, -88, -20, -3, -1, -0.5, -1e-3, -1e-7, 0,  1e-7, 1e-3,
+                                  0.3,  0.5, 0.9, 1,  2,  3,    10,    20,    80, kInf, -kInf};
   const std::vector<float> positive = {1e-40, 1e-30, 1e-7, 0.1, 0.5, 0.99999, 1, 1.00001, 2, 10, 1e10, 1e38, kInf, 0};
   const std::vector<float> angles = {-1e6, -8193, -100, -3, -1, 0, 1e-3, 0.5, 1, 3, 100, 8191, 1e5, 1e30};
   const std::vector<float> unit = {-1, -0.7, -0.1, 0, 0.1, 0.7, 1};
-  const Row rows[] = {{"Exp", std::exp, all},       {"Expm1", std::expm1, all},   {"Tanh", std::tanh, all},  {"Erf", std::erf, all},
-                      {"Erfc", std::erfc, all},     {"Log", std::log, positive},  {"Log1p", std::log1p, positive},
-                      {"Sqrt", std::sqrt, positive}, {"Sin", std::sin, angles, 1.5e-7},   {"Cos", std::cos, angles, 1.5e-7}, {"Tan", std::tan, unit},
-                      {"Asin", std::asin, unit},    {"Acos", std::acos, unit},    {"Atan", std::atan, all},  {"Floor", std::floor, all},
-                      {"Ceil", std::ceil, all},     {"Rint", std::nearbyint, all}, {"Lgamma", std::lgamma, positive}};
+  const Row rows[] = {{"Exp", std::exp, all},
+                      {"Expm1", std::expm1, all},
+                      {"Tanh", std::tanh, all},
+                      {"Erf", std::erf, all},
+                      {"Erfc", std::erfc, all},
+                      {"Log", std::log, positive},
+                      {"Log1p", std::log1p, positive},
+                      {"Sqrt", std::sqrt, positive},
+                      {"Sin", std::sin, angles, 1.5e-7},
+                      {"Cos", std::cos, angles, 1.5e-7},
+                      {"Tan", std::tan, unit},
+                      {"Asin", std::asin, unit},
+                      {"Acos", std::acos, unit},
+                      {"Atan", std::atan, all},
+                      {"Floor", std::floor, all},
+                      {"Ceil", std::ceil, all},
+                      {"Rint", std::nearbyint, all},
+                      {"Lgamma", std::lgamma, positive}};
   for (const Row& row : rows) {
     // Repeated, so that whole vectors are filled as well as their rests.
     std::vector<float> x;
@@ -148,10 +167,14 @@ TEST(UnaryTest, SignKeepsNanAndRoundingGoesToEven) {
 }
 
 TEST(CastTest, GoesTowardsZeroAndToTruth) {
-  EXPECT_THAT(Values<int32_t>(Ops().Get("Cast", {Floats({-1.7, 2.9})}, {{"DstT", DType::kInt32}})), ::testing::ElementsAre(-1, 2));
-  EXPECT_THAT(Values<bool>(Ops().Get("Cast", {Floats({0, 0.1})}, {{"DstT", DType::kBool}})), ::testing::ElementsAre(false, true));
-  EXPECT_THAT(Values<uint16_t>(Ops().Get("Cast", {Ints({65537, -1})}, {{"DstT", DType::kUint16}})), ::testing::ElementsAre(1, 65535));
-  EXPECT_THAT(Values<complex64>(Ops().Get("Cast", {Ints({3})}, {{"DstT", DType::kComplex64}})), ::testing::ElementsAre(complex64(3, 0)));
+  EXPECT_THAT(Values<int32_t>(Ops().Get("Cast", {Floats({-1.7, 2.9})}, {{"DstT", DType::kInt32}})),
+              ::testing::ElementsAre(-1, 2));
+  EXPECT_THAT(Values<bool>(Ops().Get("Cast", {Floats({0, 0.1})}, {{"DstT", DType::kBool}})),
+              ::testing::ElementsAre(false, true));
+  EXPECT_THAT(Values<uint16_t>(Ops().Get("Cast", {Ints({65537, -1})}, {{"DstT", DType::kUint16}})),
+              ::testing::ElementsAre(1, 65535));
+  EXPECT_THAT(Values<complex64>(Ops().Get("Cast", {Ints({3})}, {{"DstT", DType::kComplex64}})),
+              ::testing::ElementsAre(complex64(3, 0)));
 }
 
 TEST(CastTest, EveryPairOfTypesConvertsSmallIntegers) {
@@ -176,8 +199,10 @@ TEST(SelectTest, VectorConditionChoosesRows) {
 }
 
 TEST(SelectTest, ClipTakesScalarsAndTensors) {
-  EXPECT_THAT(F(Ops().Get("ClipByValue", {Floats({-5, 0, 5}), Tensor::Scalar(-1.f), Tensor::Scalar(1.f)})), ::testing::ElementsAre(-1, 0, 1));
-  EXPECT_THAT(F(Ops().Get("ClipByValue", {Floats({-5, 0, 5}), Floats({-6, 1, 0}), Tensor::Scalar(2.f)})), ::testing::ElementsAre(-5, 1, 2));
+  EXPECT_THAT(F(Ops().Get("ClipByValue", {Floats({-5, 0, 5}), Tensor::Scalar(-1.f), Tensor::Scalar(1.f)})),
+              ::testing::ElementsAre(-1, 0, 1));
+  EXPECT_THAT(F(Ops().Get("ClipByValue", {Floats({-5, 0, 5}), Floats({-6, 1, 0}), Tensor::Scalar(2.f)})),
+              ::testing::ElementsAre(-5, 1, 2));
 }
 
 TEST(ReductionTest, EveryChoiceOfAxesAgreesWithAPlainLoop) {
@@ -223,8 +248,10 @@ TEST(ReductionTest, OtherReducers) {
   EXPECT_THAT(F(Ops().Get("Max", {m, Int(0)})), ::testing::ElementsAre(4, 5, 6));
   EXPECT_THAT(F(Ops().Get("Min", {m, Int(-1)})), ::testing::ElementsAre(1, 4));
   EXPECT_THAT(F(Ops().Get("EuclideanNorm", {Floats({3, 4}), Int(0)})), ::testing::ElementsAre(5));
-  EXPECT_THAT(Values<bool>(Ops().Get("All", {Tensor::Vector<bool>({true, false}), Int(0)})), ::testing::ElementsAre(false));
-  EXPECT_THAT(Values<bool>(Ops().Get("Any", {Tensor::Vector<bool>({true, false}), Int(0)})), ::testing::ElementsAre(true));
+  EXPECT_THAT(Values<bool>(Ops().Get("All", {Tensor::Vector<bool>({true, false}), Int(0)})),
+              ::testing::ElementsAre(false));
+  EXPECT_THAT(Values<bool>(Ops().Get("Any", {Tensor::Vector<bool>({true, false}), Int(0)})),
+              ::testing::ElementsAre(true));
   EXPECT_THAT(Ops().Text("Sum", {m, Int(2)}), HasSubstr("axis 2"));
   EXPECT_THAT(Values<int64_t>(Ops().Get("ArgMax", {m, Int(1)})), ::testing::ElementsAre(2, 2));
   EXPECT_THAT(Values<int64_t>(Ops().Get("ArgMin", {m, Int(0)})), ::testing::ElementsAre(0, 0, 0));
@@ -234,7 +261,8 @@ TEST(ScanTest, ExclusiveAndReverse) {
   Tensor m = Floats({2, 3}, {1, 2, 3, 4, 5, 6});
   EXPECT_THAT(F(Ops().Get("Cumsum", {m, Int(1)})), ::testing::ElementsAre(1, 3, 6, 4, 9, 15));
   EXPECT_THAT(F(Ops().Get("Cumsum", {m, Int(0)})), ::testing::ElementsAre(1, 2, 3, 5, 7, 9));
-  EXPECT_THAT(F(Ops().Get("Cumprod", {m, Int(-1)}, {{"exclusive", true}, {"reverse", true}})), ::testing::ElementsAre(6, 3, 1, 30, 6, 1));
+  EXPECT_THAT(F(Ops().Get("Cumprod", {m, Int(-1)}, {{"exclusive", true}, {"reverse", true}})),
+              ::testing::ElementsAre(6, 3, 1, 30, 6, 1));
 }
 
 TEST(SegmentTest, SortedSegmentsFillGaps) {
@@ -256,7 +284,8 @@ TEST(SegmentTest, UnsortedSegmentsDropNegativeNumbers) {
 
 TEST(SegmentTest, SparseSegmentsPickRows) {
   Tensor data = Floats({3, 2}, {1, 2, 3, 4, 5, 6});
-  EXPECT_THAT(F(Ops().Get("SparseSegmentMean", {data, Ints({0, 2, 1}), Ints({0, 0, 1})})), ::testing::ElementsAre(3, 4, 3, 4));
+  EXPECT_THAT(F(Ops().Get("SparseSegmentMean", {data, Ints({0, 2, 1}), Ints({0, 0, 1})})),
+              ::testing::ElementsAre(3, 4, 3, 4));
   EXPECT_THAT(F(Ops().Get("SparseSegmentSumWithNumSegments", {data, Ints({0, 2}), Ints({0, 2}), Int(4)})),
               ::testing::ElementsAre(1, 2, 0, 0, 5, 6, 0, 0));
   EXPECT_THAT(F(Ops().Get("SparseSegmentMeanGrad", {Floats({1, 2}, {2, 4}), Ints({0, 2}), Ints({0, 0}), Int(3)})),
@@ -265,8 +294,8 @@ TEST(SegmentTest, SparseSegmentsPickRows) {
 }
 
 TEST(MatMulTest, EveryTypeAndTransposeAgreesWithAPlainLoop) {
-  for (DType t : {DType::kFloat, DType::kDouble, DType::kHalf, DType::kBfloat16, DType::kInt32, DType::kInt64, DType::kComplex64,
-                  DType::kComplex128}) {
+  for (DType t : {DType::kFloat, DType::kDouble, DType::kHalf, DType::kBfloat16, DType::kInt32, DType::kInt64,
+                  DType::kComplex64, DType::kComplex128}) {
     for (auto [m, k, n] : {std::array<int64_t, 3>{3, 4, 5}, {1, 7, 9}, {40, 33, 50}, {6, 5, 1}}) {
       for (int mode = 0; mode < 4; ++mode) {
         const bool ta = mode & 1, tb = mode & 2;
@@ -275,11 +304,13 @@ TEST(MatMulTest, EveryTypeAndTransposeAgreesWithAPlainLoop) {
         for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i % 5) - 2;
         for (int64_t i = 0; i < m; ++i)
           for (int64_t j = 0; j < n; ++j)
-            for (int64_t p = 0; p < k; ++p) want[i * n + j] += (ta ? a[p * m + i] : a[i * k + p]) * (tb ? b[j * k + p] : b[p * n + j]);
+            for (int64_t p = 0; p < k; ++p)
+              want[i * n + j] += (ta ? a[p * m + i] : a[i * k + p]) * (tb ? b[j * k + p] : b[p * n + j]);
         Tensor x = Ops().Get("Cast", {Floats(ta ? Shape({k, m}) : Shape({m, k}), a)}, {{"DstT", t}});
         Tensor y = Ops().Get("Cast", {Floats(tb ? Shape({n, k}) : Shape({k, n}), b)}, {{"DstT", t}});
         Tensor z = Ops().Get("MatMul", {x, y}, {{"transpose_a", ta}, {"transpose_b", tb}});
-        EXPECT_EQ(F(Ops().Get("Cast", {z}, {{"DstT", DType::kFloat}})), want) << DTypeName(t) << " " << m << "x" << k << "x" << n << " mode " << mode;
+        EXPECT_EQ(F(Ops().Get("Cast", {z}, {{"DstT", DType::kFloat}})), want)
+            << DTypeName(t) << " " << m << "x" << k << "x" << n << " mode " << mode;
       }
     }
   }
@@ -316,8 +347,10 @@ TEST(LinearAlgebraTest, FactorsSolvesAndInverts) {
   Tensor a = Floats({2, 2}, {4, 2, 2, 5});
   EXPECT_THAT(F(Ops().Get("Cholesky", {a})), ::testing::ElementsAre(2, 0, 1, 2));
   EXPECT_NEAR(F(Ops().Get("MatrixDeterminant", {a}))[0], 16, 1e-5);
-  EXPECT_THAT(F(Ops().Get("MatrixSolve", {Floats({2, 2}, {0, 2, 1, 0}), Floats({2, 1}, {4, 3})})), ::testing::ElementsAre(3, 2));
-  EXPECT_THAT(F(Ops().Get("MatrixTriangularSolve", {Floats({2, 2}, {2, 9, 1, 1}), Floats({2, 1}, {4, 3})})), ::testing::ElementsAre(2, 1));
+  EXPECT_THAT(F(Ops().Get("MatrixSolve", {Floats({2, 2}, {0, 2, 1, 0}), Floats({2, 1}, {4, 3})})),
+              ::testing::ElementsAre(3, 2));
+  EXPECT_THAT(F(Ops().Get("MatrixTriangularSolve", {Floats({2, 2}, {2, 9, 1, 1}), Floats({2, 1}, {4, 3})})),
+              ::testing::ElementsAre(2, 1));
   EXPECT_THAT(Ops().Text("MatrixInverse", {Floats({2, 2}, {1, 2, 2, 4})}), HasSubstr("not invertible"));
   EXPECT_THAT(Ops().Text("Cholesky", {Floats({2, 2}, {1, 2, 2, 1})}), HasSubstr("not positive definite"));
 }
@@ -326,7 +359,8 @@ TEST(SequenceTest, RangesCountAndRefuse) {
   EXPECT_THAT(Values<int32_t>(Ops().Get("Range", {Int(3), Int(10), Int(3)})), ::testing::ElementsAre(3, 6, 9));
   EXPECT_THAT(Values<int32_t>(Ops().Get("Range", {Int(3), Int(0), Int(-2)})), ::testing::ElementsAre(3, 1));
   EXPECT_THAT(Ops().Text("Range", {Int(0), Int(1), Int(0)}), HasSubstr("delta must not be 0"));
-  EXPECT_THAT(F(Ops().Get("LinSpace", {Tensor::Scalar(0.f), Tensor::Scalar(1.f), Int(5)})), ::testing::ElementsAre(0, 0.25, 0.5, 0.75, 1));
+  EXPECT_THAT(F(Ops().Get("LinSpace", {Tensor::Scalar(0.f), Tensor::Scalar(1.f), Int(5)})),
+              ::testing::ElementsAre(0, 0.25, 0.5, 0.75, 1));
   EXPECT_THAT(Values<int32_t>(Ops().Get("BroadcastArgs", {Ints({2, 1}), Ints({3})})), ::testing::ElementsAre(2, 3));
 }
 
@@ -339,11 +373,14 @@ TEST(SequenceTest, GradientsOfBroadcastsAreSummedOverRepeatedAxes) {
 
 TEST(HistogramTest, CountsAndBuckets) {
   Tensor none = Tensor::Vector<int32_t>({});
-  EXPECT_THAT(Values<int32_t>(Ops().Get("Bincount", {Ints({1, 1, 5, 0}), Int(3), none})), ::testing::ElementsAre(1, 2, 0));
-  EXPECT_THAT(Values<int32_t>(Ops().Get("Bucketize", {Floats({-1, 0, 5, 100})}, {{"boundaries", std::vector<float>{0, 10}}})),
-              ::testing::ElementsAre(0, 1, 1, 2));
-  EXPECT_THAT(Values<int32_t>(Ops().Get("HistogramFixedWidth", {Floats({-1, 0, 1.5, 2, 5, 15}), Floats({0, 5}), Int(5)})),
-              ::testing::ElementsAre(2, 1, 1, 0, 2));
+  EXPECT_THAT(Values<int32_t>(Ops().Get("Bincount", {Ints({1, 1, 5, 0}), Int(3), none})),
+              ::testing::ElementsAre(1, 2, 0));
+  EXPECT_THAT(
+      Values<int32_t>(Ops().Get("Bucketize", {Floats({-1, 0, 5, 100})}, {{"boundaries", std::vector<float>{0, 10}}})),
+      ::testing::ElementsAre(0, 1, 1, 2));
+  EXPECT_THAT(
+      Values<int32_t>(Ops().Get("HistogramFixedWidth", {Floats({-1, 0, 1.5, 2, 5, 15}), Floats({0, 5}), Int(5)})),
+      ::testing::ElementsAre(2, 1, 1, 0, 2));
 }
 
 TEST(ShapeRuleTest, KnowsWhatFollowsFromPartOfTheShapes) {

@@ -9,16 +9,18 @@
 namespace sluice {
 namespace {
 
-constexpr DTypeSet kMatMulTypes = {DType::kBfloat16, DType::kHalf,      DType::kFloat,     DType::kDouble,
+constexpr DTypeSet kMatMulTypes = {DType::kBfloat16, DType::kHalf,  DType::kFloat,     DType::kDouble,
                                    DType::kInt32,    DType::kInt64, DType::kComplex64, DType::kComplex128};
 
 // `cure` names the attribute that would help when b were turned.
 absl::Status InnerSizesDiffer(const Shape& a, const Shape& b, bool ta, bool tb, absl::string_view cure) {
-  const int64_t m = a.dim(a.rank() - (ta ? 1 : 2)), k = a.dim(a.rank() - (ta ? 2 : 1)), n = b.dim(b.rank() - (tb ? 2 : 1));
-  const std::string found = absl::StrCat("inner sizes differ: a is ", a.ToString(), ta ? " transposed" : "", ", b is ", b.ToString(),
-                                         tb ? " transposed" : "");
+  const int64_t m = a.dim(a.rank() - (ta ? 1 : 2)), k = a.dim(a.rank() - (ta ? 2 : 1)),
+                n = b.dim(b.rank() - (tb ? 2 : 1));
+  const std::string found = absl::StrCat("inner sizes differ: a is ", a.ToString(), ta ? " transposed" : "", ", b is ",
+                                         b.ToString(), tb ? " transposed" : "");
   if (n != k) return InvalidArgument(found);
-  return InvalidArgument(found, "; ", cure, "=", tb ? "False" : "True", " would give [", m, ",", b.dim(b.rank() - (tb ? 1 : 2)), "]");
+  return InvalidArgument(found, "; ", cure, "=", tb ? "False" : "True", " would give [", m, ",",
+                         b.dim(b.rank() - (tb ? 1 : 2)), "]");
 }
 
 template <class T>
@@ -68,7 +70,8 @@ class SparseMatMulKernel : public Kernel {
     const int64_t m = a.dim(ta_ ? 1 : 0), k = a.dim(ta_ ? 0 : 1), n = b.dim(tb_ ? 0 : 1);
     if (k != b.dim(tb_ ? 1 : 0)) return InnerSizesDiffer(a.shape(), b.shape(), ta_, tb_, "transpose_b");
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Shape({m, n})));
-    Gemm<float>(c.step().pool, ta_, tb_, m, n, k, a.data<float>(), a.dim(1), b.data<float>(), b.dim(1), out->data<float>(), n);
+    Gemm<float>(c.step().pool, ta_, tb_, m, n, k, a.data<float>(), a.dim(1), b.data<float>(), b.dim(1),
+                out->data<float>(), n);
     return absl::OkStatus();
   }
 
@@ -101,15 +104,17 @@ class BatchMatMulKernel : public Kernel {
   absl::Status Run(KernelContext& c) const override {
     const Shape xs = c.input(0).shape(), ys = c.input(1).shape();
     if (xs.rank() < 2 || ys.rank() < 2) {
-      return InvalidArgument("wanted matrices in the last two dimensions, found shapes ", xs.ToString(), " and ", ys.ToString());
+      return InvalidArgument("wanted matrices in the last two dimensions, found shapes ", xs.ToString(), " and ",
+                             ys.ToString());
     }
-    const int64_t xr = xs.dim(xs.rank() - 2), xc = xs.dim(xs.rank() - 1), yr = ys.dim(ys.rank() - 2), yc = ys.dim(ys.rank() - 1);
+    const int64_t xr = xs.dim(xs.rank() - 2), xc = xs.dim(xs.rank() - 1), yr = ys.dim(ys.rank() - 2),
+                  yc = ys.dim(ys.rank() - 1);
     const int64_t m = adj_x_ ? xc : xr, k = adj_x_ ? xr : xc, n = adj_y_ ? yr : yc;
     if (k != (adj_y_ ? yc : yr)) return InnerSizesDiffer(xs, ys, adj_x_, adj_y_, "adj_y");
     const Shape xb(xs.dims().subspan(0, xs.rank() - 2)), yb(ys.dims().subspan(0, ys.rank() - 2));
     if (!broadcasts_ && xb != yb) {
-      return InvalidArgument("x and y must have the same dimensions before the last two, found shapes ", xs.ToString(), " and ",
-                             ys.ToString());
+      return InvalidArgument("x and y must have the same dimensions before the last two, found shapes ", xs.ToString(),
+                             " and ", ys.ToString());
     }
     ASSIGN_OR_RETURN(BroadcastPlan plan, BroadcastPlan::Make({&xb, &yb}));
     Shape shape = plan.output();

@@ -46,7 +46,8 @@ class MatrixDiag : public Kernel {
     if (out->num_elements() == 0) return absl::OkStatus();
     std::memset(out->raw_data(), 0, out->num_bytes());
     for (int64_t b = 0; b < d.num_elements() / n; ++b) {
-      CopyStrided(static_cast<const char*>(d.raw_data()) + b * n * size, 1, static_cast<char*>(out->raw_data()) + b * n * n * size, n + 1, n, size);
+      CopyStrided(static_cast<const char*>(d.raw_data()) + b * n * size, 1,
+                  static_cast<char*>(out->raw_data()) + b * n * n * size, n + 1, n, size);
     }
     return absl::OkStatus();
   }
@@ -74,7 +75,8 @@ class MatrixSetDiag : public Kernel {
     ASSIGN_OR_RETURN(Batch b, Matrices(x.shape()));
     const Shape want = DiagonalShape(x.shape(), b);
     if (d.shape() != want) {
-      return InvalidArgument("the diagonal of shape ", x.shape().ToString(), " has shape ", want.ToString(), ", found ", d.shape().ToString());
+      return InvalidArgument("the diagonal of shape ", x.shape().ToString(), " has shape ", want.ToString(), ", found ",
+                             d.shape().ToString());
     }
     const int64_t size = ElementSize(x.dtype()), n = b.diagonal();
     ASSIGN_OR_RETURN(Tensor * out, c.ForwardOrAllocate(0, 0, x.shape()));
@@ -110,7 +112,8 @@ class MatrixBandPart : public Kernel {
     c.ParallelFor(b.count * b.rows, 0.2 * static_cast<double>(row_bytes) + 2, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const int64_t i = b.rows == 0 ? 0 : r % b.rows;
-        const int64_t first = std::min(b.columns, std::max<int64_t>(0, i - keep[0])), last = std::max(first, std::min(b.columns, i + keep[1] + 1));
+        const int64_t first = std::min(b.columns, std::max<int64_t>(0, i - keep[0])),
+                      last = std::max(first, std::min(b.columns, i + keep[1] + 1));
         char* row = to + r * row_bytes;
         if (row_bytes == 0) continue;
         if (to != from) std::memcpy(row + first * size, from + r * row_bytes + first * size, (last - first) * size);
@@ -146,7 +149,8 @@ class Diag : public Kernel {
     const int64_t n = part_ ? shape.num_elements() : x.num_elements();
     if (n == 0) return absl::OkStatus();
     if (!part_) std::memset(out->raw_data(), 0, out->num_bytes());
-    CopyStrided(static_cast<const char*>(x.raw_data()), part_ ? n + 1 : 1, static_cast<char*>(out->raw_data()), part_ ? 1 : n + 1, n, size);
+    CopyStrided(static_cast<const char*>(x.raw_data()), part_ ? n + 1 : 1, static_cast<char*>(out->raw_data()),
+                part_ ? 1 : n + 1, n, size);
     return absl::OkStatus();
   }
 
@@ -159,8 +163,8 @@ class CrossKernel : public Kernel {
   absl::Status Run(KernelContext& c) const override {
     const Tensor a = c.input(0), b = c.input(1);
     if (a.shape() != b.shape() || a.rank() < 1 || a.dim(a.rank() - 1) != 3) {
-      return InvalidArgument("wanted two tensors of one shape with 3 elements in the last dimension, found ", a.shape().ToString(),
-                             " and ", b.shape().ToString());
+      return InvalidArgument("wanted two tensors of one shape with 3 elements in the last dimension, found ",
+                             a.shape().ToString(), " and ", b.shape().ToString());
     }
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, a.shape()));
     Dispatch<kRealTypes.bits()>(a.dtype(), [&](auto tag) {
@@ -190,8 +194,10 @@ void AddMatrixKernels(KernelRegistry& k) {
   k.Add("MatrixDiagPart", kCpu, KernelDef().Types("T", kPlainTypes).Make<MatrixDiagPart>());
   k.Add("MatrixSetDiag", kCpu, KernelDef().Types("T", kPlainTypes).Make<MatrixSetDiag>());
   k.Add("MatrixBandPart", kCpu, KernelDef().Types("T", kPlainTypes).Make<MatrixBandPart>());
-  k.Add("Diag", kCpu, KernelDef().Types("T", kDiagTypes).Factory([](const NodeInfo&) { return std::make_unique<Diag>(false); }));
-  k.Add("DiagPart", kCpu, KernelDef().Types("T", kDiagTypes).Factory([](const NodeInfo&) { return std::make_unique<Diag>(true); }));
+  k.Add("Diag", kCpu,
+        KernelDef().Types("T", kDiagTypes).Factory([](const NodeInfo&) { return std::make_unique<Diag>(false); }));
+  k.Add("DiagPart", kCpu,
+        KernelDef().Types("T", kDiagTypes).Factory([](const NodeInfo&) { return std::make_unique<Diag>(true); }));
   k.Add("Cross", kCpu, KernelDef().Types("T", kRealTypes).Make<CrossKernel>());
 }
 

@@ -14,45 +14,70 @@ constexpr DTypeSet kFloatOrComplex = kFloatingTypes | kComplexTypes;
 
 struct Times {
   static constexpr DTypeSet kTypes = kArithmeticTypes;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::Mul(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::Mul(x, y);
+  }
 };
 struct TimesNoNan {
   static constexpr DTypeSet kTypes = kFloatOrComplex;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return y == T(0) ? T(0) : scalar::Mul(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return y == T(0) ? T(0) : scalar::Mul(x, y);
+  }
 };
 struct MaximumFunction {
   static constexpr DTypeSet kTypes = kRealTypes;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return x > y || x != x ? x : y; }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return x > y || x != x ? x : y;
+  }
 };
 struct MinimumFunction {
   static constexpr DTypeSet kTypes = kRealTypes;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return x < y || x != x ? x : y; }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return x < y || x != x ? x : y;
+  }
 };
 struct PowFunction {
   static constexpr DTypeSet kTypes = kFloatOrComplex;
   static constexpr double kCostNs = 15;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return std::pow(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return std::pow(x, y);
+  }
 };
 struct XdivyFunction {
   static constexpr DTypeSet kTypes = kFloatOrComplex;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return x == T(0) ? T(0) : x / y; }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return x == T(0) ? T(0) : x / y;
+  }
 };
 struct XlogyFunction {
   static constexpr DTypeSet kTypes = kFloatingTypes;
   static constexpr double kCostNs = 2;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return x == T(0) ? T(0) : x * vmath::Log(y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return x == T(0) ? T(0) : x * vmath::Log(y);
+  }
 };
 struct ComplexXlogy {
   static constexpr DTypeSet kTypes = kComplexTypes;
   static constexpr double kCostNs = 20;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return x == T(0) ? T(0) : x * std::log(y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return x == T(0) ? T(0) : x * std::log(y);
+  }
 };
 
 // By squaring; wraps as products do.
 struct IntegerPow {
   static constexpr DTypeSet kTypes = kIntegerTypes;
   static constexpr double kCostNs = 5;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
     T result = 1;
     for (std::make_unsigned_t<T> n = static_cast<std::make_unsigned_t<T>>(y); n != 0; n >>= 1) {
       if (n & 1) result = scalar::Mul(result, x);
@@ -98,7 +123,8 @@ class ClipKernel : public Kernel {
                                c.input(i).shape().ToString());
       }
     }
-    const char *low = static_cast<const char*>(c.input(1).raw_data()), *high = static_cast<const char*>(c.input(2).raw_data());
+    const char *low = static_cast<const char*>(c.input(1).raw_data()),
+               *high = static_cast<const char*>(c.input(2).raw_data());
     const int64_t n = shape.num_elements();
     const int64_t low_step = c.input(1).num_elements() == 1 ? 0 : 1, high_step = c.input(2).num_elements() == 1 ? 0 : 1;
     const char* x = static_cast<const char*>(c.input(0).raw_data());

@@ -72,7 +72,8 @@ template <class T>
 struct MinReducer {
   using Sum = ReduceWide<T>;
   SLUICE_HOST_DEVICE static Sum Start() {
-    return std::numeric_limits<Sum>::has_infinity ? std::numeric_limits<Sum>::infinity() : std::numeric_limits<Sum>::max();
+    return std::numeric_limits<Sum>::has_infinity ? std::numeric_limits<Sum>::infinity()
+                                                  : std::numeric_limits<Sum>::max();
   }
   SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return b < a || b != b ? b : a; }

@@ -1,5 +1,5 @@
-// Scalar arithmetic that is defined for every type: integers wrap, complex numbers multiply and divide without library calls, and
-// the quotients and rests of integers have no trap left (a zero divisor is refused before the loop).
+// Scalar arithmetic that is defined for every type: integers wrap, complex numbers multiply and divide without library
+// calls, and the quotients and rests of integers have no trap left (a zero divisor is refused before the loop).
 #ifndef SLUICE_KERNELS_MATH_SCALAR_H_
 #define SLUICE_KERNELS_MATH_SCALAR_H_
 

@@ -9,11 +9,17 @@ namespace {
 
 struct Plus {
   static constexpr int kStart = 0;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::Add(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::Add(x, y);
+  }
 };
 struct Times {
   static constexpr int kStart = 1;
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::Mul(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::Mul(x, y);
+  }
 };
 
 // Scans the columns [begin, end) of a block of n rows, `inner` elements apart.
@@ -42,10 +48,12 @@ class ScanKernel : public Kernel {
   }
   absl::Status Run(KernelContext& c) const override {
     const Tensor x = c.input(0);
-    if (c.input(1).num_elements() != 1) return InvalidArgument("axis must be a scalar, found shape ", c.input(1).shape().ToString());
+    if (c.input(1).num_elements() != 1)
+      return InvalidArgument("axis must be a scalar, found shape ", c.input(1).shape().ToString());
     const int64_t asked = c.input(1).IntAt(0);
     if (asked < -x.rank() || asked >= x.rank()) {
-      return InvalidArgument("axis ", asked, " is not in [", -x.rank(), ", ", x.rank(), "), the input has shape ", x.shape().ToString());
+      return InvalidArgument("axis ", asked, " is not in [", -x.rank(), ", ", x.rank(), "), the input has shape ",
+                             x.shape().ToString());
     }
     const int axis = static_cast<int>(asked < 0 ? asked + x.rank() : asked);
     const int64_t n = x.dim(axis);

@@ -26,14 +26,16 @@ absl::Status CheckSorted(absl::Span<const int64_t> ids, int64_t limit) {
     if (i > 0 && ids[i] < ids[i - 1]) {
       return InvalidArgument("segment_ids must not decrease, found ", ids[i - 1], " before ", ids[i], " at ", i);
     }
-    if (limit >= 0 && ids[i] >= limit) return InvalidArgument("segment_ids[", i, "] = ", ids[i], " is not below num_segments, ", limit);
+    if (limit >= 0 && ids[i] >= limit)
+      return InvalidArgument("segment_ids[", i, "] = ", ids[i], " is not below num_segments, ", limit);
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckIndices(absl::Span<const int64_t> indices, int64_t rows, absl::string_view name) {
   for (size_t i = 0; i < indices.size(); ++i) {
-    if (indices[i] < 0 || indices[i] >= rows) return InvalidArgument(name, "[", i, "] = ", indices[i], " is not in [0, ", rows, ")");
+    if (indices[i] < 0 || indices[i] >= rows)
+      return InvalidArgument(name, "[", i, "] = ", indices[i], " is not in [0, ", rows, ")");
   }
   return absl::OkStatus();
 }
@@ -49,9 +51,11 @@ class SortedSegment : public Kernel {
   SortedSegment(SegmentOp op, EmptySegment empty) : op_(op), empty_(empty) {}
   absl::Status Run(KernelContext& c) const override {
     const Tensor data = c.input(0), ids_in = c.input(1);
-    if (ids_in.rank() != 1) return InvalidArgument("segment_ids must be a vector, found shape ", ids_in.shape().ToString());
+    if (ids_in.rank() != 1)
+      return InvalidArgument("segment_ids must be a vector, found shape ", ids_in.shape().ToString());
     if (data.rank() < 1 || data.dim(0) != ids_in.dim(0)) {
-      return InvalidArgument("segment_ids has ", ids_in.num_elements(), " elements, data has shape ", data.shape().ToString());
+      return InvalidArgument("segment_ids has ", ids_in.num_elements(), " elements, data has shape ",
+                             data.shape().ToString());
     }
     const std::vector<int64_t> ids = Integers(ids_in);
     RETURN_IF_ERROR(CheckSorted(ids, -1));
@@ -77,12 +81,13 @@ class UnsortedSegment : public Kernel {
     ASSIGN_OR_RETURN(int64_t segments, Count(c.input(2), "num_segments"));
     const int r = ids_in.rank();
     if (r > data.rank() || Shape(data.shape().dims().subspan(0, r)) != ids_in.shape()) {
-      return InvalidArgument("segment_ids has shape ", ids_in.shape().ToString(), ", which is no beginning of the shape of data ",
-                             data.shape().ToString());
+      return InvalidArgument("segment_ids has shape ", ids_in.shape().ToString(),
+                             ", which is no beginning of the shape of data ", data.shape().ToString());
     }
     const std::vector<int64_t> ids = Integers(ids_in);
     for (size_t i = 0; i < ids.size(); ++i) {
-      if (ids[i] >= segments) return InvalidArgument("segment_ids[", i, "] = ", ids[i], " is not in [0, ", segments, ")");
+      if (ids[i] >= segments)
+        return InvalidArgument("segment_ids[", i, "] = ", ids[i], " is not in [0, ", segments, ")");
     }
     return JoinSegments(c, op_, empty_, data, {}, ids, InnerSize(data.shape(), r), RowsThen(data.shape(), r, segments));
   }
@@ -99,10 +104,13 @@ class SparseSegment : public Kernel {
     const Tensor data = c.input(0);
     if (data.rank() < 1) return InvalidArgument("data must have rank 1 or more");
     for (int i : {1, 2}) {
-      if (c.input(i).rank() != 1) return InvalidArgument(i == 1 ? "indices" : "segment_ids", " must be a vector, found shape ", c.input(i).shape().ToString());
+      if (c.input(i).rank() != 1)
+        return InvalidArgument(i == 1 ? "indices" : "segment_ids", " must be a vector, found shape ",
+                               c.input(i).shape().ToString());
     }
     if (c.input(1).num_elements() != c.input(2).num_elements()) {
-      return InvalidArgument("indices has ", c.input(1).num_elements(), " elements, segment_ids has ", c.input(2).num_elements());
+      return InvalidArgument("indices has ", c.input(1).num_elements(), " elements, segment_ids has ",
+                             c.input(2).num_elements());
     }
     const std::vector<int64_t> indices = Integers(c.input(1)), ids = Integers(c.input(2));
     int64_t segments = -1;
@@ -112,7 +120,8 @@ class SparseSegment : public Kernel {
     RETURN_IF_ERROR(CheckSorted(ids, segments));
     RETURN_IF_ERROR(CheckIndices(indices, data.dim(0), "indices"));
     if (segments < 0) segments = ids.empty() ? 0 : ids.back() + 1;
-    return JoinSegments(c, op_, EmptySegment::kZero, data, indices, ids, InnerSize(data.shape(), 1), RowsThen(data.shape(), 1, segments));
+    return JoinSegments(c, op_, EmptySegment::kZero, data, indices, ids, InnerSize(data.shape(), 1),
+                        RowsThen(data.shape(), 1, segments));
   }
 
  private:
@@ -128,8 +137,8 @@ class SparseSegmentGrad : public Kernel {
     Tensor grad = c.input(0);
     if (grad.rank() < 1) return InvalidArgument("grad must have rank 1 or more");
     if (c.input(1).rank() != 1 || c.input(2).rank() != 1 || c.input(1).num_elements() != c.input(2).num_elements()) {
-      return InvalidArgument("indices and segment_ids must be vectors of one length, found shapes ", c.input(1).shape().ToString(),
-                             " and ", c.input(2).shape().ToString());
+      return InvalidArgument("indices and segment_ids must be vectors of one length, found shapes ",
+                             c.input(1).shape().ToString(), " and ", c.input(2).shape().ToString());
     }
     ASSIGN_OR_RETURN(int64_t rows, Count(c.input(3), "output_dim0"));
     const std::vector<int64_t> indices = Integers(c.input(1)), ids = Integers(c.input(2));
@@ -148,7 +157,8 @@ class SparseSegmentGrad : public Kernel {
     if (narrow) {
       ASSIGN_OR_RETURN(divided, ConvertFloats(divided, dtype));
     }
-    return JoinSegments(c, SegmentOp::kSum, EmptySegment::kZero, divided, ids, indices, inner, RowsThen(grad.shape(), 1, rows));
+    return JoinSegments(c, SegmentOp::kSum, EmptySegment::kZero, divided, ids, indices, inner,
+                        RowsThen(grad.shape(), 1, rows));
   }
 
  private:
@@ -159,10 +169,14 @@ class SparseSegmentGrad : public Kernel {
 
 void AddSegmentKernels(KernelRegistry& k) {
   auto sorted = [&](const char* name, SegmentOp op, EmptySegment empty, DTypeSet types) {
-    k.Add(name, kCpu, KernelDef().Types("T", types).Factory([=](const NodeInfo&) { return std::make_unique<SortedSegment>(op, empty); }));
+    k.Add(name, kCpu, KernelDef().Types("T", types).Factory([=](const NodeInfo&) {
+      return std::make_unique<SortedSegment>(op, empty);
+    }));
   };
   auto unsorted = [&](const char* name, SegmentOp op, EmptySegment empty, DTypeSet types) {
-    k.Add(name, kCpu, KernelDef().Types("T", types).Factory([=](const NodeInfo&) { return std::make_unique<UnsortedSegment>(op, empty); }));
+    k.Add(name, kCpu, KernelDef().Types("T", types).Factory([=](const NodeInfo&) {
+      return std::make_unique<UnsortedSegment>(op, empty);
+    }));
   };
   sorted("SegmentSum", SegmentOp::kSum, EmptySegment::kZero, kArithmeticTypes);
   sorted("SegmentMean", SegmentOp::kMean, EmptySegment::kZero, kArithmeticTypes);
@@ -188,7 +202,9 @@ void AddSparseSegmentKernels(KernelRegistry& k) {
     add("SparseSegmentSqrtN", SegmentOp::kSqrtN, kFloatingTypes);
   }
   auto grad = [&](const char* name, SegmentOp op) {
-    k.Add(name, kCpu, KernelDef().Types("T", kFloatingTypes).Factory([op](const NodeInfo&) { return std::make_unique<SparseSegmentGrad>(op); }));
+    k.Add(name, kCpu, KernelDef().Types("T", kFloatingTypes).Factory([op](const NodeInfo&) {
+      return std::make_unique<SparseSegmentGrad>(op);
+    }));
   };
   grad("SparseSegmentMeanGrad", SegmentOp::kMean);
   grad("SparseSegmentSqrtNGrad", SegmentOp::kSqrtN);

@@ -14,11 +14,12 @@ enum class SegmentOp { kSum, kMean, kSqrtN, kProd, kMax, kMin };
 // What a segment without rows holds.
 enum class EmptySegment { kZero, kOne, kLowest, kHighest };
 
-// Row i of `data` (or row rows[i], when rows is not empty) is joined to row ids[i] of output 0, whose shape is `shape`; negative ids
-// are dropped. A row has inner elements. Rows of one segment are joined in the order of i. half and bfloat16 are joined as float.
-// REQUIRES: ids and rows are in range.
-absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, const Tensor& data, absl::Span<const int64_t> rows,
-                          absl::Span<const int64_t> ids, int64_t inner, const Shape& shape);
+// Row i of `data` (or row rows[i], when rows is not empty) is joined to row ids[i] of output 0, whose shape is `shape`;
+// negative ids are dropped. A row has inner elements. Rows of one segment are joined in the order of i. half and
+// bfloat16 are joined as float. REQUIRES: ids and rows are in range.
+absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, const Tensor& data,
+                          absl::Span<const int64_t> rows, absl::Span<const int64_t> ids, int64_t inner,
+                          const Shape& shape);
 
 // Any integer tensor as int64.
 std::vector<int64_t> Integers(const Tensor& t);

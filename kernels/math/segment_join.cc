@@ -15,20 +15,28 @@ namespace {
 template <class T>
 T EmptyValue(EmptySegment empty) {
   switch (empty) {
-    case EmptySegment::kZero: return T(0);
-    case EmptySegment::kOne: return T(1);
-    case EmptySegment::kLowest: return std::numeric_limits<T>::lowest();
-    case EmptySegment::kHighest: return std::numeric_limits<T>::max();
+    case EmptySegment::kZero:
+      return T(0);
+    case EmptySegment::kOne:
+      return T(1);
+    case EmptySegment::kLowest:
+      return std::numeric_limits<T>::lowest();
+    case EmptySegment::kHighest:
+      return std::numeric_limits<T>::max();
   }
   return T(0);
 }
 
 BinaryLoop LoopFor(SegmentOp op, DType dtype) {
   switch (op) {
-    case SegmentOp::kProd: return ProductLoop(dtype);
-    case SegmentOp::kMax: return MaximumLoop(dtype);
-    case SegmentOp::kMin: return MinimumLoop(dtype);
-    default: return SumLoop(dtype);
+    case SegmentOp::kProd:
+      return ProductLoop(dtype);
+    case SegmentOp::kMax:
+      return MaximumLoop(dtype);
+    case SegmentOp::kMin:
+      return MinimumLoop(dtype);
+    default:
+      return SumLoop(dtype);
   }
 }
 
@@ -75,8 +83,9 @@ void DivideRows(Tensor* x, int64_t inner, absl::Span<const double> divisors) {
   });
 }
 
-absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, const Tensor& data, absl::Span<const int64_t> rows,
-                          absl::Span<const int64_t> ids, int64_t inner, const Shape& shape) {
+absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, const Tensor& data,
+                          absl::Span<const int64_t> rows, absl::Span<const int64_t> ids, int64_t inner,
+                          const Shape& shape) {
   if (data.dtype() == DType::kHalf || data.dtype() == DType::kBfloat16) {
     ASSIGN_OR_RETURN(Tensor wide, ConvertFloats(data, DType::kFloat));
     // The float result takes the place of the output until it is rounded.
@@ -100,7 +109,8 @@ absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, co
     for (int64_t s = 0; s < segments; ++s) {
       float value = EmptyValue<float>(empty);
       if (empty == EmptySegment::kLowest || empty == EmptySegment::kHighest) {
-        const float most = data.dtype() == DType::kHalf ? 65504.f : static_cast<float>(std::numeric_limits<bfloat16>::max());
+        const float most =
+            data.dtype() == DType::kHalf ? 65504.f : static_cast<float>(std::numeric_limits<bfloat16>::max());
         value = empty == EmptySegment::kLowest ? -most : most;
       }
       if (counts[s] == 0) std::fill_n(y + s * inner, inner, value);
@@ -123,8 +133,9 @@ absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, co
   char* y = static_cast<char*>(out->raw_data());
   std::vector<double> counts(static_cast<size_t>(segments), 0);
   // Each thread has segments of its own and passes over all rows, so the order within a segment is that of the rows.
-  const double cost = static_cast<double>(ids.size()) * (2 + 0.3 * static_cast<double>(inner)) / static_cast<double>(segments) +
-                      0.1 * static_cast<double>(inner);
+  const double cost =
+      static_cast<double>(ids.size()) * (2 + 0.3 * static_cast<double>(inner)) / static_cast<double>(segments) +
+      0.1 * static_cast<double>(inner);
   c.ParallelFor(segments, cost, [&](int64_t begin, int64_t end) {
     const unsigned char f[kMaxFunctionBytes] = {};
     for (size_t i = 0; i < ids.size(); ++i) {

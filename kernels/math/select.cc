@@ -12,10 +12,12 @@ namespace {
 struct Bytes16 {
   uint64_t a, b;
 };
-using Loop = void (*)(const bool* condition, int64_t cs, const void* t, int64_t ts, const void* e, int64_t es, void* out, int64_t n);
+using Loop = void (*)(const bool* condition, int64_t cs, const void* t, int64_t ts, const void* e, int64_t es,
+                      void* out, int64_t n);
 
 template <class T>
-void SelectLoop(const bool* condition, int64_t cs, const void* tp, int64_t ts, const void* ep, int64_t es, void* outp, int64_t n) {
+void SelectLoop(const bool* condition, int64_t cs, const void* tp, int64_t ts, const void* ep, int64_t es, void* outp,
+                int64_t n) {
   const T *t = static_cast<const T*>(tp), *e = static_cast<const T*>(ep);
   T* out = static_cast<T*>(outp);
   if (cs == 1 && ts == 1 && es == 1) {
@@ -34,12 +36,18 @@ Loop LoopFor(DType dtype) {
   if (dtype == DType::kResource) return &SelectLoop<ResourceHandle>;
   if (dtype == DType::kVariant) return &SelectLoop<Variant>;
   switch (ElementSize(dtype)) {
-    case 1: return &SelectLoop<uint8_t>;
-    case 2: return &SelectLoop<uint16_t>;
-    case 4: return &SelectLoop<uint32_t>;
-    case 8: return &SelectLoop<uint64_t>;
-    case 16: return &SelectLoop<Bytes16>;
-    default: return nullptr;
+    case 1:
+      return &SelectLoop<uint8_t>;
+    case 2:
+      return &SelectLoop<uint16_t>;
+    case 4:
+      return &SelectLoop<uint32_t>;
+    case 8:
+      return &SelectLoop<uint64_t>;
+    case 16:
+      return &SelectLoop<Bytes16>;
+    default:
+      return nullptr;
   }
 }
 
@@ -48,7 +56,8 @@ class SelectBase : public Kernel {
   absl::Status Prepare(PrepareContext& p) override {
     bytes_ = ElementSize(p.input_type(1));
     loop_ = LoopFor(p.input_type(1));
-    return loop_ == nullptr ? Unimplemented("no choice between tensors of ", DTypeName(p.input_type(1))) : absl::OkStatus();
+    return loop_ == nullptr ? Unimplemented("no choice between tensors of ", DTypeName(p.input_type(1)))
+                            : absl::OkStatus();
   }
 
  protected:
@@ -57,14 +66,15 @@ class SelectBase : public Kernel {
     const int64_t n = shape.num_elements();
     if (n == 0) return absl::OkStatus();
     const bool* condition = c.input(0).data<bool>();
-    const char *t = static_cast<const char*>(c.input(1).raw_data()), *e = static_cast<const char*>(c.input(2).raw_data());
+    const char *t = static_cast<const char*>(c.input(1).raw_data()),
+               *e = static_cast<const char*>(c.input(2).raw_data());
     char* z = static_cast<char*>(out->raw_data());
     c.ParallelFor(
         n, 0.5 + 5.0 / static_cast<double>(plan.run()),
         [&](int64_t begin, int64_t end) {
           plan.ForEachRun(begin, end, [&](const int64_t* offset, int64_t at, int64_t count) {
-            loop_(condition + offset[0], plan.step(0), t + offset[1] * bytes_, plan.step(1), e + offset[2] * bytes_, plan.step(2),
-                  z + at * bytes_, count);
+            loop_(condition + offset[0], plan.step(0), t + offset[1] * bytes_, plan.step(1), e + offset[2] * bytes_,
+                  plan.step(2), z + at * bytes_, count);
           });
         },
         64);
@@ -78,7 +88,8 @@ class SelectBase : public Kernel {
 class SelectV2Kernel : public SelectBase {
  public:
   absl::Status Run(KernelContext& c) const override {
-    ASSIGN_OR_RETURN(BroadcastPlan plan, BroadcastPlan::Make({&c.input(0).shape(), &c.input(1).shape(), &c.input(2).shape()}));
+    ASSIGN_OR_RETURN(BroadcastPlan plan,
+                     BroadcastPlan::Make({&c.input(0).shape(), &c.input(1).shape(), &c.input(2).shape()}));
     return RunPlan(c, plan, plan.output());
   }
 };
@@ -88,7 +99,8 @@ class SelectKernel : public SelectBase {
   absl::Status Run(KernelContext& c) const override {
     const Shape condition = c.input(0).shape(), shape = c.input(1).shape();
     if (c.input(2).shape() != shape) {
-      return InvalidArgument("t and e must have one shape, found ", shape.ToString(), " and ", c.input(2).shape().ToString());
+      return InvalidArgument("t and e must have one shape, found ", shape.ToString(), " and ",
+                             c.input(2).shape().ToString());
     }
     Shape spread = condition;
     if (condition.rank() == 1 && shape.rank() != 1) {
@@ -104,8 +116,9 @@ class SelectKernel : public SelectBase {
 
  private:
   static absl::Status Mismatch(const Shape& condition, const Shape& shape) {
-    return InvalidArgument("the condition must be a scalar, a vector of the number of rows, or have the shape of the tensors ",
-                           shape.ToString(), ", found ", condition.ToString());
+    return InvalidArgument(
+        "the condition must be a scalar, a vector of the number of rows, or have the shape of the tensors ",
+        shape.ToString(), ", found ", condition.ToString());
   }
 };
 

@@ -16,15 +16,17 @@ template <class T>
 absl::StatusOr<int64_t> RangeSize(T start, T limit, T delta) {
   if (delta == T(0)) return InvalidArgument("delta must not be 0");
   if ((delta > T(0) && start > limit) || (delta < T(0) && start < limit)) {
-    return InvalidArgument("from ", static_cast<double>(start), " one does not come to ", static_cast<double>(limit), " by steps of ",
-                           static_cast<double>(delta));
+    return InvalidArgument("from ", static_cast<double>(start), " one does not come to ", static_cast<double>(limit),
+                           " by steps of ", static_cast<double>(delta));
   }
   if constexpr (std::is_integral_v<T>) {
     const __int128 span = static_cast<__int128>(limit) - start;
     return static_cast<int64_t>((span + delta - (delta > 0 ? 1 : -1)) / delta);
   } else {
-    const double size = std::ceil(std::abs((static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta)));
-    if (!(size < static_cast<double>(kMostElements))) return InvalidArgument("a range of ", size, " elements is too long");
+    const double size =
+        std::ceil(std::abs((static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta)));
+    if (!(size < static_cast<double>(kMostElements)))
+      return InvalidArgument("a range of ", size, " elements is too long");
     return static_cast<int64_t>(size);
   }
 }
@@ -32,7 +34,8 @@ absl::StatusOr<int64_t> RangeSize(T start, T limit, T delta) {
 absl::Status CheckScalars(KernelContext& c, std::initializer_list<const char*> names) {
   int i = 0;
   for (const char* name : names) {
-    if (c.input(i).num_elements() != 1) return InvalidArgument(name, " must be a scalar, found shape ", c.input(i).shape().ToString());
+    if (c.input(i).num_elements() != 1)
+      return InvalidArgument(name, " must be a scalar, found shape ", c.input(i).shape().ToString());
     ++i;
   }
   return absl::OkStatus();
@@ -48,7 +51,8 @@ class RangeKernel : public Kernel {
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Shape({n})));
     T* y = out->data<T>();
     if constexpr (std::is_integral_v<T>) {
-      for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<uint64_t>(start) + static_cast<uint64_t>(i) * static_cast<uint64_t>(delta));
+      for (int64_t i = 0; i < n; ++i)
+        y[i] = static_cast<T>(static_cast<uint64_t>(start) + static_cast<uint64_t>(i) * static_cast<uint64_t>(delta));
     } else {
       // By repeated addition in the type itself, as TensorFlow counts.
       T value = start;

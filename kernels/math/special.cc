@@ -18,7 +18,10 @@ struct SlowWide {
   static constexpr double kCostNs = 100;
 };
 struct ErfcFunction : Slow {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::erfc(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::erfc(x);
+  }
 };
 struct LgammaFunction : Slow {
   // The reentrant forms: std::lgamma writes a global.
@@ -32,37 +35,70 @@ struct LgammaFunction : Slow {
   }
 };
 struct DigammaFunction : Slow {
-  template <class T> T operator()(T x) const { return Eigen::numext::digamma(x); }
+  template <class T>
+  T operator()(T x) const {
+    return Eigen::numext::digamma(x);
+  }
 };
 struct Atan2Function : Slow {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T y, T x) const { return std::atan2(y, x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T y, T x) const {
+    return std::atan2(y, x);
+  }
 };
 struct IgammaFunction : SlowWide {
-  template <class T> T operator()(T a, T x) const { return Eigen::numext::igamma(a, x); }
+  template <class T>
+  T operator()(T a, T x) const {
+    return Eigen::numext::igamma(a, x);
+  }
 };
 struct IgammacFunction : SlowWide {
-  template <class T> T operator()(T a, T x) const { return Eigen::numext::igammac(a, x); }
+  template <class T>
+  T operator()(T a, T x) const {
+    return Eigen::numext::igammac(a, x);
+  }
 };
 struct IgammaGradAFunction : SlowWide {
-  template <class T> T operator()(T a, T x) const { return Eigen::numext::igamma_der_a(a, x); }
+  template <class T>
+  T operator()(T a, T x) const {
+    return Eigen::numext::igamma_der_a(a, x);
+  }
 };
 struct ZetaFunction : SlowWide {
-  template <class T> T operator()(T x, T q) const { return Eigen::numext::zeta(x, q); }
+  template <class T>
+  T operator()(T x, T q) const {
+    return Eigen::numext::zeta(x, q);
+  }
 };
 struct PolygammaFunction : SlowWide {
-  template <class T> T operator()(T n, T x) const { return Eigen::numext::polygamma(n, x); }
+  template <class T>
+  T operator()(T n, T x) const {
+    return Eigen::numext::polygamma(n, x);
+  }
 };
 struct BesselI0eFunction : Slow {
-  template <class T> T operator()(T x) const { return Eigen::numext::bessel_i0e(x); }
+  template <class T>
+  T operator()(T x) const {
+    return Eigen::numext::bessel_i0e(x);
+  }
 };
 struct BesselI1eFunction : Slow {
-  template <class T> T operator()(T x) const { return Eigen::numext::bessel_i1e(x); }
+  template <class T>
+  T operator()(T x) const {
+    return Eigen::numext::bessel_i1e(x);
+  }
 };
 struct NextAfterFunction : SlowWide {
-  template <class T> T operator()(T x, T y) const { return std::nextafter(x, y); }
+  template <class T>
+  T operator()(T x, T y) const {
+    return std::nextafter(x, y);
+  }
 };
 struct GammaGradFunction : SlowWide {
-  template <class T> T operator()(T alpha, T sample) const { return Eigen::numext::gamma_sample_der_alpha(alpha, sample); }
+  template <class T>
+  T operator()(T alpha, T sample) const {
+    return Eigen::numext::gamma_sample_der_alpha(alpha, sample);
+  }
 };
 
 }  // namespace

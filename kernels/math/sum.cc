@@ -14,13 +14,20 @@ struct Arithmetic {
   static constexpr DTypeSet kTypes = kArithmeticTypes;
 };
 struct Plus : Arithmetic {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::Add(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::Add(x, y);
+  }
 };
 struct Minus : Arithmetic {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const { return scalar::Sub(x, y); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return scalar::Sub(x, y);
+  }
 };
 struct SquaredDifferenceFunction : Arithmetic {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
     const T d = scalar::Sub(x, y);
     return scalar::Mul(d, scalar::Conj(d));
   }
@@ -105,7 +112,8 @@ class AddNKernel : public Kernel {
 
 BinaryLoop SumLoop(DType dtype) {
   BinaryLoop loop = nullptr;
-  Dispatch<kArithmeticTypes.bits()>(dtype, [&](auto tag) { loop = internal::PickBinary<Plus, typename decltype(tag)::type>(); });
+  Dispatch<kArithmeticTypes.bits()>(
+      dtype, [&](auto tag) { loop = internal::PickBinary<Plus, typename decltype(tag)::type>(); });
   return loop;
 }
 
@@ -115,7 +123,8 @@ void AddSumKernels(KernelRegistry& k) {
   k.Add("AddV2", kCpu, BinaryOnCpu<Plus>());
   k.Add("Sub", kCpu, BinaryOnCpu<Minus>());
   k.Add("SquaredDifference", kCpu, BinaryOnCpu<SquaredDifferenceFunction>());
-  for (const char* op : {"AddN", "AccumulateNV2"}) k.Add(op, kCpu, KernelDef().Types("T", kArithmeticTypes).Make<AddNKernel>());
+  for (const char* op : {"AddN", "AccumulateNV2"})
+    k.Add(op, kCpu, KernelDef().Types("T", kArithmeticTypes).Make<AddNKernel>());
 }
 
 }  // namespace sluice

@@ -31,37 +31,70 @@ struct CosFunction {
 };
 // Numbers of narrow types are computed as floats without the check of the fast range.
 struct NarrowSin : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::sin(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::sin(x);
+  }
 };
 struct NarrowCos : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::cos(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::cos(x);
+  }
 };
 struct TanFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::tan(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::tan(x);
+  }
 };
 struct AsinFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::asin(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::asin(x);
+  }
 };
 struct AcosFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::acos(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::acos(x);
+  }
 };
 struct AtanFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::atan(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::atan(x);
+  }
 };
 struct SinhFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::sinh(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::sinh(x);
+  }
 };
 struct CoshFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::cosh(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::cosh(x);
+  }
 };
 struct AsinhFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::asinh(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::asinh(x);
+  }
 };
 struct AcoshFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::acosh(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::acosh(x);
+  }
 };
 struct AtanhFunction : Floating {
-  template <class T> SLUICE_HOST_DEVICE T operator()(T x) const { return std::atanh(x); }
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x) const {
+    return std::atanh(x);
+  }
 };
 
 }  // namespace

@@ -1,7 +1,9 @@
-// Numbers of a distribution from random bits. Each has the type T of its numbers, a group size kGroup, and fills one group.
+// Numbers of a distribution from random bits. Each has the type T of its numbers, a group size kGroup, and fills one
+// group.
 //
-// Fixed distributions take one Philox block for each group; TruncatedNormal takes as many numbers as it needs and so has a region of
-// the counter for each group (see FillRandom). Uniform numbers have all mantissa bits random: [1, 2) - 1.
+// Fixed distributions take one Philox block for each group; TruncatedNormal takes as many numbers as it needs and so
+// has a region of the counter for each group (see FillRandom). Uniform numbers have all mantissa bits random: [1, 2)
+// - 1.
 #ifndef SLUICE_KERNELS_RANDOM_DISTRIBUTIONS_H_
 #define SLUICE_KERNELS_RANDOM_DISTRIBUTIONS_H_
 

@@ -54,7 +54,8 @@ class UniformIntKernel : public Kernel {
 
 // The seed mixed by one pass of the generator, so that neighbouring seeds are as good as random ones.
 absl::StatusOr<Philox4x32> FromSeed(const Tensor& seed) {
-  if (seed.rank() != 1 || seed.num_elements() != 2) return InvalidArgument("seed must be two integers, found shape ", seed.shape().ToString());
+  if (seed.rank() != 1 || seed.num_elements() != 2)
+    return InvalidArgument("seed must be two integers, found shape ", seed.shape().ToString());
   const auto s0 = static_cast<uint64_t>(seed.IntAt(0)), s1 = static_cast<uint64_t>(seed.IntAt(1));
   Philox4x32 mixer(0x02461e293ec8f720, s1);
   mixer.Skip(s0);
@@ -90,7 +91,8 @@ class StatelessIntKernel : public Kernel {
   }
 };
 
-// Classes drawn by their unnormalised log-probabilities: the cumulative sums of exp(logit - greatest), searched for a uniform number.
+// Classes drawn by their unnormalised log-probabilities: the cumulative sums of exp(logit - greatest), searched for a
+// uniform number.
 class MultinomialKernel : public Kernel {
  public:
   explicit MultinomialKernel(bool stateless) : stateless_(stateless) {}
@@ -103,10 +105,12 @@ class MultinomialKernel : public Kernel {
   absl::Status Run(KernelContext& c) const override {
     const Tensor logits = c.input(0);
     if (logits.rank() != 2) return InvalidArgument("logits must be a matrix, found shape ", logits.shape().ToString());
-    if (c.input(1).num_elements() != 1) return InvalidArgument("num_samples must be a scalar, found shape ", c.input(1).shape().ToString());
+    if (c.input(1).num_elements() != 1)
+      return InvalidArgument("num_samples must be a scalar, found shape ", c.input(1).shape().ToString());
     const int64_t rows = logits.dim(0), classes = logits.dim(1), samples = c.input(1).IntAt(0);
     if (samples < 0) return InvalidArgument("num_samples must not be negative, found ", samples);
-    if (classes == 0) return InvalidArgument("there are no classes to draw from: logits has shape ", logits.shape().ToString());
+    if (classes == 0)
+      return InvalidArgument("there are no classes to draw from: logits has shape ", logits.shape().ToString());
     Philox4x32 gen(0);
     if (stateless_) {
       ASSIGN_OR_RETURN(gen, FromSeed(c.input(2)));
@@ -155,15 +159,18 @@ void AddFillKernels(KernelRegistry& k) {
   k.Add("RandomStandardNormal", kCpu, KernelDef().Types("dtype", kFloatingTypes).Make<FillKernel<Normal>>());
   k.Add("TruncatedNormal", kCpu, KernelDef().Types("dtype", kFloatingTypes).Make<FillKernel<TruncatedNormal>>());
   k.Add("RandomUniformInt", kCpu, KernelByType<UniformIntKernel, kInts.bits()>("Tout"));
-  k.Add("Multinomial", kCpu, KernelDef().Factory([](const NodeInfo&) { return std::make_unique<MultinomialKernel>(false); }));
+  k.Add("Multinomial", kCpu,
+        KernelDef().Factory([](const NodeInfo&) { return std::make_unique<MultinomialKernel>(false); }));
 }
 
 void AddStatelessKernels(KernelRegistry& k) {
   k.Add("StatelessRandomUniform", kCpu, KernelDef().Types("dtype", kFloatingTypes).Make<StatelessKernel<Uniform>>());
   k.Add("StatelessRandomNormal", kCpu, KernelDef().Types("dtype", kFloatingTypes).Make<StatelessKernel<Normal>>());
-  k.Add("StatelessTruncatedNormal", kCpu, KernelDef().Types("dtype", kFloatingTypes).Make<StatelessKernel<TruncatedNormal>>());
+  k.Add("StatelessTruncatedNormal", kCpu,
+        KernelDef().Types("dtype", kFloatingTypes).Make<StatelessKernel<TruncatedNormal>>());
   k.Add("StatelessRandomUniformInt", kCpu, KernelByType<StatelessIntKernel, kInts.bits()>("dtype"));
-  k.Add("StatelessMultinomial", kCpu, KernelDef().Factory([](const NodeInfo&) { return std::make_unique<MultinomialKernel>(true); }));
+  k.Add("StatelessMultinomial", kCpu,
+        KernelDef().Factory([](const NodeInfo&) { return std::make_unique<MultinomialKernel>(true); }));
 }
 
 }  // namespace sluice

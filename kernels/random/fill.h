@@ -16,7 +16,8 @@ template <class D>
 struct TakesStream<D, std::void_t<decltype(D::kBlocksOfGroup)>> : std::true_type {};
 
 template <class D>
-void FillRandom(const KernelContext& c, const Philox4x32& base, const D& distribution, typename D::Type* out, int64_t size) {
+void FillRandom(const KernelContext& c, const Philox4x32& base, const D& distribution, typename D::Type* out,
+                int64_t size) {
   using T = typename D::Type;
   const int64_t groups = (size + D::kGroup - 1) / D::kGroup;
   c.ParallelFor(groups, TakesStream<D>::value ? 100 : 20, [&](int64_t begin, int64_t end) {
@@ -48,7 +49,8 @@ inline absl::StatusOr<Shape> ShapeFromTensor(const Tensor& t) {
 template <class T>
 absl::StatusOr<UniformInt<T>> IntegersBetween(const Tensor& low, const Tensor& high) {
   if (low.num_elements() != 1 || high.num_elements() != 1) {
-    return InvalidArgument("minval and maxval must be scalars, found shapes ", low.shape().ToString(), " and ", high.shape().ToString());
+    return InvalidArgument("minval and maxval must be scalars, found shapes ", low.shape().ToString(), " and ",
+                           high.shape().ToString());
   }
   const T from = *low.data<T>(), to = *high.data<T>();
   if (from >= to) return InvalidArgument("minval must be below maxval, found ", from, " and ", to);

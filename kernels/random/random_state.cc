@@ -19,7 +19,6 @@ Philox4x32 MakeGenerator(int64_t seed, int64_t seed2) {
   return Philox4x32(static_cast<uint64_t>(seed), static_cast<uint64_t>(seed2));
 }
 
-
 }  // namespace
 
 RandomState::RandomState(int64_t seed, int64_t seed2) : gen_(MakeGenerator(seed, seed2)) {}
@@ -29,8 +28,9 @@ absl::StatusOr<RefPtr<RandomState>> RandomState::Of(PrepareContext& p) {
   ASSIGN_OR_RETURN(const int64_t seed2, p.Attr<int64_t>("seed2"));
   if (p.resources == nullptr) return MakeRef<RandomState>(seed, seed2);
   const std::string name = absl::StrCat("_random/", p.node().name, "/", seed, "/", seed2);
-  return p.resources->FindOrMake<RandomState>(ResourceStore::kDefaultContainer, name,
-                                              [&]() -> absl::StatusOr<RefPtr<RandomState>> { return MakeRef<RandomState>(seed, seed2); });
+  return p.resources->FindOrMake<RandomState>(
+      ResourceStore::kDefaultContainer, name,
+      [&]() -> absl::StatusOr<RefPtr<RandomState>> { return MakeRef<RandomState>(seed, seed2); });
 }
 
 Philox4x32 RandomState::Reserve(uint64_t blocks) {

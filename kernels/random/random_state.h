@@ -1,4 +1,5 @@
-// The state behind a random op: its generator, which moves on with every run and lives as long as the session's resources.
+// The state behind a random op: its generator, which moves on with every run and lives as long as the session's
+// resources.
 #ifndef SLUICE_KERNELS_RANDOM_RANDOM_STATE_H_
 #define SLUICE_KERNELS_RANDOM_RANDOM_STATE_H_
 

@@ -1,7 +1,8 @@
-// Samplers that reject: gamma (Marsaglia and Tsang, "A simple method for generating gamma variables", 2000), Poisson (Knuth below a
-// mean of 10, Hoermann's transformed rejection "The transformed rejection method for generating Poisson random variables", 1993,
-// above) and the truncated normal with parameters (Robert, "Simulation of truncated normal variables", 1995). Each output has 256
-// blocks of the counter of its own, so results do not depend on how the work is split.
+// Samplers that reject: gamma (Marsaglia and Tsang, "A simple method for generating gamma variables", 2000), Poisson
+// (Knuth below a mean of 10, Hoermann's transformed rejection "The transformed rejection method for generating Poisson
+// random variables", 1993, above) and the truncated normal with parameters (Robert, "Simulation of truncated normal
+// variables", 1995). Each output has 256 blocks of the counter of its own, so results do not depend on how the work is
+// split.
 #include <cmath>
 
 #include "core/base/status.h"
@@ -136,7 +137,8 @@ class GammaKernel : public Kernel {
         Philox4x32 gen = base;
         gen.Skip(kBlocksOfOutput * static_cast<uint64_t>(i));
         const int64_t which = i / samples, sample = i % samples;
-        out->data<T>()[sample * alphas + which] = static_cast<T>(DrawGamma(static_cast<double>(alpha.data<T>()[which]), gen));
+        out->data<T>()[sample * alphas + which] =
+            static_cast<T>(DrawGamma(static_cast<double>(alpha.data<T>()[which]), gen));
       }
     });
     return absl::OkStatus();
@@ -201,7 +203,8 @@ class ParameterizedTruncatedNormalKernel : public Kernel {
     for (int i = 1; i <= 4; ++i) {
       const Tensor& t = c.input(i);
       if (t.num_elements() != 1 && (t.rank() != 1 || t.dim(0) != batches)) {
-        return InvalidArgument(kNames[i - 1], " must be a scalar or have ", batches, " elements, found shape ", t.shape().ToString());
+        return InvalidArgument(kNames[i - 1], " must be a scalar or have ", batches, " elements, found shape ",
+                               t.shape().ToString());
       }
     }
     auto parameter = [&](int i, int64_t batch) {
@@ -241,7 +244,8 @@ void AddSamplerKernels(KernelRegistry& k) {
   constexpr DTypeSet kGamma = {DType::kHalf, DType::kFloat, DType::kDouble};
   k.Add("RandomGamma", kCpu, KernelByType<GammaKernel, kGamma.bits()>("T"));
   k.Add("RandomPoissonV2", kCpu, KernelDef().Make<PoissonKernel>());
-  k.Add("ParameterizedTruncatedNormal", kCpu, KernelByType<ParameterizedTruncatedNormalKernel, kFloatingTypes.bits()>("dtype"));
+  k.Add("ParameterizedTruncatedNormal", kCpu,
+        KernelByType<ParameterizedTruncatedNormalKernel, kFloatingTypes.bits()>("dtype"));
 }
 
 }  // namespace sluice

@@ -26,13 +26,15 @@ class ShuffleKernel : public Kernel {
     std::iota(order.begin(), order.end(), 0);
     if (rows > 1 && x.num_elements() > 1) {
       PhiloxStream stream(state_->Reserve(static_cast<uint64_t>((rows - 1 + 3) / 4)));
-      for (int64_t i = 0; i + 1 < rows; ++i) std::swap(order[i], order[i + stream.Next() % static_cast<uint32_t>(rows - i)]);
+      for (int64_t i = 0; i + 1 < rows; ++i)
+        std::swap(order[i], order[i + stream.Next() % static_cast<uint32_t>(rows - i)]);
     }
     const int64_t inner = x.num_elements() / rows;
     if (IsPlain(x.dtype())) {
       const int64_t bytes = inner * static_cast<int64_t>(ElementSize(x.dtype()));
       for (int64_t i = 0; i < rows; ++i) {
-        std::memcpy(static_cast<char*>(out->raw_data()) + i * bytes, static_cast<const char*>(x.raw_data()) + order[i] * bytes, bytes);
+        std::memcpy(static_cast<char*>(out->raw_data()) + i * bytes,
+                    static_cast<const char*>(x.raw_data()) + order[i] * bytes, bytes);
       }
       return absl::OkStatus();
     }
@@ -40,10 +42,17 @@ class ShuffleKernel : public Kernel {
       for (int64_t j = 0; j < inner; ++j) {
         const int64_t to = i * inner + j, from = order[i] * inner + j;
         switch (x.dtype()) {
-          case DType::kString: out->data<std::string>()[to] = x.data<std::string>()[from]; break;
-          case DType::kResource: out->data<ResourceHandle>()[to] = x.data<ResourceHandle>()[from]; break;
-          case DType::kVariant: out->data<Variant>()[to] = x.data<Variant>()[from]; break;
-          default: return Unimplemented("no shuffle of ", DTypeName(x.dtype()));
+          case DType::kString:
+            out->data<std::string>()[to] = x.data<std::string>()[from];
+            break;
+          case DType::kResource:
+            out->data<ResourceHandle>()[to] = x.data<ResourceHandle>()[from];
+            break;
+          case DType::kVariant:
+            out->data<Variant>()[to] = x.data<Variant>()[from];
+            break;
+          default:
+            return Unimplemented("no shuffle of ", DTypeName(x.dtype()));
         }
       }
     }

@@ -9,9 +9,15 @@ namespace {
 
 constexpr DTypeSet kFloatOrComplex = kFloatingTypes | kComplexTypes;
 
-OpBuilder Binary(OpRegistry& ops, absl::string_view name, absl::string_view summary, DTypeSet types, uint32_t traits = kNoTraits) {
+OpBuilder Binary(OpRegistry& ops, absl::string_view name, absl::string_view summary, DTypeSet types,
+                 uint32_t traits = kNoTraits) {
   OpBuilder b = ops.Define(name, summary);
-  b.Input("x", "T").Input("y", "T").Output("z", "T").Type("T", types).Traits(kElementwise | traits).Shape(BroadcastOf(0, 1));
+  b.Input("x", "T")
+      .Input("y", "T")
+      .Output("z", "T")
+      .Type("T", types)
+      .Traits(kElementwise | traits)
+      .Shape(BroadcastOf(0, 1));
   return b;
 }
 
@@ -59,11 +65,15 @@ void DefineSums(OpRegistry& ops) {
   Binary(ops, "Add", "x + y, element by element; strings are joined.", kArithmeticTypes | DTypeSet{DType::kString})
       .Value(BinaryValue(CheckedAdd))
       .Gradient(gradient);
-  Binary(ops, "AddV2", "x + y, element by element.", kArithmeticTypes, kCommutative).Value(BinaryValue(CheckedAdd)).Gradient(gradient);
-  Binary(ops, "Sub", "x - y, element by element.", kArithmeticTypes).Value(BinaryValue(CheckedSub)).Gradient([](GradientScope& g) {
-    IntoX(g, g.dy());
-    IntoY(g, -g.dy());
-  });
+  Binary(ops, "AddV2", "x + y, element by element.", kArithmeticTypes, kCommutative)
+      .Value(BinaryValue(CheckedAdd))
+      .Gradient(gradient);
+  Binary(ops, "Sub", "x - y, element by element.", kArithmeticTypes)
+      .Value(BinaryValue(CheckedSub))
+      .Gradient([](GradientScope& g) {
+        IntoX(g, g.dy());
+        IntoY(g, -g.dy());
+      });
   Binary(ops, "SquaredDifference", "(x - y) * conj(x - y), element by element.", kArithmeticTypes, kCommutative)
       .Gradient([](GradientScope& g) {
         Out d = g.dy() * 2.0 * (g["x"] - g["y"]);
@@ -100,10 +110,11 @@ void DefineProducts(OpRegistry& ops) {
         IntoX(g, g.dy() * Y(g));
         IntoY(g, g.dy() * X(g));
       });
-  Binary(ops, "MulNoNan", "x * y, and 0 where y is 0 even when x is infinite or nan.", kFloatOrComplex).Gradient([](GradientScope& g) {
-    IntoX(g, Op2("MulNoNan", g.dy(), Y(g)));
-    IntoY(g, Op2("MulNoNan", X(g), g.dy()));
-  });
+  Binary(ops, "MulNoNan", "x * y, and 0 where y is 0 even when x is infinite or nan.", kFloatOrComplex)
+      .Gradient([](GradientScope& g) {
+        IntoX(g, Op2("MulNoNan", g.dy(), Y(g)));
+        IntoY(g, Op2("MulNoNan", X(g), g.dy()));
+      });
 }
 
 void DefineQuotients(OpRegistry& ops) {
@@ -122,13 +133,17 @@ void DefineQuotients(OpRegistry& ops) {
     IntoX(g, divide(g.dy(), y));
     IntoY(g, g.dy() * divide(divide(-x, y), y));
   });
-  Binary(ops, "FloorDiv", "The greatest integer not above x / y.", kArithmeticTypes, kNotDifferentiable).Value(BinaryValue(CheckedFloorDiv));
-  Binary(ops, "TruncateDiv", "x / y without its fraction.", kArithmeticTypes, kNotDifferentiable).Value(BinaryValue(CheckedTruncateDiv));
+  Binary(ops, "FloorDiv", "The greatest integer not above x / y.", kArithmeticTypes, kNotDifferentiable)
+      .Value(BinaryValue(CheckedFloorDiv));
+  Binary(ops, "TruncateDiv", "x / y without its fraction.", kArithmeticTypes, kNotDifferentiable)
+      .Value(BinaryValue(CheckedTruncateDiv));
   constexpr DTypeSet kModTypes = kRealTypes;
-  Binary(ops, "FloorMod", "The rest of x / y with the sign of y.", kModTypes).Value(BinaryValue(CheckedFloorMod)).Gradient([](GradientScope& g) {
-    IntoX(g, g.dy());
-    IntoY(g, g.dy() * -FloorDiv(g["x"], g["y"]));
-  });
+  Binary(ops, "FloorMod", "The rest of x / y with the sign of y.", kModTypes)
+      .Value(BinaryValue(CheckedFloorMod))
+      .Gradient([](GradientScope& g) {
+        IntoX(g, g.dy());
+        IntoY(g, g.dy() * -FloorDiv(g["x"], g["y"]));
+      });
   Binary(ops, "Mod", "The rest of x / y with the sign of x.", kModTypes);
   Binary(ops, "TruncateMod", "The rest of x / y with the sign of x.", kModTypes);
 }
@@ -173,7 +188,8 @@ void DefineExtremes(OpRegistry& ops) {
   Binary(ops, "Minimum", "The lesser of x and y; nan when one is nan.", kRealTypes, kCommutative)
       .Value(BinaryValue([](int64_t a, int64_t b) -> std::optional<int64_t> { return std::min(a, b); }))
       .Gradient(gradient("LessEqual"));
-  ops.Define("ClipByValue", "t, but not below clip_value_min and not above clip_value_max, which have its shape or are scalars.")
+  ops.Define("ClipByValue",
+             "t, but not below clip_value_min and not above clip_value_max, which have its shape or are scalars.")
       .Input("t", "T")
       .Input("clip_value_min", "T")
       .Input("clip_value_max", "T")
@@ -192,13 +208,15 @@ void DefineExtremes(OpRegistry& ops) {
 }
 
 void DefineBits(OpRegistry& ops) {
-  for (auto [name, summary] : {std::pair{"BitwiseAnd", "The bits set in both."}, std::pair{"BitwiseOr", "The bits set in either."},
-                               std::pair{"BitwiseXor", "The bits set in one alone."}}) {
+  for (auto [name, summary] :
+       {std::pair{"BitwiseAnd", "The bits set in both."}, std::pair{"BitwiseOr", "The bits set in either."},
+        std::pair{"BitwiseXor", "The bits set in one alone."}}) {
     Binary(ops, name, summary, kIntegerTypes, kCommutative | kNotDifferentiable);
   }
-  Binary(ops, "LeftShift", "x * 2^y by bits; a count beyond the width is cut to width - 1.", kIntegerTypes, kNotDifferentiable);
-  Binary(ops, "RightShift", "x / 2^y by bits, keeping the sign; a count beyond the width is cut to width - 1.", kIntegerTypes,
+  Binary(ops, "LeftShift", "x * 2^y by bits; a count beyond the width is cut to width - 1.", kIntegerTypes,
          kNotDifferentiable);
+  Binary(ops, "RightShift", "x / 2^y by bits, keeping the sign; a count beyond the width is cut to width - 1.",
+         kIntegerTypes, kNotDifferentiable);
 }
 
 }  // namespace

@@ -6,9 +6,11 @@ namespace sluice {
 namespace {
 
 constexpr DTypeSet kComparable =
-    kArithmeticTypes | DTypeSet{DType::kBool, DType::kString, DType::kQint8, DType::kQuint8, DType::kQint16, DType::kQuint16, DType::kQint32};
+    kArithmeticTypes | DTypeSet{DType::kBool,   DType::kString,  DType::kQint8, DType::kQuint8,
+                                DType::kQint16, DType::kQuint16, DType::kQint32};
 
-OpBuilder Comparison(OpRegistry& ops, absl::string_view name, absl::string_view summary, DTypeSet types, uint32_t traits = kNoTraits) {
+OpBuilder Comparison(OpRegistry& ops, absl::string_view name, absl::string_view summary, DTypeSet types,
+                     uint32_t traits = kNoTraits) {
   OpBuilder b = ops.Define(name, summary);
   b.Input("x", "T").Input("y", "T").Output("z", "bool").Type("T", types);
   b.Traits(kElementwise | kNotDifferentiable | traits).Shape(BroadcastOf(0, 1));
@@ -36,13 +38,15 @@ absl::Status SelectShape(ShapeContext& c) {
     if (condition.rank() == out.rank()) {
       ASSIGN_OR_RETURN(out, out.MergeWith(condition));
     } else if (condition.rank() == 1) {
-      if (out.rank() == 0) return InvalidArgument("a condition of shape ", condition.ToString(), " cannot choose between scalars");
+      if (out.rank() == 0)
+        return InvalidArgument("a condition of shape ", condition.ToString(), " cannot choose between scalars");
       if (condition.dim(0) >= 0 && out.dim(0) >= 0 && condition.dim(0) != out.dim(0)) {
-        return InvalidArgument("the condition has ", condition.dim(0), " elements, the tensors have ", out.dim(0), " rows");
+        return InvalidArgument("the condition has ", condition.dim(0), " elements, the tensors have ", out.dim(0),
+                               " rows");
       }
     } else {
-      return InvalidArgument("the condition must be a scalar, a vector, or have the shape of the tensors ", out.ToString(), ", found ",
-                             condition.ToString());
+      return InvalidArgument("the condition must be a scalar, a vector, or have the shape of the tensors ",
+                             out.ToString(), ", found ", condition.ToString());
     }
   }
   c.SetOutput(0, out);
@@ -55,7 +59,8 @@ void DefineSelects(OpRegistry& ops) {
     b.Input("condition", "bool").Input("t", "T").Input("e", "T").Output("output", "T").Type("T");
     return b;
   };
-  define("Select", "t where the condition holds, else e. A vector condition chooses rows, a scalar one the whole tensor.")
+  define("Select",
+         "t where the condition holds, else e. A vector condition chooses rows, a scalar one the whole tensor.")
       .Shape(SelectShape)
       .Gradient([](GradientScope& g) {
         Out condition = g["condition"], zero = ZerosLike(g["t"]);
@@ -84,7 +89,8 @@ void DefineComparisonOps(OpRegistry& ops) {
   Comparison(ops, "LessEqual", "x <= y, element by element.", kRealTypes);
   Comparison(ops, "Greater", "x > y, element by element.", kRealTypes);
   Comparison(ops, "GreaterEqual", "x >= y, element by element.", kRealTypes);
-  for (auto [name, summary] : {std::pair{"Equal", "x == y, element by element."}, std::pair{"NotEqual", "x != y, element by element."}}) {
+  for (auto [name, summary] :
+       {std::pair{"Equal", "x == y, element by element."}, std::pair{"NotEqual", "x != y, element by element."}}) {
     Comparison(ops, name, summary, kComparable, kCommutative)
         .Attr("incompatible_shape_error: bool = true", "False: shapes that do not broadcast compare as different.")
         .Shape(EqualityShape);
@@ -92,7 +98,8 @@ void DefineComparisonOps(OpRegistry& ops) {
   Comparison(ops, "ApproximateEqual", "|x - y| < tolerance, element by element.", kArithmeticTypes, kCommutative)
       .Attr("tolerance: float = 1e-05")
       .Shape(MergeInputs());
-  for (auto [name, summary] : {std::pair{"LogicalAnd", "x and y, element by element."}, std::pair{"LogicalOr", "x or y, element by element."}}) {
+  for (auto [name, summary] : {std::pair{"LogicalAnd", "x and y, element by element."},
+                               std::pair{"LogicalOr", "x or y, element by element."}}) {
     ops.Define(name, summary)
         .Input("x", "bool")
         .Input("y", "bool")

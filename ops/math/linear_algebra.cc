@@ -11,7 +11,8 @@ absl::StatusOr<PartialShape> Square(const ShapeContext& c, int i) {
   ASSIGN_OR_RETURN(PartialShape s, c.WithRankAtLeast(i, 2));
   if (!s.known_rank()) return s;
   const int64_t rows = s.dim(s.rank() - 2), columns = s.dim(s.rank() - 1);
-  if (rows >= 0 && columns >= 0 && rows != columns) return InvalidArgument("matrices must be square, found shape ", s.ToString());
+  if (rows >= 0 && columns >= 0 && rows != columns)
+    return InvalidArgument("matrices must be square, found shape ", s.ToString());
   if (rows < 0) s.SetDim(s.rank() - 2, columns);
   if (columns < 0) s.SetDim(s.rank() - 1, rows);
   return s;
@@ -40,7 +41,8 @@ Out Solve(absl::string_view op, Out m, Out rhs, AttrMap attrs) { return Op2(op, 
 }  // namespace
 
 void DefineLinearAlgebraOps(OpRegistry& ops) {
-  ops.Define("Cholesky", "The lower triangle L with L * L^H = input, which is positive definite; its upper half is not read.")
+  ops.Define("Cholesky",
+             "The lower triangle L with L * L^H = input, which is positive definite; its upper half is not read.")
       .Input("input", "T")
       .Output("output", "T")
       .Type("T", kTypes)
@@ -48,10 +50,14 @@ void DefineLinearAlgebraOps(OpRegistry& ops) {
       .Gradient([](GradientScope& g) {
         // Murray, "Differentiation of the Cholesky decomposition" (2016), equation 10.
         Out l = g["output"];
-        auto triangle = [&](Out x) { return g.Op("MatrixBandPart", {x, g.Int(-1, DType::kInt64), g.Int(0, DType::kInt64)}); };
+        auto triangle = [&](Out x) {
+          return g.Op("MatrixBandPart", {x, g.Int(-1, DType::kInt64), g.Int(0, DType::kInt64)});
+        };
         Out middle = triangle(BatchMatMul(l, g.dy(), true, false));
         Out halved = Op2("MatrixSetDiag", middle, Op1("MatrixDiagPart", middle) * 0.5);
-        auto solve = [&](Out rhs) { return Solve("MatrixTriangularSolve", l, rhs, {{"lower", true}, {"adjoint", true}}); };
+        auto solve = [&](Out rhs) {
+          return Solve("MatrixTriangularSolve", l, rhs, {{"lower", true}, {"adjoint", true}});
+        };
         auto adjoint = [&](Out x) {
           Out eye = Op1("MatrixDiag", OnesLike(Op1("MatrixDiagPart", x)));
           return BatchMatMul(x, eye, true, false);
@@ -96,7 +102,8 @@ void DefineLinearAlgebraOps(OpRegistry& ops) {
       .Gradient([](GradientScope& g) {
         const bool adjoint = g.MustAttr<bool>("adjoint");
         Out rhs = Solve("MatrixSolve", g["matrix"], g.dy(), {{"adjoint", !adjoint}});
-        g.Into("matrix") = adjoint ? -BatchMatMul(g["output"], rhs, false, true) : -BatchMatMul(rhs, g["output"], false, true);
+        g.Into("matrix") =
+            adjoint ? -BatchMatMul(g["output"], rhs, false, true) : -BatchMatMul(rhs, g["output"], false, true);
         g.Into("rhs") = rhs;
       });
   ops.Define("MatrixTriangularSolve", "As MatrixSolve for a triangular matrix; the other triangle is not read.")

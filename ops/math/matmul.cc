@@ -5,12 +5,13 @@
 namespace sluice {
 namespace {
 
-constexpr DTypeSet kMatMulTypes = {DType::kBfloat16, DType::kHalf,      DType::kFloat,     DType::kDouble,
+constexpr DTypeSet kMatMulTypes = {DType::kBfloat16, DType::kHalf,  DType::kFloat,     DType::kDouble,
                                    DType::kInt32,    DType::kInt64, DType::kComplex64, DType::kComplex128};
 
 absl::Status CheckInner(int64_t a, int64_t b, const PartialShape& x, const PartialShape& y) {
   if (a < 0 || b < 0 || a == b) return absl::OkStatus();
-  return InvalidArgument("inner sizes differ: a is ", x.ToString(), ", b is ", y.ToString(), ", so ", a, " columns meet ", b, " rows");
+  return InvalidArgument("inner sizes differ: a is ", x.ToString(), ", b is ", y.ToString(), ", so ", a,
+                         " columns meet ", b, " rows");
 }
 
 absl::Status MatMulShape(ShapeContext& c) {
@@ -21,8 +22,8 @@ absl::Status MatMulShape(ShapeContext& c) {
   absl::Status inner = CheckInner(a.dim(ta ? 0 : 1), b.dim(tb ? 1 : 0), a, b);
   if (!inner.ok()) {
     if (a.dim(ta ? 0 : 1) == b.dim(tb ? 0 : 1)) {
-      return InvalidArgument(inner.message(), "; transpose_b=", tb ? "False" : "True", " would give [", a.dim(ta ? 1 : 0), ",",
-                             b.dim(tb ? 1 : 0), "]");
+      return InvalidArgument(inner.message(), "; transpose_b=", tb ? "False" : "True", " would give [",
+                             a.dim(ta ? 1 : 0), ",", b.dim(tb ? 1 : 0), "]");
     }
     return inner;
   }
@@ -42,7 +43,8 @@ absl::Status BatchMatMulShape(ShapeContext& c, bool broadcasts) {
   ASSIGN_OR_RETURN(bool adj_y, c.Attr<bool>("adj_y"));
   if (!x.known_rank() || !y.known_rank()) return absl::OkStatus();
   RETURN_IF_ERROR(CheckInner(x.dim(x.rank() - (adj_x ? 2 : 1)), y.dim(y.rank() - (adj_y ? 1 : 2)), x, y));
-  ASSIGN_OR_RETURN(PartialShape out, broadcasts ? BroadcastShapes(BatchOf(x), BatchOf(y)) : BatchOf(x).MergeWith(BatchOf(y)));
+  ASSIGN_OR_RETURN(PartialShape out,
+                   broadcasts ? BroadcastShapes(BatchOf(x), BatchOf(y)) : BatchOf(x).MergeWith(BatchOf(y)));
   if (out.known_rank()) {
     out.AddDim(x.dim(x.rank() - (adj_x ? 1 : 2)));
     out.AddDim(y.dim(y.rank() - (adj_y ? 2 : 1)));
@@ -54,7 +56,8 @@ absl::Status BatchMatMulShape(ShapeContext& c, bool broadcasts) {
 // Gradients of the broadcast batch, summed back to the batch of the input.
 Out SumBatch(GradientScope& g, Out gradient, Out input, Out other) {
   const PartialShape in = input.shape(), with = other.shape();
-  if (in.known_rank() && with.known_rank() && BatchOf(in).IsFullyKnown() && BatchOf(in) == BatchOf(with)) return gradient;
+  if (in.known_rank() && with.known_rank() && BatchOf(in).IsFullyKnown() && BatchOf(in) == BatchOf(with))
+    return gradient;
   auto batch = [&](Out x) {
     if (x.shape().known_rank() && BatchOf(x.shape()).IsFullyKnown()) {
       const PartialShape s = BatchOf(x.shape());
@@ -70,7 +73,9 @@ Out SumBatch(GradientScope& g, Out gradient, Out input, Out other) {
 void BatchGradient(GradientScope& g, absl::string_view op, bool broadcasts) {
   const bool ax = g.MustAttr<bool>("adj_x"), ay = g.MustAttr<bool>("adj_y");
   Out x = g["x"], y = g["y"], dy = g.dy();
-  auto product = [&](Out a, Out b, bool adj_a, bool adj_b) { return Op2(op, a, b, {{"adj_x", adj_a}, {"adj_y", adj_b}}); };
+  auto product = [&](Out a, Out b, bool adj_a, bool adj_b) {
+    return Op2(op, a, b, {{"adj_x", adj_a}, {"adj_y", adj_b}});
+  };
   Out gx = ax ? product(y, dy, ay, true) : product(dy, y, false, !ay);
   Out gy = ay ? product(dy, x, true, ax) : product(x, dy, !ax, false);
   g.Into("x") = broadcasts ? SumBatch(g, gx, x, y) : gx;
@@ -94,7 +99,9 @@ void DefineMatMulOps(OpRegistry& ops) {
         g.Into("a") = ta ? MatMul(b, dy, tb, true) : MatMul(dy, b, false, !tb);
         g.Into("b") = tb ? MatMul(dy, a, true, ta) : MatMul(a, dy, !ta, false);
       });
-  ops.Define("SparseMatMul", "The product of two matrices of float or bfloat16, as float; the hints that one has many zeros change nothing.")
+  ops.Define("SparseMatMul",
+             "The product of two matrices of float or bfloat16, as float; the hints that one has many zeros change "
+             "nothing.")
       .Input("a", "Ta")
       .Input("b", "Tb")
       .Output("product", "float")
@@ -113,8 +120,9 @@ void DefineMatMulOps(OpRegistry& ops) {
       });
   for (bool broadcasts : {false, true}) {
     const char* name = broadcasts ? "BatchMatMulV2" : "BatchMatMul";
-    ops.Define(name, broadcasts ? "The products of the matrices in the last two dimensions; the others are broadcast."
-                                : "The products of the matrices in the last two dimensions; the others are the same in both.")
+    ops.Define(name, broadcasts
+                         ? "The products of the matrices in the last two dimensions; the others are broadcast."
+                         : "The products of the matrices in the last two dimensions; the others are the same in both.")
         .Input("x", "T")
         .Input("y", "T")
         .Output("output", "T")

@@ -25,7 +25,8 @@ absl::Status DiagPartShape(ShapeContext& c) {
   if (!in.known_rank()) return absl::OkStatus();
   if (in.rank() % 2 != 0) return InvalidArgument("the rank must be even, found shape ", in.ToString());
   const int half = in.rank() / 2;
-  ASSIGN_OR_RETURN(PartialShape out, PartialShape(in.dims().subspan(0, half)).MergeWith(PartialShape(in.dims().subspan(half))));
+  ASSIGN_OR_RETURN(PartialShape out,
+                   PartialShape(in.dims().subspan(0, half)).MergeWith(PartialShape(in.dims().subspan(half))));
   c.SetOutput(0, out);
   return absl::OkStatus();
 }
@@ -88,7 +89,9 @@ void DefineMatrixDiagonals(OpRegistry& ops) {
         g.Into("input") = Op2("MatrixSetDiag", g.dy(), ZerosLike(g["diagonal"]));
         g.Into("diagonal") = Op1("MatrixDiagPart", g.dy());
       });
-  ops.Define("MatrixBandPart", "The matrices with zeros outside num_lower diagonals below and num_upper above the main one; negative keeps all.")
+  ops.Define("MatrixBandPart",
+             "The matrices with zeros outside num_lower diagonals below and num_upper above the main one; negative "
+             "keeps all.")
       .Input("input", "T")
       .Input("num_lower", "Tindex")
       .Input("num_upper", "Tindex")

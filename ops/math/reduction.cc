@@ -1,4 +1,5 @@
-// Reductions over axes. Axes may be negative; none given means none reduced, so the front end passes all of them by default.
+// Reductions over axes. Axes may be negative; none given means none reduced, so the front end passes all of them by
+// default.
 #include <algorithm>
 #include <numeric>
 
@@ -102,7 +103,8 @@ ValueRule ReduceVector(int64_t start, std::function<int64_t(int64_t, int64_t)> f
     const std::optional<std::vector<int64_t>> x = c.ints(0);
     if (!x) return;
     const int64_t total = std::accumulate(x->begin(), x->end(), start, f);
-    if (c.input_type(0) != DType::kInt64 && (c.input_type(0) != DType::kInt32 || total != static_cast<int32_t>(total))) return;
+    if (c.input_type(0) != DType::kInt64 && (c.input_type(0) != DType::kInt32 || total != static_cast<int32_t>(total)))
+      return;
     PartialValue v;
     v.scalar = true;
     v.elements = {total};
@@ -142,31 +144,38 @@ absl::Status ArgShape(ShapeContext& c) {
 void DefineReductionOps(OpRegistry& ops) {
   constexpr DTypeSet kTypes = kArithmeticTypes;
   Reduction(ops, "Sum", "The sum over axes.", kTypes)
-      .Value(ReduceVector(0, [](int64_t a, int64_t b) {
-        int64_t r;
-        return a == PartialValue::kUnknown || __builtin_add_overflow(a, b, &r) ? PartialValue::kUnknown : r;
-      }))
+      .Value(ReduceVector(0,
+                          [](int64_t a, int64_t b) {
+                            int64_t r;
+                            return a == PartialValue::kUnknown || __builtin_add_overflow(a, b, &r)
+                                       ? PartialValue::kUnknown
+                                       : r;
+                          }))
       .Gradient([](GradientScope& g) { g.Into("input") = Spread(g, g.dy()); });
   Reduction(ops, "Mean", "The mean over axes.", kTypes).Gradient([](GradientScope& g) {
     g.Into("input") = Spread(g, g.dy() / ReducedCount(g));
   });
   Reduction(ops, "Prod", "The product over axes.", kTypes)
-      .Value(ReduceVector(1, [](int64_t a, int64_t b) {
-        int64_t r;
-        return a == PartialValue::kUnknown || __builtin_mul_overflow(a, b, &r) ? PartialValue::kUnknown : r;
-      }))
+      .Value(ReduceVector(1,
+                          [](int64_t a, int64_t b) {
+                            int64_t r;
+                            return a == PartialValue::kUnknown || __builtin_mul_overflow(a, b, &r)
+                                       ? PartialValue::kUnknown
+                                       : r;
+                          }))
       .Gradient([](GradientScope& g) { ProdGradient(g); });
-  Reduction(ops, "Max", "The greatest element over axes; nan when one is nan.", kRealTypes).Gradient([](GradientScope& g) {
-    ExtremeGradient(g);
-  });
+  Reduction(ops, "Max", "The greatest element over axes; nan when one is nan.", kRealTypes)
+      .Gradient([](GradientScope& g) { ExtremeGradient(g); });
   Reduction(ops, "Min", "The least element over axes; nan when one is nan.", kRealTypes).Gradient([](GradientScope& g) {
     ExtremeGradient(g);
   });
-  Reduction(ops, "EuclideanNorm", "The square root of the sum of x * conj(x) over axes.", kTypes).Gradient([](GradientScope& g) {
-    Out unit = Op2("DivNoNan", g["input"], Kept(g, g["output"]));
-    g.Into("input") = unit * Kept(g, g.dy());
-  });
-  for (auto [name, summary] : {std::pair{"All", "Whether all elements over axes are true."}, std::pair{"Any", "Whether one element over axes is true."}}) {
+  Reduction(ops, "EuclideanNorm", "The square root of the sum of x * conj(x) over axes.", kTypes)
+      .Gradient([](GradientScope& g) {
+        Out unit = Op2("DivNoNan", g["input"], Kept(g, g["output"]));
+        g.Into("input") = unit * Kept(g, g.dy());
+      });
+  for (auto [name, summary] : {std::pair{"All", "Whether all elements over axes are true."},
+                               std::pair{"Any", "Whether one element over axes is true."}}) {
     ops.Define(name, summary)
         .Input("input", "bool")
         .Input("reduction_indices", "Tidx")
@@ -212,7 +221,7 @@ void DefineScanOps(OpRegistry& ops) {
   });
   scan("Cumprod", "The running product along an axis.").Gradient([attrs](GradientScope& g) {
     Out sums = Op2("Cumsum", Conj(g["out"]) * g.dy(), g["axis"], attrs(g));
-    g.Into("x") = sums / Conj(g["x"]);
+    g.Into("x") = Op2("DivNoNan", sums, Conj(g["x"]));
   });
 }
 

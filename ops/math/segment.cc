@@ -42,11 +42,13 @@ absl::Status UnsortedShape(ShapeContext& c) {
   const PartialShape &data = c.input(0), &ids = c.input(1);
   if (!data.known_rank() || !ids.known_rank()) return absl::OkStatus();
   if (ids.rank() > data.rank()) {
-    return InvalidArgument("segment_ids has shape ", ids.ToString(), ", which is no beginning of the shape of data ", data.ToString());
+    return InvalidArgument("segment_ids has shape ", ids.ToString(), ", which is no beginning of the shape of data ",
+                           data.ToString());
   }
   for (int i = 0; i < ids.rank(); ++i) {
     if (ids.dim(i) >= 0 && data.dim(i) >= 0 && ids.dim(i) != data.dim(i)) {
-      return InvalidArgument("segment_ids has shape ", ids.ToString(), ", which is no beginning of the shape of data ", data.ToString());
+      return InvalidArgument("segment_ids has shape ", ids.ToString(), ", which is no beginning of the shape of data ",
+                             data.ToString());
     }
   }
   ASSIGN_OR_RETURN(PartialShape out, RowsThen(data, ids.rank(), rows));
@@ -122,9 +124,13 @@ void UnsortedProdGradient(GradientScope& g) {
 
 OpBuilder Unsorted(OpRegistry& ops, absl::string_view name, absl::string_view summary, DTypeSet types) {
   OpBuilder b = ops.Define(name, summary);
-  b.Input("data", "T").Input("segment_ids", "Tindices", "Any shape that begins the shape of data; negative ones are dropped.");
+  b.Input("data", "T")
+      .Input("segment_ids", "Tindices", "Any shape that begins the shape of data; negative ones are dropped.");
   b.Input("num_segments", "Tnumsegments").Output("output", "T");
-  b.Type("T", types).Type("Tindices", kIndexTypes).Type("Tnumsegments", kIndexTypes, DType::kInt32).Shape(UnsortedShape);
+  b.Type("T", types)
+      .Type("Tindices", kIndexTypes)
+      .Type("Tnumsegments", kIndexTypes, DType::kInt32)
+      .Shape(UnsortedShape);
   return b;
 }
 
@@ -140,25 +146,28 @@ void DefineSegmentOps(OpRegistry& ops) {
   sorted("SegmentSum", "The sums of the rows of each segment.", kArithmeticTypes).Gradient([](GradientScope& g) {
     g.Into("data") = Rows(g.dy(), g["segment_ids"]);
   });
-  sorted("SegmentMean", "The means of the rows of each segment; 0 for one without rows.", kArithmeticTypes).Gradient([](GradientScope& g) {
-    Out ids = g["segment_ids"], data = g["data"];
-    Out counts = Op2("SegmentSum", Fill(ShapeOf(ids), g.Scalar(data.dtype(), 1)), ids);
-    g.Into("data") = Rows(g.dy(), ids) / ForRows(g, Rows(counts, ids), data);
-  });
-  sorted("SegmentMax", "The greatest elements of the rows of each segment; 0 for one without rows.", kRealTypes).Gradient([](GradientScope& g) {
-    SortedExtremeGradient(g);
-  });
-  sorted("SegmentMin", "The least elements of the rows of each segment; 0 for one without rows.", kRealTypes).Gradient([](GradientScope& g) {
-    SortedExtremeGradient(g);
-  });
+  sorted("SegmentMean", "The means of the rows of each segment; 0 for one without rows.", kArithmeticTypes)
+      .Gradient([](GradientScope& g) {
+        Out ids = g["segment_ids"], data = g["data"];
+        Out counts = Op2("SegmentSum", Fill(ShapeOf(ids), g.Scalar(data.dtype(), 1)), ids);
+        g.Into("data") = Rows(g.dy(), ids) / ForRows(g, Rows(counts, ids), data);
+      });
+  sorted("SegmentMax", "The greatest elements of the rows of each segment; 0 for one without rows.", kRealTypes)
+      .Gradient([](GradientScope& g) { SortedExtremeGradient(g); });
+  sorted("SegmentMin", "The least elements of the rows of each segment; 0 for one without rows.", kRealTypes)
+      .Gradient([](GradientScope& g) { SortedExtremeGradient(g); });
   sorted("SegmentProd", "The products of the rows of each segment; 1 for one without rows.", kArithmeticTypes);
-  Unsorted(ops, "UnsortedSegmentSum", "The sums of the elements of each segment; 0 for one without elements.", kArithmeticTypes)
+  Unsorted(ops, "UnsortedSegmentSum", "The sums of the elements of each segment; 0 for one without elements.",
+           kArithmeticTypes)
       .Gradient([](GradientScope& g) { g.Into("data") = RowsOrZero(g, g.dy(), g["segment_ids"]); });
-  Unsorted(ops, "UnsortedSegmentMax", "The greatest elements of each segment; the least number of the type for one without elements.", kRealTypes)
+  Unsorted(ops, "UnsortedSegmentMax",
+           "The greatest elements of each segment; the least number of the type for one without elements.", kRealTypes)
       .Gradient([](GradientScope& g) { UnsortedExtremeGradient(g); });
-  Unsorted(ops, "UnsortedSegmentMin", "The least elements of each segment; the greatest number of the type for one without elements.", kRealTypes)
+  Unsorted(ops, "UnsortedSegmentMin",
+           "The least elements of each segment; the greatest number of the type for one without elements.", kRealTypes)
       .Gradient([](GradientScope& g) { UnsortedExtremeGradient(g); });
-  Unsorted(ops, "UnsortedSegmentProd", "The products of the elements of each segment; 1 for one without elements.", kArithmeticTypes)
+  Unsorted(ops, "UnsortedSegmentProd", "The products of the elements of each segment; 1 for one without elements.",
+           kArithmeticTypes)
       .Gradient([](GradientScope& g) { UnsortedProdGradient(g); });
 }
 
@@ -170,15 +179,18 @@ void DefineSparseSegmentOps(OpRegistry& ops) {
     DTypeSet types;
     const char* gradient;  // null: the sum, whose gradient is a sum
   };
-  const Kind kinds[] = {{"SparseSegmentSum", "The sums of the rows data[indices] of each segment", kRealTypes, nullptr},
-                        {"SparseSegmentMean", "The means of the rows data[indices] of each segment", kFloats, "SparseSegmentMeanGrad"},
-                        {"SparseSegmentSqrtN", "The sums of the rows data[indices] of each segment over the square root of their number",
-                         kFloats, "SparseSegmentSqrtNGrad"}};
+  const Kind kinds[] = {
+      {"SparseSegmentSum", "The sums of the rows data[indices] of each segment", kRealTypes, nullptr},
+      {"SparseSegmentMean", "The means of the rows data[indices] of each segment", kFloats, "SparseSegmentMeanGrad"},
+      {"SparseSegmentSqrtN", "The sums of the rows data[indices] of each segment over the square root of their number",
+       kFloats, "SparseSegmentSqrtNGrad"}};
   for (const Kind& kind : kinds) {
     for (bool with_count : {false, true}) {
       OpBuilder b = ops.Define(absl::StrCat(kind.name, with_count ? "WithNumSegments" : ""),
                                absl::StrCat(kind.summary, with_count ? "; segments without rows are 0." : "."));
-      b.Input("data", "T").Input("indices", "Tidx").Input("segment_ids", "int32", "One for each index, not decreasing.");
+      b.Input("data", "T")
+          .Input("indices", "Tidx")
+          .Input("segment_ids", "int32", "One for each index, not decreasing.");
       if (with_count) b.Input("num_segments", "Tnumsegments");
       b.Output("output", "T").Type("T", kind.types).Type("Tidx", kIndexTypes, DType::kInt32);
       if (with_count) b.Type("Tnumsegments", kIndexTypes, DType::kInt32);

@@ -17,11 +17,16 @@ std::optional<double> ConstantNumber(const ShapeContext& c, int i) {
   const Tensor* t = c.constant(i);
   if (t == nullptr || t->num_elements() != 1) return std::nullopt;
   switch (t->dtype()) {
-    case DType::kFloat: return NumberOf<float>(*t);
-    case DType::kDouble: return NumberOf<double>(*t);
-    case DType::kHalf: return NumberOf<half>(*t);
-    case DType::kBfloat16: return NumberOf<bfloat16>(*t);
-    default: return std::nullopt;
+    case DType::kFloat:
+      return NumberOf<float>(*t);
+    case DType::kDouble:
+      return NumberOf<double>(*t);
+    case DType::kHalf:
+      return NumberOf<half>(*t);
+    case DType::kBfloat16:
+      return NumberOf<bfloat16>(*t);
+    default:
+      return std::nullopt;
   }
 }
 
@@ -117,7 +122,8 @@ void DefineSequenceOps(OpRegistry& ops) {
         for (int64_t d : s->dims()) v.elements.push_back(d < 0 ? PartialValue::kUnknown : d);
         c.SetOutputValue(0, std::move(v));
       });
-  ops.Define("BroadcastGradientArgs", "The axes over which gradients of a broadcast result are summed for each operand.")
+  ops.Define("BroadcastGradientArgs",
+             "The axes over which gradients of a broadcast result are summed for each operand.")
       .Input("s0", "T")
       .Input("s1", "T")
       .Output("r0", "T")
@@ -135,7 +141,8 @@ void DefineSequenceOps(OpRegistry& ops) {
 
 void DefineHistogramOps(OpRegistry& ops) {
   constexpr DTypeSet kTypes = {DType::kInt32, DType::kInt64, DType::kFloat, DType::kDouble};
-  ops.Define("Bincount", "How often each number below size occurs in arr, or the sums of its weights; others are left out.")
+  ops.Define("Bincount",
+             "How often each number below size occurs in arr, or the sums of its weights; others are left out.")
       .Input("arr", "int32")
       .Input("size", "int32")
       .Input("weights", "T", "Of the shape of arr, or of size 0.")
@@ -156,7 +163,8 @@ void DefineHistogramOps(OpRegistry& ops) {
       .Attr("boundaries: list(float)", "Sorted.")
       .NotDifferentiable()
       .Shape(SameAs("input"));
-  ops.Define("HistogramFixedWidth", "The counts of values in nbins equal parts of value_range; values outside go to the first and the last.")
+  ops.Define("HistogramFixedWidth",
+             "The counts of values in nbins equal parts of value_range; values outside go to the first and the last.")
       .Input("values", "T")
       .Input("value_range", "T", "Two numbers, the first below the second.")
       .Input("nbins", "int32")

@@ -9,7 +9,8 @@ namespace {
 
 constexpr DTypeSet kFloatOrDouble = {DType::kFloat, DType::kDouble};
 
-OpBuilder Binary(OpRegistry& ops, absl::string_view name, absl::string_view summary, const char* x, const char* y, DTypeSet types) {
+OpBuilder Binary(OpRegistry& ops, absl::string_view name, absl::string_view summary, const char* x, const char* y,
+                 DTypeSet types) {
   OpBuilder b = ops.Define(name, summary);
   b.Input(x, "T").Input(y, "T").Output("z", "T").Type("T", types).Traits(kElementwise).Shape(BroadcastOf(0, 1));
   return b;
@@ -68,11 +69,13 @@ void DefineSpecialFunctionOps(OpRegistry& ops) {
       .Type("T", kFloatOrDouble)
       .Traits(kElementwise)
       .Shape(BroadcastOf(0, 1));
-  Binary(ops, "Igamma", "The regularised lower incomplete gamma function P(a, x).", "a", "x", kFloatOrDouble).Gradient([](GradientScope& g) {
-    g.Into("a") = SumToShapeOf(g.dy() * Op2("IgammaGradA", g["a"], g["x"]), g["a"], g["x"]);
-    g.Into("x") = SumToShapeOf(g.dy() * IgammaSlope(g), g["x"], g["a"]);
-  });
-  Binary(ops, "Igammac", "The regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).", "a", "x", kFloatOrDouble)
+  Binary(ops, "Igamma", "The regularised lower incomplete gamma function P(a, x).", "a", "x", kFloatOrDouble)
+      .Gradient([](GradientScope& g) {
+        g.Into("a") = SumToShapeOf(g.dy() * Op2("IgammaGradA", g["a"], g["x"]), g["a"], g["x"]);
+        g.Into("x") = SumToShapeOf(g.dy() * IgammaSlope(g), g["x"], g["a"]);
+      });
+  Binary(ops, "Igammac", "The regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).", "a", "x",
+         kFloatOrDouble)
       .Gradient([](GradientScope& g) {
         g.Into("a") = SumToShapeOf(-g.dy() * Op2("IgammaGradA", g["a"], g["x"]), g["a"], g["x"]);
         g.Into("x") = SumToShapeOf(-g.dy() * IgammaSlope(g), g["x"], g["a"]);
@@ -83,10 +86,11 @@ void DefineSpecialFunctionOps(OpRegistry& ops) {
         Out x = g["x"], q = g["q"];
         g.Into("q") = SumToShapeOf(g.dy() * -x * Op2("Zeta", x + 1.0, q), q, x);
       });
-  Binary(ops, "Polygamma", "The derivative of order a of the digamma function.", "a", "x", kFloatOrDouble).Gradient([](GradientScope& g) {
-    Out a = g["a"], x = g["x"];
-    g.Into("x") = SumToShapeOf(g.dy() * Op2("Polygamma", a + 1.0, x), x, a);
-  });
+  Binary(ops, "Polygamma", "The derivative of order a of the digamma function.", "a", "x", kFloatOrDouble)
+      .Gradient([](GradientScope& g) {
+        Out a = g["a"], x = g["x"];
+        g.Into("x") = SumToShapeOf(g.dy() * Op2("Polygamma", a + 1.0, x), x, a);
+      });
   ops.Define("Atan2", "The angle in radians of the point (x, y), in [-pi, pi].")
       .Input("y", "T")
       .Input("x", "T")

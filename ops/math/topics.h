@@ -32,7 +32,8 @@ const Tensor* ConstantValue(Out x);
 // The elements of a constant integer tensor.
 std::optional<std::vector<int64_t>> ConstantInts(Out x);
 
-// f over the known elements of one or two small integer inputs, broadcasting a scalar; f returns nullopt where it has no value.
+// f over the known elements of one or two small integer inputs, broadcasting a scalar; f returns nullopt where it has
+// no value.
 ValueRule UnaryValue(std::function<std::optional<int64_t>(int64_t)> f);
 ValueRule BinaryValue(std::function<std::optional<int64_t>(int64_t, int64_t)> f);
 

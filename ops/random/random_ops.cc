@@ -19,7 +19,8 @@ absl::Status ShapeFromInput(ShapeContext& c) {
 
 absl::Status StatelessShape(ShapeContext& c) {
   ASSIGN_OR_RETURN(PartialShape seed, c.WithRank(1, 1));
-  if (seed.dim(0) >= 0 && seed.dim(0) != 2) return InvalidArgument("seed must have 2 elements, found shape ", seed.ToString());
+  if (seed.dim(0) >= 0 && seed.dim(0) != 2)
+    return InvalidArgument("seed must have 2 elements, found shape ", seed.ToString());
   return ShapeFromInput(c);
 }
 
@@ -45,7 +46,9 @@ absl::Status SamplesShape(ShapeContext& c) {
 
 OpBuilder Seeded(OpRegistry& ops, absl::string_view name, absl::string_view summary) {
   OpBuilder b = ops.Define(name, summary);
-  b.Attr("seed: int = 0", "With seed2 the key of the numbers; both 0 draw a key at random.").Attr("seed2: int = 0").Traits(kDraws);
+  b.Attr("seed: int = 0", "With seed2 the key of the numbers; both 0 draw a key at random.")
+      .Attr("seed2: int = 0")
+      .Traits(kDraws);
   return b;
 }
 
@@ -54,7 +57,11 @@ OpBuilder Seeded(OpRegistry& ops, absl::string_view name, absl::string_view summ
 void DefineRandomOps(OpRegistry& ops) {
   auto drawn = [&](const char* name, const char* summary) {
     OpBuilder b = Seeded(ops, name, summary);
-    b.Input("shape", "T").Output("output", "dtype").Type("dtype", kFloatingTypes).Type("T", kIntTypes).Shape(ShapeFromInput);
+    b.Input("shape", "T")
+        .Output("output", "dtype")
+        .Type("dtype", kFloatingTypes)
+        .Type("T", kIntTypes)
+        .Shape(ShapeFromInput);
   };
   drawn("RandomUniform", "Numbers from [0, 1).");
   drawn("RandomStandardNormal", "Numbers from the normal distribution of mean 0 and deviation 1.");
@@ -71,7 +78,8 @@ void DefineRandomOps(OpRegistry& ops) {
         RETURN_IF_ERROR(c.WithRank(2, 0).status());
         return ShapeFromInput(c);
       });
-  Seeded(ops, "ParameterizedTruncatedNormal", "Normal numbers with these means and deviations, within these bounds, for each batch.")
+  Seeded(ops, "ParameterizedTruncatedNormal",
+         "Normal numbers with these means and deviations, within these bounds, for each batch.")
       .Input("shape", "T")
       .Input("means", "dtype")
       .Input("stdevs", "dtype")
@@ -126,11 +134,14 @@ void DefineRandomOps(OpRegistry& ops) {
   auto stateless = [&](const char* name, const char* summary) {
     OpBuilder b = ops.Define(name, summary);
     b.Input("shape", "T").Input("seed", "Tseed", "Two integers.").Output("output", "dtype").NotDifferentiable();
-    b.Type("dtype", kFloatingTypes, DType::kFloat).Type("T", kIntTypes, DType::kInt32).Type("Tseed", kIntTypes, DType::kInt64);
+    b.Type("dtype", kFloatingTypes, DType::kFloat)
+        .Type("T", kIntTypes, DType::kInt32)
+        .Type("Tseed", kIntTypes, DType::kInt64);
     b.Shape(StatelessShape);
   };
   stateless("StatelessRandomUniform", "Numbers from [0, 1), the same for the same seed.");
-  stateless("StatelessRandomNormal", "Numbers from the normal distribution of mean 0 and deviation 1, the same for the same seed.");
+  stateless("StatelessRandomNormal",
+            "Numbers from the normal distribution of mean 0 and deviation 1, the same for the same seed.");
   stateless("StatelessTruncatedNormal", "As StatelessRandomNormal, drawn again while further than 2 from 0.");
   ops.Define("StatelessRandomUniformInt", "Integers from [minval, maxval), the same for the same seed.")
       .Input("shape", "T")
