@@ -57,6 +57,7 @@ double DrawGamma(double alpha, Philox4x32 gen) {
 template <class C>
 C DrawPoisson(C rate, C most, Philox4x32 gen) {
   if (!std::isfinite(rate) || rate < 0) return std::numeric_limits<C>::quiet_NaN();
+  if (rate > most) return most;  // No draw would ever fit the output's type.
   OneByOne<Uniform<C>> uniform(&gen);
   if (rate < 10) {
     const C enough = std::exp(-rate);
