@@ -146,6 +146,7 @@ class Builder {
     instruction_of_[n->id()] = static_cast<uint32_t>(p_.instructions.size());
     p_.instructions.push_back(i);
     p_.nodes.push_back(n);
+    kernels_by_id_.emplace(n->id(), kernel.get());
     p_.kernels.push_back(std::move(kernel));
     return absl::OkStatus();
   }
@@ -175,8 +176,43 @@ class Builder {
     }
   }
 
+  // Users of one resource run in the order of the lane, so that results do not depend on timing. Nodes behind a wait are left out:
+  // what they wait for may itself need the resource.
+  std::vector<std::vector<const Node*>> StateOrder(const std::vector<Node*>& order) const {
+    struct Users {
+      const Node* writer = nullptr;
+      std::vector<const Node*> readers;  // since
+    };
+    std::vector<std::vector<const Node*>> after(p_.graph->num_node_ids());
+    std::vector<bool> waits(after.size(), false);
+    absl::flat_hash_map<const Node*, Users> users;
+    for (const Node* n : order) {
+      auto kernel = kernels_by_id_.find(n->id());
+      bool behind = kernel != kernels_by_id_.end() && kernel->second->IsAsync();
+      for (const Endpoint& in : n->inputs()) behind = behind || waits[in.node->id()];
+      for (const Node* c : n->control_inputs()) behind = behind || waits[c->id()];
+      waits[n->id()] = behind;
+      if (kernel == kernels_by_id_.end() || kernel->second->IsAsync()) continue;
+      for (int i = 0; i < n->num_inputs(); ++i) {
+        const Node* owner = StateOwner(*n, i);
+        if (owner == nullptr) continue;
+        Users& u = users[owner];
+        std::vector<const Node*>& mine = after[n->id()];
+        if (u.writer != nullptr && u.writer != n) mine.push_back(u.writer);
+        if (n->Is(kWritesState)) {
+          mine.insert(mine.end(), u.readers.begin(), u.readers.end());
+          if (!behind) u = {n, {}};
+        } else if (!behind) {
+          u.readers.push_back(n);
+        }
+      }
+    }
+    return after;
+  }
+
   // Edges between instructions; nodes without one pass on what they depend on.
   void AddSuccessors(const std::vector<Node*>& order) {
+    const std::vector<std::vector<const Node*>> state_order = StateOrder(order);
     std::vector<std::vector<uint32_t>> before(p_.graph->num_node_ids());
     std::vector<std::vector<uint32_t>> after(p_.instructions.size());
     for (Node* n : order) {
@@ -191,6 +227,7 @@ class Builder {
       };
       for (const Endpoint& in : n->inputs()) depend(in.node);
       for (Node* c : n->control_inputs()) depend(c);
+      for (const Node* earlier : state_order[n->id()]) depend(earlier);
       std::sort(mine.begin(), mine.end());
       mine.erase(std::unique(mine.begin(), mine.end()), mine.end());
       auto it = instruction_of_.find(n->id());
@@ -208,6 +245,7 @@ class Builder {
 
   PartitionPlan& p_;
   absl::flat_hash_map<const Node*, std::unique_ptr<Kernel>> kernels_;
+  absl::flat_hash_map<int, const Kernel*> kernels_by_id_;  // of nodes with an instruction
   absl::flat_hash_map<std::pair<int, int>, uint32_t> slot_of_;
   absl::flat_hash_map<int, uint32_t> instruction_of_;
   int waits_ = 0;

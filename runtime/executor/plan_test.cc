@@ -117,6 +117,20 @@ TEST_F(PlanTest, AKernelThatWaitsMakesThePartitionDataflow) {
   EXPECT_THAT(plan->Dump(), HasSubstr("dataflow (TestBlock 'a' may wait)"));
 }
 
+TEST_F(PlanTest, DataflowKeepsTheOrderOfStateExceptBehindWaits) {
+  auto plan = Plan("v = TestVar(); x = Const(value=float[]{1}); w = TestAssign(v, x); r = TestRead(v); "
+                   "b = TestBlock(x); s = TestRead(v, ^b)");
+  auto predecessors = [&](const std::string& name) {
+    for (size_t k = 0; k < plan->nodes.size(); ++k) {
+      if (plan->nodes[k]->name() == name) return static_cast<int>(plan->instructions[k].num_predecessors);
+    }
+    return -1;
+  };
+  EXPECT_EQ(plan->tier, Tier::kDataflow);
+  EXPECT_EQ(predecessors("w"), 2) << "the variable and its reader r, not s, which may wait for what only w lets happen\n" << plan->Dump();
+  EXPECT_EQ(predecessors("r"), 1);
+}
+
 TEST_F(PlanTest, WritersComeAfterReadersAndWhatUsesTheirValues) {
   EXPECT_EQ(Order("v = TestVar(); x = Const(value=float[]{1}); w = TestAssign(v, x); r = TestRead(v); y = TestAdd(r, x)"),
             "v x r y w");

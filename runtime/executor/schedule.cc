@@ -11,13 +11,6 @@ namespace {
 
 bool IsStateType(DType t) { return IsRefType(t) || t == DType::kResource; }
 
-// The node that a handle comes from, through identities.
-const Node* Owner(const Node* node, int input) {
-  Endpoint e = node->input(input);
-  while (e.node->Is(kIdentity) && e.node->num_inputs() == 1) e = e.node->input(0);
-  return e.node;
-}
-
 class Scheduler {
  public:
   explicit Scheduler(const Graph& graph) : nodes_(graph.nodes()) {
@@ -78,8 +71,9 @@ class Scheduler {
     for (Node* n : nodes_) {
       bool uses = false;
       for (int i = 0; i < n->num_inputs(); ++i) {
-        if (!IsStateType(n->input(i).node->output_type(n->input(i).index))) continue;
-        users[Owner(n, i)].push_back(n);
+        const Node* owner = StateOwner(*n, i);
+        if (owner == nullptr) continue;
+        users[owner].push_back(n);
         uses = true;
       }
       if (uses && n->Is(kWritesState)) writers.push_back(n);
@@ -94,8 +88,9 @@ class Scheduler {
         ++soft_[writer->id()];
       };
       for (int i = 0; i < writer->num_inputs(); ++i) {
-        if (!IsStateType(writer->input(i).node->output_type(writer->input(i).index))) continue;
-        for (Node* user : users[Owner(writer, i)]) {
+        const Node* owner = StateOwner(*writer, i);
+        if (owner == nullptr) continue;
+        for (Node* user : users[owner]) {
           if (user->Is(kWritesState)) continue;
           wish(user);
           for (const OutEdge& e : user->out_edges()) {
@@ -129,6 +124,13 @@ class Scheduler {
 };
 
 }  // namespace
+
+const Node* StateOwner(const Node& node, int input) {
+  Endpoint e = node.input(input);
+  if (!IsStateType(e.node->output_type(e.index))) return nullptr;
+  while (e.node->Is(kIdentity) && e.node->num_inputs() == 1) e = e.node->input(0);
+  return e.node;
+}
 
 absl::StatusOr<std::vector<Node*>> LaneOrder(const Graph& graph) {
   absl::StatusOr<std::vector<Node*>> any = graph.TopologicalOrder();

@@ -15,6 +15,9 @@ namespace sluice {
 
 absl::StatusOr<std::vector<Node*>> LaneOrder(const Graph& graph);
 
+// The node that owns the state which input `input` refers to (a reference or resource, through identities); null for other inputs.
+const Node* StateOwner(const Node& node, int input);
+
 }  // namespace sluice
 
 #endif  // SLUICE_RUNTIME_EXECUTOR_SCHEDULE_H_

@@ -102,6 +102,8 @@ struct Session::Impl {
       return InvalidArgument("the step takes ", plan->feeds.size(), " feeds, found ", feeds.size());
     }
     for (size_t i = 0; i < feeds.size(); ++i) RETURN_IF_ERROR(CheckFeed(plan->feeds[i], feeds[i]));
+    // What the last step left there goes first: it may be the value of a variable, which is updated in place when nobody holds it.
+    for (Tensor& t : *fetches) t = Tensor();
     fetches->resize(plan->step->num_results());
     StepCall call;
     call.step_id = next_step.fetch_add(1, std::memory_order_relaxed);
