@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/cord.h"
@@ -175,6 +176,13 @@ absl::Status CheckOutputs(Frame& frame, size_t k) {
     Buffer* planned = frame.planned[at].arena;
     if (t->buffer() == planned || t->buffer() == nullptr) continue;
     if (t->IsTransient()) {
+      const size_t bytes = t->num_bytes();
+      if (planned != nullptr && bytes <= planned->size()) {
+        // Often the same place already: an input passed on by an op that runs in place.
+        std::memmove(planned->data(), t->raw_data(), bytes);
+        *t = Tensor(t->dtype(), t->shape(), RefPtr<Buffer>::Share(planned));
+        continue;
+      }
       absl::StatusOr<Tensor> copy = t->Clone(frame.context.device->allocator());
       if (!copy.ok()) return copy.status();
       *t = std::move(*copy);

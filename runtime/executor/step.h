@@ -117,7 +117,7 @@ class Step {
 absl::Status RunLane(Frame& frame, const StepCall& call);
 
 // Makes outputs of instruction k safe that are not where the plan put them: bytes of the arena that a kernel passed on although
-// its op does not say kMayAlias are copied.
+// its op does not say kMayAlias are copied to where they belong.
 absl::Status CheckOutputs(Frame& frame, size_t k);
 
 // Records instruction k.
