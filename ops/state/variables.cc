@@ -108,7 +108,7 @@ void DefineReferences(OpRegistry& ops) {
         .Output("output_ref", "Ref(T)")
         .Type("T", kNumberTypes)
         .Attr("use_locking: bool = false")
-        .Traits(kStateful | kWritesState | kKeepsInputs | kNotDifferentiable)
+        .Traits(kStateful | kWritesState | kNotDifferentiable)
         .Shape(RefUpdateShape);
   }
   ops.Define("IsVariableInitialized", "Whether a variable was ever assigned.")
@@ -156,7 +156,7 @@ void DefineResources(OpRegistry& ops) {
         .Input("resource", "resource")
         .Input("value", "dtype")
         .Attr("dtype: type")
-        .Traits(kStateful | kWritesState | kKeepsInputs)
+        .Traits(kStateful | kWritesState)
         .Shape(AssignShape);
   }
   ops.Define("VarIsInitializedOp", "Whether a variable was ever assigned.")

@@ -100,13 +100,13 @@ TEST_F(StateTest, UpdatesOfVariablesHappenInPlaceThoughTheStepReadsThem) {
 
 TEST_F(StateTest, CallsFunctions) {
   AddFunction("twice", 1, 1, "a = _Arg(T=float, index=0); b = TestUnknown(a); c = TestAdd(b, b); r = _Retval(c, T=float, index=0)");
-  Build("x = Const(value=float[2]{1,2}); y = PartitionedCall(x, Tin=[float], Tout=[float], f=twice); z = TestUnknown(y)");
+  Build("x = Const(value=float[2]{1,2}); y = PartitionedCall(x, Tin=[float], Tout=[float], f=@twice); z = TestUnknown(y)");
   EXPECT_EQ(Run({"z:0"}), "float [2] 5 7");
 }
 
 TEST_F(StateTest, AResultThatIsAnArgumentPassesThrough) {
   AddFunction("same", 1, 1, "a = _Arg(T=float, index=0); r = _Retval(a, T=float, index=0)");
-  Build("x = Const(value=float[2]{1,2}); m = TestMix(x, N=1); y = PartitionedCall(m, Tin=[float], Tout=[float], f=same); "
+  Build("x = Const(value=float[2]{1,2}); m = TestMix(x, N=1); y = PartitionedCall(m, Tin=[float], Tout=[float], f=@same); "
         "n = TestMix(x, N=1); k = TestMix(n, N=1); z = TestMix(y, k, N=2)");
   EXPECT_EQ(Run({"z:0"}), "float [2] 6 8");
 }
@@ -114,19 +114,19 @@ TEST_F(StateTest, AResultThatIsAnArgumentPassesThrough) {
 TEST_F(StateTest, LoopsUntilTheConditionSaysNo) {
   AddFunction("below", 1, 1, "a = _Arg(T=float, index=0); b = TestBelowTen(a); r = _Retval(b, T=bool, index=0)", DType::kBool);
   AddFunction("next", 1, 1, "a = _Arg(T=float, index=0); b = TestUnknown(a); r = _Retval(b, T=float, index=0)");
-  Build("x = Const(value=float[]{1.5}); y = While(x, T=[float], cond=below, body=next)");
+  Build("x = Const(value=float[]{1.5}); y = While(x, T=[float], cond=@below, body=@next)");
   EXPECT_EQ(Run({"y:0"}), "float [] 10.5");
 }
 
 TEST_F(StateTest, AnErrorInAFunctionNamesTheNodeInIt) {
   AddFunction("bad", 1, 1, "a = _Arg(T=float, index=0); f = TestFail(message='deep'); r = _Retval(f, T=float, index=0)");
-  Build("x = Const(value=float[]{1}); y = PartitionedCall(x, Tin=[float], Tout=[float], f=bad)");
+  Build("x = Const(value=float[]{1}); y = PartitionedCall(x, Tin=[float], Tout=[float], f=@bad)");
   EXPECT_THAT(Run({"y:0"}), HasSubstr("TestFail 'f': deep"));
 }
 
 TEST_F(StateTest, AFunctionThatWaitsHoldsUpNobody) {
   AddFunction("wait", 1, 1, "a = _Arg(T=float, index=0); b = TestBlock(a); r = _Retval(b, T=float, index=0)");
-  Build("x = Const(value=float[]{1}); y = StatefulPartitionedCall(x, Tin=[float], Tout=[float], f=wait); n = TestCount(x)");
+  Build("x = Const(value=float[]{1}); y = StatefulPartitionedCall(x, Tin=[float], Tout=[float], f=@wait); n = TestCount(x)");
   HoldTestBlocks();
   int before = TestCountRuns();
   std::thread releaser([&] {
