@@ -178,7 +178,12 @@ class PoissonKernel : public Kernel {
           const int64_t which = i / samples, sample = i % samples;
           const double n = narrow ? DrawPoisson<float>(static_cast<float>(means[which]), static_cast<float>(most), gen)
                                   : DrawPoisson<double>(means[which], most, gen);
-          out->data<T>()[sample * rates + which] = std::is_integral_v<T> && !(n == n) ? T(0) : static_cast<T>(n);
+          T& y = out->data<T>()[sample * rates + which];
+          if (std::is_integral_v<T> && !(n >= 0 && n < most)) {
+            y = n >= 0 ? std::numeric_limits<T>::max() : T(0);  // The largest one, or not a number.
+          } else {
+            y = static_cast<T>(n);
+          }
         }
       });
     });
