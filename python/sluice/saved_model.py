@@ -28,6 +28,8 @@ constants = types.SimpleNamespace(
     SAVED_MODEL_SCHEMA_VERSION=1, VARIABLES_DIRECTORY="variables", VARIABLES_FILENAME="variables",
     ASSETS_DIRECTORY="assets", ASSETS_KEY=ASSETS_KEY, MAIN_OP_KEY=MAIN_OP_KEY, LEGACY_INIT_OP_KEY=LEGACY_INIT_OP_KEY)
 
+globals().update({**vars(tag_constants), **vars(signature_constants), **vars(constants)})  # also without their groups
+
 
 # Signatures.
 def build_tensor_info(tensor):

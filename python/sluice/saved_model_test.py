@@ -24,8 +24,8 @@ def test_a_model_is_saved_and_loaded_by_its_signature(tmp_path):
     assert sorted(os.listdir(folder)) == ["saved_model.pb", "variables"]
     assert sorted(os.listdir(folder + "/variables")) == ["variables.data-00000-of-00001", "variables.index"]
     with sl.Graph().as_default(), sl.Session() as session:
-        meta = sl.saved_model.load(session, ["serve"], folder)
-        signature = meta.signature_def["serving_default"]
+        meta = sl.saved_model.load(session, [sl.saved_model.SERVING], folder)
+        signature = meta.signature_def[sl.saved_model.signature_constants.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
         assert signature.method_name == "tensorflow/serving/predict"
         got = session.run(signature.outputs["scores"].name, {signature.inputs["images"].name: X})
         np.testing.assert_array_equal(got, [[21], [43]])
