@@ -150,13 +150,22 @@ bool Primitive::MakeReorder(const dnnl_memory_desc_t& from, const dnnl_memory_de
   return status == dnnl_success && Finish(pd, false, ConvDirection::kForward);
 }
 
+// Each thread has a stream of its own, which ends with it.
+class ThreadStream {
+ public:
+  ThreadStream() { Dnnl()->stream_create(&stream_, Dnnl()->engine, dnnl_stream_default_flags); }
+  ~ThreadStream() {
+    if (stream_ != nullptr) Dnnl()->stream_destroy(stream_);
+  }
+  dnnl_stream_t get() const { return stream_; }
+
+ private:
+  dnnl_stream_t stream_ = nullptr;
+};
+
 dnnl_stream_t Stream() {
-  thread_local dnnl_stream_t stream = [] {
-    dnnl_stream_t s = nullptr;
-    Dnnl()->stream_create(&s, Dnnl()->engine, dnnl_stream_default_flags);
-    return s;
-  }();
-  return stream;
+  thread_local const ThreadStream stream;
+  return stream.get();
 }
 
 struct Argument {

@@ -42,7 +42,8 @@ const DnnlApi* Load() {
       Resolve(library, "dnnl_primitive_execute", &api.primitive_execute) &&
       Resolve(library, "dnnl_memory_create", &api.memory_create) &&
       Resolve(library, "dnnl_memory_destroy", &api.memory_destroy) &&
-      Resolve(library, "dnnl_stream_create", &api.stream_create);
+      Resolve(library, "dnnl_stream_create", &api.stream_create) &&
+      Resolve(library, "dnnl_stream_destroy", &api.stream_destroy);
   if (!found || engine_create(&api.engine, dnnl_cpu, 0) != dnnl_success) return nullptr;
   // Libraries that libdnnl depends on are searched too; a build without OpenMP has neither.
   Resolve(library, "omp_get_max_threads", &api.omp_get_max_threads);

@@ -34,6 +34,7 @@ struct DnnlApi {
   decltype(&::dnnl_memory_create) memory_create;
   decltype(&::dnnl_memory_destroy) memory_destroy;
   decltype(&::dnnl_stream_create) stream_create;
+  decltype(&::dnnl_stream_destroy) stream_destroy;
   dnnl_engine_t engine = nullptr;
   int (*omp_get_max_threads)() = nullptr;
   void (*omp_set_num_threads)(int) = nullptr;
