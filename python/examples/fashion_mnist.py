@@ -169,7 +169,7 @@ def draw_text(tile, top, left, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=4, help="passes over the 60,000 images (default 4)")
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the 60,000 images (default 5)")
     parser.add_argument("--steps", type=int, help="train so many steps instead of whole epochs")
     parser.add_argument("--batch_size", type=int, default=128, help="images in a step (default 128)")
     parser.add_argument("--learning_rate", type=float, default=0.002, help="Adam's first learning rate (default 0.002)")
