@@ -114,11 +114,10 @@ struct ThreadPool::Impl {
     while (RunQueued()) {
     }
     absl::MutexLock lock(&blocking_mu);
-    blocking_mu.Await(absl::Condition(
-        +[](Impl* p) { return p->blocking_queue.empty() && p->blocking_busy == 0; }, this));
+    while (!blocking_queue.empty() || blocking_busy > 0) blocking_idle_again.Wait(&blocking_mu);
     blocking_stop = true;
     blocking_wake.SignalAll();
-    blocking_mu.Await(absl::Condition(+[](Impl* p) { return p->blocking_threads == 0; }, this));
+    while (blocking_threads > 0) blocking_idle_again.Wait(&blocking_mu);
   }
 
   // --- Workers ---
@@ -249,8 +248,10 @@ struct ThreadPool::Impl {
       work = nullptr;
       blocking_mu.Lock();
       --blocking_busy;
+      blocking_idle_again.SignalAll();
     }
     --blocking_threads;
+    blocking_idle_again.SignalAll();
     blocking_mu.Unlock();
   }
 
@@ -269,6 +270,7 @@ struct ThreadPool::Impl {
 
   absl::Mutex blocking_mu;
   absl::CondVar blocking_wake;
+  absl::CondVar blocking_idle_again;  // work or a thread has ended; for the destructor
   std::deque<std::function<void()>> blocking_queue ABSL_GUARDED_BY(blocking_mu);
   int blocking_idle ABSL_GUARDED_BY(blocking_mu) = 0;
   int blocking_busy ABSL_GUARDED_BY(blocking_mu) = 0;
