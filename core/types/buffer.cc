@@ -1,5 +1,6 @@
 #include "core/types/buffer.h"
 
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -58,13 +59,20 @@ RefPtr<Buffer> Buffer::Borrow(const void* data, size_t bytes, std::function<void
 }
 
 RefPtr<Buffer> Buffer::MakeElements(DType dtype, int64_t count) {
-  switch (dtype) {
-    case DType::kString:
-      return MakeRef<ElementBuffer<std::string>>(count);
-    case DType::kVariant:
-      return MakeRef<ElementBuffer<Variant>>(count);
-    default:  // resources, and references, which are handles too
-      return MakeRef<ElementBuffer<ResourceHandle>>(count);
+  // These elements come from the general heap, which has no limit of its own: it shares the host's.
+  const int64_t limit = HostAllocator()->stats().limit_bytes;
+  if (limit > 0 && count > limit / static_cast<int64_t>(ElementSize(dtype))) return nullptr;
+  try {
+    switch (dtype) {
+      case DType::kString:
+        return MakeRef<ElementBuffer<std::string>>(count);
+      case DType::kVariant:
+        return MakeRef<ElementBuffer<Variant>>(count);
+      default:  // resources, and references, which are handles too
+        return MakeRef<ElementBuffer<ResourceHandle>>(count);
+    }
+  } catch (const std::exception&) {  // bad_alloc, length_error
+    return nullptr;
   }
 }
 

@@ -4,10 +4,12 @@
 // (up to kMostCached) go through the thread's own lists without a lock; the lists exchange batches with central ones. Larger
 // blocks are kept by class under a lock. Four classes for each power of two bound the waste to a quarter.
 //
-// SLUICE_HOST_MEMORY_LIMIT (bytes, or with K, M, G) limits what is reserved. At the limit unused large blocks go back to the
+// SLUICE_HOST_MEMORY_LIMIT (bytes, or with K, M, G) limits what is reserved; the default
+// is nine tenths of the machine's memory. At the limit unused large blocks go back to the
 // system before a request fails.
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -52,9 +54,14 @@ size_t SizeOfClass(int c) {
   return (size_t{1} << p) + (q + 1) * (size_t{1} << (p - 2));
 }
 
+// Nine tenths of the machine's memory: beyond it Linux would end the process instead of refusing an allocation.
+int64_t DefaultLimit() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE) / 10 * 9;
+}
+
 int64_t LimitFromEnvironment() {
   const char* text = std::getenv("SLUICE_HOST_MEMORY_LIMIT");
-  if (text == nullptr || *text == '\0') return 0;
+  if (text == nullptr || *text == '\0') return DefaultLimit();
   char* end = nullptr;
   double value = std::strtod(text, &end);
   switch (*end) {

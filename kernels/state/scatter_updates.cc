@@ -186,6 +186,14 @@ class ScatterNdKernel final : public Kernel {
   }
 };
 
+// The value of a variable, whose type must be the one that the node yields.
+absl::StatusOr<Tensor> ReadAs(const Variable& v, const KernelContext& c) {
+  ASSIGN_OR_RETURN(Tensor value, v.Read());
+  if (value.dtype() == c.node().output_types[0]) return value;
+  return InvalidArgument("variable ", v.name(), " is ", DTypeName(value.dtype()), ", attribute 'dtype' says ",
+                         DTypeName(c.node().output_types[0]));
+}
+
 // Copies `size` elements from each offset.
 absl::Status CopySlices(const Tensor& from, const std::vector<int64_t>& offsets, int64_t size, Tensor* to) {
   if (IsPlain(from.dtype())) {
@@ -211,7 +219,7 @@ class GatherKernel final : public Kernel {
   }
   absl::Status Run(KernelContext& c) const override {
     ASSIGN_OR_RETURN(RefPtr<Variable> v, FindVariable(c.input(0), *c.resources()));
-    ASSIGN_OR_RETURN(Tensor value, v->Read());
+    ASSIGN_OR_RETURN(Tensor value, ReadAs(*v, c));
     if (value.rank() < 1) return InvalidArgument("variable ", v->name(), " is a scalar and has no rows");
     Shape shape = c.input(1).shape();
     int64_t row = 1;
@@ -230,7 +238,7 @@ class GatherNdKernel final : public Kernel {
  public:
   absl::Status Run(KernelContext& c) const override {
     ASSIGN_OR_RETURN(RefPtr<Variable> v, FindVariable(c.input(0), *c.resources()));
-    ASSIGN_OR_RETURN(Tensor value, v->Read());
+    ASSIGN_OR_RETURN(Tensor value, ReadAs(*v, c));
     const Tensor& indices = c.input(1);
     ASSIGN_OR_RETURN(int depth, NdDepth(indices, value.shape()));
     Shape shape(indices.shape().dims().subspan(0, indices.rank() - 1));

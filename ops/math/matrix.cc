@@ -132,7 +132,7 @@ void DefineMatrixOps(OpRegistry& ops) {
       .Output("product", "T")
       .Type("T", kRealTypes)
       .Shape([](ShapeContext& c) -> absl::Status {
-        RETURN_IF_ERROR(c.WithRankAtLeast(0, 1).status());
+        for (int i : {0, 1}) RETURN_IF_ERROR(c.WithRankAtLeast(i, 1).status());
         ASSIGN_OR_RETURN(PartialShape s, c.input(0).MergeWith(c.input(1)));
         if (s.known_rank() && s.dim(s.rank() - 1) >= 0 && s.dim(s.rank() - 1) != 3) {
           return InvalidArgument("the last dimension must have size 3, found shape ", s.ToString());

@@ -72,3 +72,13 @@ def test_readers_keep_the_value_they_read():
             late = sl.identity(read)
         for i in range(5):
             np.testing.assert_array_equal(s.run(late), np.full(1000, i))
+
+
+def test_a_gather_of_another_type_than_the_variable_is_refused():
+    with sl.Graph().as_default() as graph, sl.Session() as s:
+        v = sl.Variable(np.zeros((4, 2), np.float32), use_resource=True)
+        s.run(v.initializer)
+        for op in ("ResourceGather", "ResourceGatherNd"):
+            rows = graph.create_op(op, [v.handle, sl.constant([[1]])], attrs={"dtype": sl.string}).outputs[0]
+            with pytest.raises(sl.errors.InvalidArgumentError, match="float"):
+                s.run(rows)
