@@ -48,9 +48,14 @@ class Match {
     for (int64_t k = 0; k < t->num_elements(); ++k) {
       bool same = false;
       switch (t->dtype()) {
-        case DType::kFloat: same = Bits(t->data<float>()[k]) == Bits(static_cast<float>(value)); break;
-        case DType::kDouble: same = Bits(t->data<double>()[k]) == Bits(value); break;
-        default: same = IsInteger(t->dtype()) && t->IntAt(k) == static_cast<int64_t>(value);
+        case DType::kFloat:
+          same = Bits(t->data<float>()[k]) == Bits(static_cast<float>(value));
+          break;
+        case DType::kDouble:
+          same = Bits(t->data<double>()[k]) == Bits(value);
+          break;
+        default:
+          same = IsInteger(t->dtype()) && t->IntAt(k) == static_cast<int64_t>(value);
       }
       if (!same) return false;
     }
@@ -245,7 +250,9 @@ const std::vector<Rule>& Rules() {
       {"x + -y = x - y (floats)", {"Add", "AddV2"}, PlusNegated},
       {"x - -y = x + y (floats)", {"Sub"}, MinusNegated},
       {"!(x == y) = (x != y)", {"LogicalNot"}, NotEqualOfNot},
-      {"reshape, cast or broadcast to what it is", {"Reshape", "Cast", "BroadcastTo", "Squeeze", "EnsureShape"}, SameShape},
+      {"reshape, cast or broadcast to what it is",
+       {"Reshape", "Cast", "BroadcastTo", "Squeeze", "EnsureShape"},
+       SameShape},
       {"reshape(reshape(x)) = reshape(x)", {"Reshape"}, ReshapeOfReshape},
       {"transpose by the identity = x", {"Transpose"}, IdentityTranspose},
       {"transpose(transpose(x)) = transpose(x)", {"Transpose"}, TransposeOfTranspose},

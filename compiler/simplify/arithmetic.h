@@ -1,7 +1,8 @@
-// Algebraic simplification by a table of rules. Every rule is exact: results keep their bits, including the sign of zero and NaN.
+// Algebraic simplification by a table of rules. Every rule is exact: results keep their bits, including the sign of
+// zero and NaN.
 //
-// A rule matches one node and says which tensor replaces its output 0; it may add nodes. To add a rule, add a row to the table in
-// arithmetic.cc and a case to arithmetic_test.cc.
+// A rule matches one node and says which tensor replaces its output 0; it may add nodes. To add a rule, add a row to
+// the table in arithmetic.cc and a case to arithmetic_test.cc.
 #ifndef SLUICE_COMPILER_SIMPLIFY_ARITHMETIC_H_
 #define SLUICE_COMPILER_SIMPLIFY_ARITHMETIC_H_
 

@@ -10,8 +10,8 @@ namespace sluice {
 namespace {
 
 bool MayMerge(const Node& n) {
-  return !n.Is(kStateful) && !n.Is(kSideEffect) && !n.Is(kSource) && !n.Is(kBlocking) && !n.Is(kBackEdge) && !n.Is(kReadsState) &&
-         n.num_outputs() > 0;
+  return !n.Is(kStateful) && !n.Is(kSideEffect) && !n.Is(kSource) && !n.Is(kBlocking) && !n.Is(kBackEdge) &&
+         !n.Is(kReadsState) && n.num_outputs() > 0;
 }
 
 std::vector<std::pair<int, int>> InputKey(const Node& n) {

@@ -1,5 +1,5 @@
-// Computes equal expressions once: nodes with the same op, attributes, device, inputs (in any order for commutative ops) and
-// control inputs. Nodes with state or side effects are left alone.
+// Computes equal expressions once: nodes with the same op, attributes, device, inputs (in any order for commutative
+// ops) and control inputs. Nodes with state or side effects are left alone.
 #ifndef SLUICE_COMPILER_SIMPLIFY_COMMON_SUBEXPRESSION_H_
 #define SLUICE_COMPILER_SIMPLIFY_COMMON_SUBEXPRESSION_H_
 

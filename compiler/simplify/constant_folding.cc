@@ -16,8 +16,8 @@ const Tensor* ConstantOf(const Endpoint& e) {
 }
 
 bool IsPure(const Node& n) {
-  return !n.Is(kStateful) && !n.Is(kSideEffect) && !n.Is(kSource) && !n.Is(kConstant) && !n.Is(kBlocking) && !n.Is(kBackEdge) &&
-         !n.Is(kReadsState);
+  return !n.Is(kStateful) && !n.Is(kSideEffect) && !n.Is(kSource) && !n.Is(kConstant) && !n.Is(kBlocking) &&
+         !n.Is(kBackEdge) && !n.Is(kReadsState);
 }
 
 // The elements that shape inference found, as a tensor.
@@ -44,7 +44,8 @@ class Folder {
     ASSIGN_OR_RETURN(std::vector<Node*> order, graph_->TopologicalOrder());
     bool changed = false;
     for (Node* n : order) {
-      if (!IsPure(*n) || n->num_outputs() == 0 || context_.preserve.contains(n->name()) || n->out_edges().empty()) continue;
+      if (!IsPure(*n) || n->num_outputs() == 0 || context_.preserve.contains(n->name()) || n->out_edges().empty())
+        continue;
       ASSIGN_OR_RETURN(bool folded, Fold(n));
       changed |= folded;
     }
@@ -53,7 +54,8 @@ class Folder {
 
  private:
   bool IsRead(const Node& n, int output) const {
-    return std::any_of(n.out_edges().begin(), n.out_edges().end(), [&](const OutEdge& e) { return e.output == output; });
+    return std::any_of(n.out_edges().begin(), n.out_edges().end(),
+                       [&](const OutEdge& e) { return e.output == output; });
   }
 
   absl::StatusOr<bool> Fold(Node* n) {
@@ -87,7 +89,8 @@ class Folder {
     for (int i = 0; i < n.num_outputs(); ++i) {
       int64_t count = n.output_shape(i).num_elements();
       if (count > context_.max_folded_bytes / std::max<int64_t>(1, ElementSize(n.output_type(i)))) return false;
-      if (IsRefType(n.output_type(i)) || n.output_type(i) == DType::kResource || n.output_type(i) == DType::kVariant) return false;
+      if (IsRefType(n.output_type(i)) || n.output_type(i) == DType::kResource || n.output_type(i) == DType::kVariant)
+        return false;
     }
     absl::StatusOr<std::vector<Tensor>> outputs = context_.evaluate(n.info(), inputs);
     if (!outputs.ok()) return false;

@@ -1,5 +1,6 @@
-// Replaces what can be computed now by constants: nodes whose inputs are all constants, and integer tensors (shapes, sizes) whose
-// elements shape inference knows. A node whose evaluation fails stays, so that its error appears when it runs.
+// Replaces what can be computed now by constants: nodes whose inputs are all constants, and integer tensors (shapes,
+// sizes) whose elements shape inference knows. A node whose evaluation fails stays, so that its error appears when it
+// runs.
 #ifndef SLUICE_COMPILER_SIMPLIFY_CONSTANT_FOLDING_H_
 #define SLUICE_COMPILER_SIMPLIFY_CONSTANT_FOLDING_H_
 

@@ -54,28 +54,26 @@ struct RuleCase {
 
 class ArithmeticTest : public ::testing::TestWithParam<RuleCase> {};
 
-TEST_P(ArithmeticTest, RewritesExactly) {
-  EXPECT_EQ(Simplified(GetParam().body), absl::StrCat(kX, GetParam().after));
-}
+TEST_P(ArithmeticTest, RewritesExactly) { EXPECT_EQ(Simplified(GetParam().body), absl::StrCat(kX, GetParam().after)); }
 
 INSTANTIATE_TEST_SUITE_P(
     Rules, ArithmeticTest,
-    ::testing::Values(
-        RuleCase{"z = Identity(x)", "y = Exp(x)\n"},
-        RuleCase{"one = Const(value=float[]{1}); z = Mul(x, one)", "y = Exp(x)\n"},
-        RuleCase{"one = Const(value=float[]{1}); z = RealDiv(x, one)", "y = Exp(x)\n"},
-        RuleCase{"zero = Const(value=float[]{0}); z = Sub(x, zero)", "y = Exp(x)\n"},
-        RuleCase{"a = Neg(x); z = Neg(a)", "y = Exp(x)\n"},
-        RuleCase{"a = Neg(x); z = AddV2(x, a)", "z/Sub = Sub(x, x)\ny = Exp(z/Sub)\n"},
-        RuleCase{"z = Mul(x, x)", "z/Square = Square(x)\ny = Exp(z/Square)\n"},
-        RuleCase{"a = Relu(x); z = Relu(a)", "a = Relu(x)\ny = Exp(a)\n"},
-        RuleCase{"s = Const(value=int32[2]{2,3}); z = Reshape(x, s)", "y = Exp(x)\n"},
-        RuleCase{"p = Const(value=int32[2]{0,1}); z = Transpose(x, p)", "y = Exp(x)\n"},
-        RuleCase{"p = Const(value=int32[2]{1,0}); a = Transpose(x, p); z = Transpose(a, p)", "y = Exp(x)\n"},
-        RuleCase{"p = Const(value=int32[2]{1,0}); a = Transpose(x, p); z = MatMul(a, x)",
-                 "z/MatMul = MatMul(x, x, transpose_a=true)\ny = Exp(z/MatMul)\n"},
-        RuleCase{"z = AddN(x)", "y = Exp(x)\n"},
-        RuleCase{"m = Const(value=int32[2]{1,1}); z = Tile(x, m)", "y = Exp(x)\n"}));
+    ::testing::Values(RuleCase{"z = Identity(x)", "y = Exp(x)\n"},
+                      RuleCase{"one = Const(value=float[]{1}); z = Mul(x, one)", "y = Exp(x)\n"},
+                      RuleCase{"one = Const(value=float[]{1}); z = RealDiv(x, one)", "y = Exp(x)\n"},
+                      RuleCase{"zero = Const(value=float[]{0}); z = Sub(x, zero)", "y = Exp(x)\n"},
+                      RuleCase{"a = Neg(x); z = Neg(a)", "y = Exp(x)\n"},
+                      RuleCase{"a = Neg(x); z = AddV2(x, a)", "z/Sub = Sub(x, x)\ny = Exp(z/Sub)\n"},
+                      RuleCase{"z = Mul(x, x)", "z/Square = Square(x)\ny = Exp(z/Square)\n"},
+                      RuleCase{"a = Relu(x); z = Relu(a)", "a = Relu(x)\ny = Exp(a)\n"},
+                      RuleCase{"s = Const(value=int32[2]{2,3}); z = Reshape(x, s)", "y = Exp(x)\n"},
+                      RuleCase{"p = Const(value=int32[2]{0,1}); z = Transpose(x, p)", "y = Exp(x)\n"},
+                      RuleCase{"p = Const(value=int32[2]{1,0}); a = Transpose(x, p); z = Transpose(a, p)",
+                               "y = Exp(x)\n"},
+                      RuleCase{"p = Const(value=int32[2]{1,0}); a = Transpose(x, p); z = MatMul(a, x)",
+                               "z/MatMul = MatMul(x, x, transpose_a=true)\ny = Exp(z/MatMul)\n"},
+                      RuleCase{"z = AddN(x)", "y = Exp(x)\n"},
+                      RuleCase{"m = Const(value=int32[2]{1,1}); z = Tile(x, m)", "y = Exp(x)\n"}));
 
 TEST(ArithmeticTest, LeavesWhatWouldChangeBits) {
   // -0 + 0 is +0: adding zero to floats is no identity.
@@ -93,16 +91,19 @@ TEST(ArithmeticTest, KeepsTheOrderThatControlEdgesAsk) {
 TEST(CommonSubexpressionTest, EqualNodesBecomeOne) {
   EXPECT_EQ(After(CommonSubexpression(), absl::StrCat(kX, "a = Exp(x); b = Exp(x); y = Mul(a, b)")),
             absl::StrCat(kX, "a = Exp(x)\ny = Mul(a, a)\n"));
-  EXPECT_EQ(After(CommonSubexpression(), absl::StrCat(kX, "e = Exp(x); a = AddV2(x, e); b = AddV2(e, x); y = Mul(a, b)")),
-            absl::StrCat(kX, "e = Exp(x)\na = AddV2(x, e)\ny = Mul(a, a)\n"))
+  EXPECT_EQ(
+      After(CommonSubexpression(), absl::StrCat(kX, "e = Exp(x); a = AddV2(x, e); b = AddV2(e, x); y = Mul(a, b)")),
+      absl::StrCat(kX, "e = Exp(x)\na = AddV2(x, e)\ny = Mul(a, a)\n"))
       << "AddV2 is commutative";
 }
 
 TEST(CommonSubexpressionTest, StateConstantsAndAttributesAreToldApart) {
-  std::string two = absl::StrCat(kX, "a = Const(value=float[]{1})\nb = Const(value=float[]{2})\nc = AddV2(a, b)\ny = Mul(x, c)\n");
+  std::string two =
+      absl::StrCat(kX, "a = Const(value=float[]{1})\nb = Const(value=float[]{2})\nc = AddV2(a, b)\ny = Mul(x, c)\n");
   EXPECT_EQ(After(CommonSubexpression(), two), two);
   std::string random =
-      "s = Const(value=int32[1]{2})\na = RandomUniform(s, dtype=float)\nb = RandomUniform(s, dtype=float)\ny = Mul(a, b)\n";
+      "s = Const(value=int32[1]{2})\na = RandomUniform(s, dtype=float)\nb = RandomUniform(s, dtype=float)\ny = Mul(a, "
+      "b)\n";
   EXPECT_EQ(After(CommonSubexpression(), random), random);
 }
 
@@ -113,12 +114,16 @@ TEST(ConstantFoldingTest, ShapesThatInferenceKnowsBecomeConstants) {
 
 TEST(ConstantFoldingTest, NodesOnConstantsAreEvaluated) {
   PassContext context;
-  context.evaluate = [](const NodeInfo& node, const std::vector<Tensor>& inputs) -> absl::StatusOr<std::vector<Tensor>> {
+  context.evaluate = [](const NodeInfo& node,
+                        const std::vector<Tensor>& inputs) -> absl::StatusOr<std::vector<Tensor>> {
     if (node.op->name != "Neg") return Unimplemented("only Neg");
     return std::vector<Tensor>{Tensor::Scalar(-inputs[0].scalar<float>())};
   };
-  EXPECT_EQ(After(ConstantFolding(), absl::StrCat(kX, "c = Const(value=float[]{3}); n = Neg(c); e = Exp(n); m = Mul(x, e); y = Neg(m)"), context),
-            absl::StrCat(kX, "n/folded_0 = Const(value=float[]{-3})\ne = Exp(n/folded_0)\nm = Mul(x, e)\ny = Neg(m)\n"));
+  EXPECT_EQ(
+      After(ConstantFolding(),
+            absl::StrCat(kX, "c = Const(value=float[]{3}); n = Neg(c); e = Exp(n); m = Mul(x, e); y = Neg(m)"),
+            context),
+      absl::StrCat(kX, "n/folded_0 = Const(value=float[]{-3})\ne = Exp(n/folded_0)\nm = Mul(x, e)\ny = Neg(m)\n"));
 }
 
 TEST(PruneTest, OnlyWhatIsNeededStays) {

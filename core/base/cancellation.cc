@@ -36,7 +36,8 @@ int64_t CancellationToken::Register(std::function<void()> callback) {
 void CancellationToken::Unregister(int64_t id) {
   absl::MutexLock lock(&mu_);
   if (callbacks_.erase(id) > 0) return;
-  mu_.Await(absl::Condition(+[](bool* running) { return !*running; }, &running_));
+  mu_.Await(absl::Condition(
+      +[](bool* running) { return !*running; }, &running_));
 }
 
 void CancellationToken::Reset() {

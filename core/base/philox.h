@@ -1,5 +1,5 @@
-// The counter-based random generator Philox4x32-10 (Salmon et al., SC 2011), numbered as TensorFlow numbers it: the key is the
-// first seed, the upper half of the counter the second.
+// The counter-based random generator Philox4x32-10 (Salmon et al., SC 2011), numbered as TensorFlow numbers it: the key
+// is the first seed, the upper half of the counter the second.
 //
 //   Philox4x32 g(seed, seed2);
 //   g.Skip(n);                              // in constant time: block n comes next
@@ -24,13 +24,13 @@ class Philox4x32 {
   }
 
   std::array<uint32_t, 4> Next() {
-    std::array<uint32_t, 4> x = {static_cast<uint32_t>(low_), static_cast<uint32_t>(low_ >> 32), static_cast<uint32_t>(high_),
-                                 static_cast<uint32_t>(high_ >> 32)};
+    std::array<uint32_t, 4> x = {static_cast<uint32_t>(low_), static_cast<uint32_t>(low_ >> 32),
+                                 static_cast<uint32_t>(high_), static_cast<uint32_t>(high_ >> 32)};
     uint32_t k0 = static_cast<uint32_t>(key_), k1 = static_cast<uint32_t>(key_ >> 32);
     for (int round = 0; round < 10; ++round) {
       const uint64_t a = uint64_t{0xD2511F53} * x[0], b = uint64_t{0xCD9E8D57} * x[2];
-      x = {static_cast<uint32_t>(b >> 32) ^ x[1] ^ k0, static_cast<uint32_t>(b), static_cast<uint32_t>(a >> 32) ^ x[3] ^ k1,
-           static_cast<uint32_t>(a)};
+      x = {static_cast<uint32_t>(b >> 32) ^ x[1] ^ k0, static_cast<uint32_t>(b),
+           static_cast<uint32_t>(a >> 32) ^ x[3] ^ k1, static_cast<uint32_t>(a)};
       k0 += 0x9E3779B9;
       k1 += 0xBB67AE85;
     }

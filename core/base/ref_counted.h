@@ -22,8 +22,7 @@ class RefCounted {
 
   void Ref() const { count_.fetch_add(1, std::memory_order_relaxed); }
   void Unref() const {
-    if (count_.load(std::memory_order_acquire) == 1 ||
-        count_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    if (count_.load(std::memory_order_acquire) == 1 || count_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
       Destroy();
     }
   }

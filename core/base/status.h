@@ -12,26 +12,24 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 
-#define RETURN_IF_ERROR(expr)                            \
-  do {                                                   \
-    ::absl::Status sluice_status_ = (expr);              \
-    if (ABSL_PREDICT_FALSE(!sluice_status_.ok())) {      \
-      return sluice_status_;                             \
-    }                                                    \
+#define RETURN_IF_ERROR(expr)                       \
+  do {                                              \
+    ::absl::Status sluice_status_ = (expr);         \
+    if (ABSL_PREDICT_FALSE(!sluice_status_.ok())) { \
+      return sluice_status_;                        \
+    }                                               \
   } while (false)
 
 #define SLUICE_CONCAT_INNER_(a, b) a##b
 #define SLUICE_CONCAT_(a, b) SLUICE_CONCAT_INNER_(a, b)
-#define ASSIGN_OR_RETURN(lhs, expr) \
-  SLUICE_ASSIGN_OR_RETURN_(SLUICE_CONCAT_(sluice_statusor_, __LINE__), lhs, expr)
-#define SLUICE_ASSIGN_OR_RETURN_(var, lhs, expr)             \
-  auto var = (expr);                                         \
-  if (ABSL_PREDICT_FALSE(!var.ok())) return var.status();    \
+#define ASSIGN_OR_RETURN(lhs, expr) SLUICE_ASSIGN_OR_RETURN_(SLUICE_CONCAT_(sluice_statusor_, __LINE__), lhs, expr)
+#define SLUICE_ASSIGN_OR_RETURN_(var, lhs, expr)          \
+  auto var = (expr);                                      \
+  if (ABSL_PREDICT_FALSE(!var.ok())) return var.status(); \
   lhs = std::move(var).value()
 
 // Ends the process with a message: for broken invariants of our own, never for input.
-#define SLUICE_CHECK(cond) \
-  (ABSL_PREDICT_TRUE(cond) ? (void)0 : ::sluice::CheckFailed(#cond, __FILE__, __LINE__))
+#define SLUICE_CHECK(cond) (ABSL_PREDICT_TRUE(cond) ? (void)0 : ::sluice::CheckFailed(#cond, __FILE__, __LINE__))
 
 namespace sluice {
 

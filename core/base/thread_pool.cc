@@ -22,13 +22,13 @@
 namespace sluice {
 namespace {
 
-constexpr double kInlineNs = 10e3;        // less work than this is not worth another core's cache lines
-constexpr double kWakeNs = 100e3;         // less work than this is not worth waking a parked thread (24 us each way)
-constexpr double kGrainNs = 5e3;          // least work of a piece
-constexpr int kPiecesPerThread = 4;       // evens out threads of different speed
+constexpr double kInlineNs = 10e3;   // less work than this is not worth another core's cache lines
+constexpr double kWakeNs = 100e3;    // less work than this is not worth waking a parked thread (24 us each way)
+constexpr double kGrainNs = 5e3;     // least work of a piece
+constexpr int kPiecesPerThread = 4;  // evens out threads of different speed
 constexpr int64_t kFirstSpinNs = 50'000;
 constexpr int64_t kLongestSpinNs = 200'000;
-constexpr int kSlots = 64;                // loops that can be shared at once; one more runs on its caller alone
+constexpr int kSlots = 64;  // loops that can be shared at once; one more runs on its caller alone
 constexpr absl::Duration kIdleBlockingThread = absl::Seconds(10);
 
 inline void Pause() {
@@ -80,8 +80,8 @@ int UsableCpus() {
   return std::max(1, cpus);
 }
 
-// A loop that threads may join. Lives in the pool, so a thread that comes late never touches freed memory: it enters `users`
-// before it looks at `open`, and the owner closes before it waits for `users` to be empty.
+// A loop that threads may join. Lives in the pool, so a thread that comes late never touches freed memory: it enters
+// `users` before it looks at `open`, and the owner closes before it waits for `users` to be empty.
 struct alignas(128) Slot {
   std::atomic<int> users{0};
   std::atomic<bool> open{false};
@@ -122,7 +122,9 @@ struct ThreadPool::Impl {
 
   // --- Workers ---
 
-  bool HasWork() const { return open_slots.load(std::memory_order_seq_cst) != 0 || queued.load(std::memory_order_seq_cst) > 0; }
+  bool HasWork() const {
+    return open_slots.load(std::memory_order_seq_cst) != 0 || queued.load(std::memory_order_seq_cst) > 0;
+  }
 
   void Wake(int count) {
     if (parked.load(std::memory_order_seq_cst) == 0) return;
@@ -278,8 +280,7 @@ struct ThreadPool::Impl {
   bool blocking_stop ABSL_GUARDED_BY(blocking_mu) = false;
 };
 
-ThreadPool::ThreadPool(int parallelism)
-    : impl_(std::make_unique<Impl>(parallelism > 0 ? parallelism : UsableCpus())) {}
+ThreadPool::ThreadPool(int parallelism) : impl_(std::make_unique<Impl>(parallelism > 0 ? parallelism : UsableCpus())) {}
 
 ThreadPool::~ThreadPool() = default;
 
@@ -310,14 +311,16 @@ void ThreadPool::ScheduleBlocking(std::function<void()> work) {
   }
 }
 
-void ThreadPool::ParallelFor(int64_t total, double cost_ns, absl::FunctionRef<void(int64_t, int64_t)> body, int64_t align) {
+void ThreadPool::ParallelFor(int64_t total, double cost_ns, absl::FunctionRef<void(int64_t, int64_t)> body,
+                             int64_t align) {
   if (total <= 0) return;
   const double work_ns = static_cast<double>(total) * cost_ns;
   if (impl_->parallelism == 1 || total <= align || work_ns < kInlineNs) {
     body(0, total);
     return;
   }
-  int64_t most = std::min<int64_t>(int64_t{impl_->parallelism} * kPiecesPerThread, static_cast<int64_t>(work_ns / kGrainNs) + 1);
+  int64_t most =
+      std::min<int64_t>(int64_t{impl_->parallelism} * kPiecesPerThread, static_cast<int64_t>(work_ns / kGrainNs) + 1);
   int64_t piece = (total + most - 1) / most;
   piece = (piece + align - 1) / align * align;
   int64_t pieces = (total + piece - 1) / piece;

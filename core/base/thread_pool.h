@@ -2,9 +2,9 @@
 //
 //   pool.ParallelFor(rows, /*cost_ns=*/40, [&](int64_t begin, int64_t end) { ... });
 //
-// Workers spin for an adaptive window and then park. The caller of ParallelFor takes part in the work, so nested calls never
-// deadlock and a pool of zero workers runs everything inline. Work that may block (files, callbacks into Python) goes to
-// ScheduleBlocking, which uses threads of its own.
+// Workers spin for an adaptive window and then park. The caller of ParallelFor takes part in the work, so nested calls
+// never deadlock and a pool of zero workers runs everything inline. Work that may block (files, callbacks into Python)
+// goes to ScheduleBlocking, which uses threads of its own.
 //
 // Threads: any method from any thread. Lifetime: the destructor finishes what was scheduled.
 #ifndef SLUICE_CORE_BASE_THREAD_POOL_H_
@@ -31,9 +31,9 @@ class ThreadPool {
   void Schedule(std::function<void()> work);
   void ScheduleBlocking(std::function<void()> work);
 
-  // Calls body(begin, end) over disjoint ranges that cover [0, total) and returns when all are done. `cost_ns` estimates one
-  // unit: cheap totals run inline on the caller. `align` makes every inner border a multiple of it. The split depends only on
-  // total, cost and parallelism, so results that depend on it are repeatable.
+  // Calls body(begin, end) over disjoint ranges that cover [0, total) and returns when all are done. `cost_ns`
+  // estimates one unit: cheap totals run inline on the caller. `align` makes every inner border a multiple of it. The
+  // split depends only on total, cost and parallelism, so results that depend on it are repeatable.
   void ParallelFor(int64_t total, double cost_ns, absl::FunctionRef<void(int64_t, int64_t)> body, int64_t align = 1);
 
  private:

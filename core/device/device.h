@@ -1,4 +1,5 @@
-// A device: where kernels run and tensors live. A CPU is the device whose stream is trivial (work is done when the call returns).
+// A device: where kernels run and tensors live. A CPU is the device whose stream is trivial (work is done when the call
+// returns).
 //
 // Threads: any method from any thread. Lifetime: outlives the sessions and tensors that use it.
 #ifndef SLUICE_CORE_DEVICE_DEVICE_H_
@@ -17,10 +18,10 @@
 namespace sluice {
 
 struct DeviceAttributes {
-  std::string name;         // full
-  std::string type;         // "CPU", "GPU"
-  int64_t memory_limit = 0; // bytes
-  uint64_t incarnation = 0; // random, never 0: tells a restarted device from its predecessor
+  std::string name;          // full
+  std::string type;          // "CPU", "GPU"
+  int64_t memory_limit = 0;  // bytes
+  uint64_t incarnation = 0;  // random, never 0: tells a restarted device from its predecessor
   std::string description;
 };
 
@@ -36,7 +37,8 @@ class Device {
   virtual ThreadPool* pool() = 0;
   // True when tensors of this device are host memory that any CPU code may read.
   virtual bool IsHost() const = 0;
-  // Copies between this device and the host; `done` may run before the call returns. On a host device it shares the bytes.
+  // Copies between this device and the host; `done` may run before the call returns. On a host device it shares the
+  // bytes.
   virtual void CopyToHost(const Tensor& from, std::function<void(absl::StatusOr<Tensor>)> done) = 0;
   virtual void CopyFromHost(const Tensor& from, std::function<void(absl::StatusOr<Tensor>)> done) = 0;
   // Waits until everything that was started has finished.

@@ -1,4 +1,5 @@
-// Names of devices: "/job:worker/replica:0/task:1/device:GPU:0", whole or partial ("/device:CPU:1", "/cpu:0", "/job:ps").
+// Names of devices: "/job:worker/replica:0/task:1/device:GPU:0", whole or partial ("/device:CPU:1", "/cpu:0",
+// "/job:ps").
 #ifndef SLUICE_CORE_DEVICE_DEVICE_NAME_H_
 #define SLUICE_CORE_DEVICE_DEVICE_NAME_H_
 

@@ -42,10 +42,14 @@ AttrValue PlainList(const List& list) {
 
 absl::StatusOr<AttrValue> FromProto(const proto::AttrValue& p, int depth) {
   switch (p.value_case()) {
-    case proto::AttrValue::kS: return AttrValue(p.s());
-    case proto::AttrValue::kI: return AttrValue(static_cast<int64_t>(p.i()));
-    case proto::AttrValue::kF: return AttrValue(p.f());
-    case proto::AttrValue::kB: return AttrValue(p.b());
+    case proto::AttrValue::kS:
+      return AttrValue(p.s());
+    case proto::AttrValue::kI:
+      return AttrValue(static_cast<int64_t>(p.i()));
+    case proto::AttrValue::kF:
+      return AttrValue(p.f());
+    case proto::AttrValue::kB:
+      return AttrValue(p.b());
     case proto::AttrValue::kType: {
       ASSIGN_OR_RETURN(DType t, DTypeFromProto(p.type()));
       return AttrValue(t);
@@ -64,8 +68,10 @@ absl::StatusOr<AttrValue> FromProto(const proto::AttrValue& p, int depth) {
     }
     case proto::AttrValue::kPlaceholder:
       return InvalidArgument("the placeholder '", p.placeholder(), "' of a polymorphic function has no value here");
-    case proto::AttrValue::VALUE_NOT_SET: return InvalidArgument("an attribute without value");
-    case proto::AttrValue::kList: break;
+    case proto::AttrValue::VALUE_NOT_SET:
+      return InvalidArgument("an attribute without value");
+    case proto::AttrValue::kList:
+      break;
   }
   const auto& l = p.list();
   if (l.s_size() > 0) return PlainList<std::string>(l.s());
@@ -76,7 +82,8 @@ absl::StatusOr<AttrValue> FromProto(const proto::AttrValue& p, int depth) {
   if (l.shape_size() > 0) {
     return ListOf<PartialShape>(l.shape(), [](const proto::TensorShapeProto& s) { return ShapeFromProto(s); });
   }
-  if (l.tensor_size() > 0) return ListOf<Tensor>(l.tensor(), [](const proto::TensorProto& t) { return TensorFromProto(t); });
+  if (l.tensor_size() > 0)
+    return ListOf<Tensor>(l.tensor(), [](const proto::TensorProto& t) { return TensorFromProto(t); });
   if (l.func_size() > 0) {
     return ListOf<FuncRef>(l.func(), [depth](const proto::NameAttrList& f) { return FuncFromProto(f, depth + 1); });
   }

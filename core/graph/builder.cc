@@ -12,22 +12,38 @@ Tensor Fill1(double value) {
 
 absl::StatusOr<Tensor> ScalarTensor(DType dtype, double value) {
   switch (BaseType(dtype)) {
-    case DType::kFloat: return Fill1<float>(value);
-    case DType::kDouble: return Fill1<double>(value);
-    case DType::kHalf: return Tensor::Scalar(half(static_cast<float>(value)));
-    case DType::kBfloat16: return Tensor::Scalar(bfloat16(static_cast<float>(value)));
-    case DType::kInt8: return Fill1<int8_t>(value);
-    case DType::kInt16: return Fill1<int16_t>(value);
-    case DType::kInt32: return Fill1<int32_t>(value);
-    case DType::kInt64: return Fill1<int64_t>(value);
-    case DType::kUint8: return Fill1<uint8_t>(value);
-    case DType::kUint16: return Fill1<uint16_t>(value);
-    case DType::kUint32: return Fill1<uint32_t>(value);
-    case DType::kUint64: return Fill1<uint64_t>(value);
-    case DType::kBool: return Tensor::Scalar(value != 0);
-    case DType::kComplex64: return Tensor::Scalar(complex64(static_cast<float>(value)));
-    case DType::kComplex128: return Tensor::Scalar(complex128(value));
-    default: return InvalidArgument("there is no number of type ", DTypeName(dtype));
+    case DType::kFloat:
+      return Fill1<float>(value);
+    case DType::kDouble:
+      return Fill1<double>(value);
+    case DType::kHalf:
+      return Tensor::Scalar(half(static_cast<float>(value)));
+    case DType::kBfloat16:
+      return Tensor::Scalar(bfloat16(static_cast<float>(value)));
+    case DType::kInt8:
+      return Fill1<int8_t>(value);
+    case DType::kInt16:
+      return Fill1<int16_t>(value);
+    case DType::kInt32:
+      return Fill1<int32_t>(value);
+    case DType::kInt64:
+      return Fill1<int64_t>(value);
+    case DType::kUint8:
+      return Fill1<uint8_t>(value);
+    case DType::kUint16:
+      return Fill1<uint16_t>(value);
+    case DType::kUint32:
+      return Fill1<uint32_t>(value);
+    case DType::kUint64:
+      return Fill1<uint64_t>(value);
+    case DType::kBool:
+      return Tensor::Scalar(value != 0);
+    case DType::kComplex64:
+      return Tensor::Scalar(complex64(static_cast<float>(value)));
+    case DType::kComplex128:
+      return Tensor::Scalar(complex128(value));
+    default:
+      return InvalidArgument("there is no number of type ", DTypeName(dtype));
   }
 }
 
@@ -41,7 +57,8 @@ Out GraphBuilder::Op(absl::string_view op, const std::vector<Out>& inputs, AttrM
   if (!status_.ok()) return Out(this, {});
   NodeSpec spec;
   spec.op = std::string(op);
-  spec.name = scope_.empty() ? std::string(name.empty() ? op : name) : absl::StrCat(scope_, "/", name.empty() ? op : name);
+  spec.name =
+      scope_.empty() ? std::string(name.empty() ? op : name) : absl::StrCat(scope_, "/", name.empty() ? op : name);
   for (const Out& in : inputs) {
     if (!in.valid()) {
       Fail(Internal("an input of ", op, " in ", scope_, " was never made"));

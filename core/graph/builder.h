@@ -48,7 +48,7 @@ class GraphBuilder {
   // Adds a node named scope/op (made unique) and returns its output 0 (an Out of the node for ops without outputs).
   Out Op(absl::string_view op, const std::vector<Out>& inputs, AttrMap attrs = {}, absl::string_view name = "");
   Out Const(Tensor value, absl::string_view name = "");
-  Out Scalar(DType dtype, double value);             // of any number type
+  Out Scalar(DType dtype, double value);                               // of any number type
   Out Ints(std::vector<int64_t> values, DType dtype = DType::kInt32);  // a vector
   Out Int(int64_t value, DType dtype = DType::kInt32);                 // a scalar
 

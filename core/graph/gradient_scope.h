@@ -13,7 +13,8 @@
 
 namespace sluice {
 
-// A gradient: dense, or the rows `indices` (vector) of a tensor with shape `dense_shape` (may be invalid when not known).
+// A gradient: dense, or the rows `indices` (vector) of a tensor with shape `dense_shape` (may be invalid when not
+// known).
 struct Grad {
   Out dense;
   Out values, indices, dense_shape;
@@ -53,7 +54,7 @@ class GradientScope : public GraphBuilder {
   // Takes the gradient of an input: g.Into("x") = expr;
   class Slot {
    public:
-    Slot(Grad* grad) : grad_(grad) {}  // NOLINT
+    Slot(Grad* grad) : grad_(grad) {}                          // NOLINT
     void operator=(Out gradient) { grad_->dense = gradient; }  // NOLINT
 
    private:

@@ -93,8 +93,9 @@ class Engine {
       }
     }
     if (order.size() != nodes.size()) {
-      return Unimplemented("gradients through loops of Enter/NextIteration nodes are not supported: use while_loop, which keeps "
-                           "its body as a function");
+      return Unimplemented(
+          "gradients through loops of Enter/NextIteration nodes are not supported: use while_loop, which keeps "
+          "its body as a function");
     }
     return order;
   }
@@ -103,7 +104,8 @@ class Engine {
     if (grad_y.node != nullptr) {
       DType want = BaseType(y.node->output_type(y.index)), found = BaseType(grad_y.node->output_type(grad_y.index));
       if (want != found) {
-        return InvalidArgument("grad_ys of ", y.node->info().Describe(), " is ", DTypeName(found), ", wanted ", DTypeName(want));
+        return InvalidArgument("grad_ys of ", y.node->info().Describe(), " is ", DTypeName(found), ", wanted ",
+                               DTypeName(want));
       }
       pending_[y].push_back(Grad{Out(nullptr, grad_y), {}, {}, {}});
       return absl::OkStatus();
@@ -221,7 +223,8 @@ class Engine {
         if (!s.ok()) return Annotate(s, absl::StrCat("gradient of ", node->info().Describe(), ": "));
       } else if (!node->Is(kNotDifferentiable)) {
         return NotFound("op ", node->op().name, " has no gradient, needed for ", node->info().Describe(),
-                        "; register one with RegisterGradient('", node->op().name, "') or cut the path with stop_gradient");
+                        "; register one with RegisterGradient('", node->op().name,
+                        "') or cut the path with stop_gradient");
       }
     }
     RETURN_IF_ERROR(g.status());
@@ -232,8 +235,9 @@ class Engine {
       if (!Differentiable(in.node->output_type(in.index))) continue;
       if (dx.dense.valid() && !dx.dense.shape().IsCompatibleWith(in.node->output_shape(in.index)) &&
           BaseType(in.node->output_type(in.index)) != DType::kResource) {
-        return InvalidArgument("gradient of ", node->info().Describe(), " for input ", i, " has shape ", dx.dense.shape().ToString(),
-                               ", the input has ", in.node->output_shape(in.index).ToString());
+        return InvalidArgument("gradient of ", node->info().Describe(), " for input ", i, " has shape ",
+                               dx.dense.shape().ToString(), ", the input has ",
+                               in.node->output_shape(in.index).ToString());
       }
       for (Out* out : {&dx.dense, &dx.values, &dx.indices, &dx.dense_shape}) *out = Out(nullptr, out->endpoint());
       pending_[in].push_back(dx);
@@ -249,8 +253,9 @@ class Engine {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Grad>> AddGradients(Graph* graph, const std::vector<Endpoint>& ys, const std::vector<Endpoint>& xs,
-                                               const std::vector<Endpoint>& grad_ys, const GradientOptions& options) {
+absl::StatusOr<std::vector<Grad>> AddGradients(Graph* graph, const std::vector<Endpoint>& ys,
+                                               const std::vector<Endpoint>& xs, const std::vector<Endpoint>& grad_ys,
+                                               const GradientOptions& options) {
   if (!grad_ys.empty() && grad_ys.size() != ys.size()) {
     return InvalidArgument("grad_ys has ", grad_ys.size(), " entries for ", ys.size(), " ys");
   }

@@ -1,8 +1,8 @@
 // Reverse-mode differentiation of a graph: adds the nodes that compute d(sum of ys)/d(xs).
 //
-// Gradients that meet are added (AddN; sparse ones by concatenation). New nodes are named under `options.scope`, placed with the
-// forward node's device, carry its source line, and are colocated with it when asked. Second order works because gradient nodes
-// are ordinary nodes.
+// Gradients that meet are added (AddN; sparse ones by concatenation). New nodes are named under `options.scope`, placed
+// with the forward node's device, carry its source line, and are colocated with it when asked. Second order works
+// because gradient nodes are ordinary nodes.
 #ifndef SLUICE_CORE_GRAPH_GRADIENTS_H_
 #define SLUICE_CORE_GRAPH_GRADIENTS_H_
 
@@ -15,8 +15,8 @@
 
 namespace sluice {
 
-// Replaces the registered rule of a node, for rules written in Python and gradient_override_map. Returns false when it has none
-// for this node. It may add nodes to the graph.
+// Replaces the registered rule of a node, for rules written in Python and gradient_override_map. Returns false when it
+// has none for this node. It may add nodes to the graph.
 using GradientOverride = std::function<absl::StatusOr<bool>(GradientScope& g)>;
 
 struct GradientOptions {
@@ -30,8 +30,9 @@ struct GradientOptions {
 };
 
 // `grad_ys` is empty or has an entry for each y (an Endpoint without node means ones).
-absl::StatusOr<std::vector<Grad>> AddGradients(Graph* graph, const std::vector<Endpoint>& ys, const std::vector<Endpoint>& xs,
-                                               const std::vector<Endpoint>& grad_ys, const GradientOptions& options);
+absl::StatusOr<std::vector<Grad>> AddGradients(Graph* graph, const std::vector<Endpoint>& ys,
+                                               const std::vector<Endpoint>& xs, const std::vector<Endpoint>& grad_ys,
+                                               const GradientOptions& options);
 
 }  // namespace sluice
 

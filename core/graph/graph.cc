@@ -28,7 +28,8 @@ absl::StatusOr<std::vector<int>> InputLengths(const OpDef& op, const AttrMap& at
     absl::string_view counter = arg.number_attr.empty() ? arg.type_list_attr : arg.number_attr;
     if (arg.is_list() && attrs.Find(counter) == nullptr) {
       if (open_count > 0 && counter != open_attr) {
-        return InvalidArgument("attributes '", open_attr, "' and '", counter, "' must be given: the inputs do not tell their lengths");
+        return InvalidArgument("attributes '", open_attr, "' and '", counter,
+                               "' must be given: the inputs do not tell their lengths");
       }
       open_attr = counter;
       ++open_count;
@@ -41,8 +42,9 @@ absl::StatusOr<std::vector<int>> InputLengths(const OpDef& op, const AttrMap& at
   }
   int rest = num_inputs - known;
   if (rest < 0 || (open_count == 0 && rest != 0) || (open_count > 0 && rest % open_count != 0)) {
-    return InvalidArgument("found ", num_inputs, " inputs, wanted ", known, open_count > 0 ? " or more" : "", " (",
-                           absl::StrJoin(op.inputs, ", ", [](std::string* out, const ArgDef& a) { out->append(a.name); }), ")");
+    return InvalidArgument(
+        "found ", num_inputs, " inputs, wanted ", known, open_count > 0 ? " or more" : "", " (",
+        absl::StrJoin(op.inputs, ", ", [](std::string* out, const ArgDef& a) { out->append(a.name); }), ")");
   }
   for (int& n : lengths) {
     if (n < 0) n = rest / open_count;
@@ -89,9 +91,10 @@ absl::Status InferTypes(const OpDef& op, absl::Span<const Endpoint> inputs, Attr
                                ") must be a reference to a variable, found a ", DTypeName(found), " tensor");
       }
       if (BaseType(found) != BaseType(wanted)) {
-        return InvalidArgument("input '", arg.name, "' (", in.node->name(), ":", in.index, ") is ", DTypeName(BaseType(found)),
-                               ", wanted ", DTypeName(BaseType(wanted)),
-                               arg.type_attr.empty() ? "" : absl::StrCat(" as the other uses of '", arg.type_attr, "'"));
+        return InvalidArgument(
+            "input '", arg.name, "' (", in.node->name(), ":", in.index, ") is ", DTypeName(BaseType(found)),
+            ", wanted ", DTypeName(BaseType(wanted)),
+            arg.type_attr.empty() ? "" : absl::StrCat(" as the other uses of '", arg.type_attr, "'"));
       }
     }
   }
@@ -113,7 +116,8 @@ Graph::~Graph() = default;
 absl::Status Graph::Resolve(NodeSpec* spec, Node* node) const {
   for (const Endpoint& in : spec->inputs) {
     if (in.node == nullptr) return InvalidArgument("an input is missing");
-    if (FindById(in.node->id()) != in.node) return InvalidArgument("input '", in.node->name(), "' belongs to another graph");
+    if (FindById(in.node->id()) != in.node)
+      return InvalidArgument("input '", in.node->name(), "' belongs to another graph");
     if (in.index < 0 || in.index >= in.node->num_outputs()) {
       return InvalidArgument("there is no output ", in.index, " of ", in.node->info().Describe(), ", which has ",
                              in.node->num_outputs());
@@ -128,7 +132,8 @@ absl::Status Graph::Resolve(NodeSpec* spec, Node* node) const {
   ASSIGN_OR_RETURN(node->info_.input_types, ArgTypes(op.inputs, spec->attrs));
   ASSIGN_OR_RETURN(node->info_.output_types, ArgTypes(op.outputs, spec->attrs));
   if (node->info_.input_types.size() != spec->inputs.size()) {
-    return InvalidArgument("found ", spec->inputs.size(), " inputs, the attributes say ", node->info_.input_types.size());
+    return InvalidArgument("found ", spec->inputs.size(), " inputs, the attributes say ",
+                           node->info_.input_types.size());
   }
   return absl::OkStatus();
 }
@@ -257,11 +262,13 @@ void Graph::RemoveControlEdge(Node* from, Node* to) {
 absl::Status Graph::UpdateInput(Node* node, int input, Endpoint source) {
   Endpoint old = node->inputs_[input];
   if (source.index < 0 || source.index >= source.node->num_outputs()) {
-    return InvalidArgument(node->info().Describe(), ": there is no output ", source.index, " of ", source.node->info().Describe());
+    return InvalidArgument(node->info().Describe(), ": there is no output ", source.index, " of ",
+                           source.node->info().Describe());
   }
   DType found = source.node->output_type(source.index), wanted = node->info_.input_types[input];
   if (BaseType(found) != BaseType(wanted) || (IsRefType(wanted) && !IsRefType(found))) {
-    return InvalidArgument(node->info().Describe(), ": new input ", input, " is ", DTypeName(found), ", wanted ", DTypeName(wanted));
+    return InvalidArgument(node->info().Describe(), ": new input ", input, " is ", DTypeName(found), ", wanted ",
+                           DTypeName(wanted));
   }
   for (size_t i = 0; i < old.node->out_edges_.size(); ++i) {
     OutEdge& e = old.node->out_edges_[i];
@@ -298,8 +305,9 @@ void Graph::RemoveNode(Node* node) {
   for (Node* before : node->control_inputs_) EraseOne(before->control_outputs_, node);
   for (int i = 0; i < node->num_inputs(); ++i) {
     auto& edges = node->inputs_[i].node->out_edges_;
-    edges.erase(std::remove_if(edges.begin(), edges.end(), [&](const OutEdge& e) { return e.to == node && e.input == i; }),
-                edges.end());
+    edges.erase(
+        std::remove_if(edges.begin(), edges.end(), [&](const OutEdge& e) { return e.to == node && e.input == i; }),
+        edges.end());
   }
   by_name_.erase(node->name());
   nodes_[node->id()] = nullptr;

@@ -5,7 +5,8 @@
 //   add.inputs = {{x, 0}, {y, 0}};
 //   ASSIGN_OR_RETURN(Node* sum, g.AddNode(std::move(add)));   // types, defaults and shapes are worked out here
 //
-// AddNode checks attributes and types and runs the shape rule, so that a mistake is reported at the line that made the node.
+// AddNode checks attributes and types and runs the shape rule, so that a mistake is reported at the line that made the
+// node.
 //
 // Threads: not safe; whoever shares a graph guards it (mu()).
 // Ownership: the graph owns its nodes; Node* stay valid until RemoveNode or the end of the graph.
@@ -146,11 +147,12 @@ class Graph {
   // Runs the shape rule of the node once more, keeping what was known.
   absl::Status InferShapes(Node* node);
 
-  // Topological order over data and control edges (edges out of NextIteration are left out, since they close loops), ties by id.
-  // An error names the nodes of a cycle.
+  // Topological order over data and control edges (edges out of NextIteration are left out, since they close loops),
+  // ties by id. An error names the nodes of a cycle.
   absl::StatusOr<std::vector<Node*>> TopologicalOrder() const;
 
-  // A deep copy: same names, ids renumbered densely. `keep` (when given) selects nodes; inputs of a kept node must be kept.
+  // A deep copy: same names, ids renumbered densely. `keep` (when given) selects nodes; inputs of a kept node must be
+  // kept.
   absl::StatusOr<std::unique_ptr<Graph>> Clone(absl::FunctionRef<bool(const Node&)> keep) const;
 
   FunctionLibrary& functions() { return *functions_; }

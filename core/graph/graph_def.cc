@@ -29,11 +29,14 @@ absl::string_view NodePart(absl::string_view input) {
 bool ClosesLoop(absl::string_view op) { return op == "NextIteration" || op == "RefNextIteration"; }
 
 // The order in which nodes can be made: inputs first, except those that close loops.
-absl::StatusOr<std::vector<int>> ImportOrder(const NodeDefs& defs, const std::function<bool(absl::string_view)>& is_outside) {
+absl::StatusOr<std::vector<int>> ImportOrder(const NodeDefs& defs,
+                                             const std::function<bool(absl::string_view)>& is_outside) {
   absl::flat_hash_map<absl::string_view, int> by_name;
   for (int i = 0; i < defs.size(); ++i) {
-    if (!IsValidNodeName(defs[i].name())) return InvalidArgument("node ", i, " has the malformed name '", defs[i].name(), "'");
-    if (!by_name.emplace(defs[i].name(), i).second) return InvalidArgument("node '", defs[i].name(), "' is there twice");
+    if (!IsValidNodeName(defs[i].name()))
+      return InvalidArgument("node ", i, " has the malformed name '", defs[i].name(), "'");
+    if (!by_name.emplace(defs[i].name(), i).second)
+      return InvalidArgument("node '", defs[i].name(), "' is there twice");
   }
   std::vector<int> pending(defs.size(), 0);
   std::vector<std::vector<int>> consumers(defs.size());
@@ -93,8 +96,8 @@ absl::Status AttrsFromProto(const proto::NodeDef& def, AttrMap* attrs) {
   return absl::OkStatus();
 }
 
-// Drops attributes that this op does not have when the graph comes from a newer producer and they hold defaults we cannot know;
-// names that begin with '_' always pass.
+// Drops attributes that this op does not have when the graph comes from a newer producer and they hold defaults we
+// cannot know; names that begin with '_' always pass.
 absl::Status CheckKnownAttrs(const OpDef& op, const AttrMap& attrs) {
   for (const auto& [name, value] : attrs) {
     if (name[0] != '_' && op.FindAttr(name) == nullptr) {
@@ -117,11 +120,13 @@ class Importer {
       return ResourceExhausted("the graph has ", def_.node_size(), " nodes, the limit is ", options_.max_nodes);
     }
     if (def_.versions().min_consumer() > kOurConsumer) {
-      return InvalidArgument("the graph needs a consumer of version ", def_.versions().min_consumer(), ", this is ", kOurConsumer);
+      return InvalidArgument("the graph needs a consumer of version ", def_.versions().min_consumer(), ", this is ",
+                             kOurConsumer);
     }
     RETURN_IF_ERROR(ImportFunctions());
-    ASSIGN_OR_RETURN(std::vector<int> order,
-                     ImportOrder(def_.node(), [this](absl::string_view in) { return mapped_nodes_.contains(NodePart(in)); }));
+    ASSIGN_OR_RETURN(std::vector<int> order, ImportOrder(def_.node(), [this](absl::string_view in) {
+                       return mapped_nodes_.contains(NodePart(in));
+                     }));
     std::vector<Node*> made;
     absl::Status status;
     for (int i : order) {
@@ -205,10 +210,13 @@ class Importer {
     AttrValue shapes;
     if (const AttrValue* s = spec.attrs.Find("_output_shapes")) shapes = *s;
     spec.attrs.Erase("_output_shapes");
-    ASSIGN_OR_RETURN(Node * node, options_.uniquify_names ? graph_->AddNodeUniqueName(std::move(spec)) : graph_->AddNode(std::move(spec)));
+    ASSIGN_OR_RETURN(Node * node, options_.uniquify_names ? graph_->AddNodeUniqueName(std::move(spec))
+                                                          : graph_->AddNode(std::move(spec)));
     for (const auto& [i, text] : loops) open_.push_back({node, i, text});
     if (const auto* list = shapes.As<std::vector<PartialShape>>()) {
-      for (int i = 0; i < node->num_outputs() && i < static_cast<int>(list->size()) && options_.validate_shapes && loops.empty(); ++i) {
+      for (int i = 0;
+           i < node->num_outputs() && i < static_cast<int>(list->size()) && options_.validate_shapes && loops.empty();
+           ++i) {
         RETURN_IF_ERROR(graph_->RefineShape({node, i}, (*list)[i]));
       }
     }
@@ -246,7 +254,8 @@ class Importer {
     for (const Open& o : open_) {
       ASSIGN_OR_RETURN(ParsedInput in, ParseInputName(o.text));
       auto it = by_name_.find(in.node);
-      if (it == by_name_.end()) return InvalidArgument(o.node->info().Describe(), ": input '", o.text, "' cannot be resolved");
+      if (it == by_name_.end())
+        return InvalidArgument(o.node->info().Describe(), ": input '", o.text, "' cannot be resolved");
       RETURN_IF_ERROR(graph_->UpdateInput(o.node, o.input, {it->second, in.index}));
     }
     return absl::OkStatus();
@@ -288,7 +297,8 @@ class Importer {
   std::vector<Open> open_;
 };
 
-absl::StatusOr<std::vector<FunctionArg>> FunctionArgs(const google::protobuf::RepeatedPtrField<proto::OpDef::ArgDef>& defs) {
+absl::StatusOr<std::vector<FunctionArg>> FunctionArgs(
+    const google::protobuf::RepeatedPtrField<proto::OpDef::ArgDef>& defs) {
   std::vector<FunctionArg> args;
   for (const auto& d : defs) {
     if (!d.type_attr().empty() || !d.number_attr().empty() || !d.type_list_attr().empty()) {
@@ -318,19 +328,27 @@ class FunctionImporter {
     Graph* g = f->body.get();
     for (size_t i = 0; i < f->args.size(); ++i) {
       ArgShape(static_cast<int>(i), &f->args[i]);
-      ASSIGN_OR_RETURN(nodes_[f->args[i].name],
-                       g->AddNode({"_Arg", f->args[i].name, {}, {}, {{"T", f->args[i].type}, {"index", static_cast<int64_t>(i)}}, "", {}}));
+      ASSIGN_OR_RETURN(
+          nodes_[f->args[i].name],
+          g->AddNode(
+              {"_Arg", f->args[i].name, {}, {}, {{"T", f->args[i].type}, {"index", static_cast<int64_t>(i)}}, "", {}}));
       RETURN_IF_ERROR(g->RefineShape({nodes_[f->args[i].name], 0}, f->args[i].shape));
     }
-    ASSIGN_OR_RETURN(std::vector<int> order,
-                     ImportOrder(def_.node_def(), [this](absl::string_view in) { return nodes_.contains(NodePart(in)); }));
+    ASSIGN_OR_RETURN(std::vector<int> order, ImportOrder(def_.node_def(), [this](absl::string_view in) {
+                       return nodes_.contains(NodePart(in));
+                     }));
     for (int i : order) RETURN_IF_ERROR(Add(def_.node_def(i), g));
     for (size_t i = 0; i < f->results.size(); ++i) {
       auto it = def_.ret().find(f->results[i].name);
       if (it == def_.ret().end()) return InvalidArgument("result '", f->results[i].name, "' has no value");
       ASSIGN_OR_RETURN(Endpoint e, Resolve(it->second));
-      ASSIGN_OR_RETURN(Node * r, g->AddNodeUniqueName({"_Retval", absl::StrCat(f->results[i].name, "_retval"), {e}, {},
-                                                       {{"T", f->results[i].type}, {"index", static_cast<int64_t>(i)}}, "", {}}));
+      ASSIGN_OR_RETURN(Node * r, g->AddNodeUniqueName({"_Retval",
+                                                       absl::StrCat(f->results[i].name, "_retval"),
+                                                       {e},
+                                                       {},
+                                                       {{"T", f->results[i].type}, {"index", static_cast<int64_t>(i)}},
+                                                       "",
+                                                       {}}));
       f->results[i].shape = e.node->output_shape(e.index);
       for (const auto& [name, node] : def_.control_ret()) {
         auto c = nodes_.find(node);
@@ -358,8 +376,10 @@ class FunctionImporter {
     if (parts.size() >= 2 && !absl::SimpleAtoi(parts[1], &e.index)) {
       ASSIGN_OR_RETURN(ArgRange r, FindArgRange(e.node->op().outputs, e.node->attrs(), parts[1]));
       int k = 0;
-      if (parts.size() == 3 && !absl::SimpleAtoi(parts[2], &k)) return InvalidArgument("'", text, "' is no input of a function");
-      if (k < 0 || k >= r.end - r.begin) return InvalidArgument("'", text, "': there are ", r.end - r.begin, " of '", parts[1], "'");
+      if (parts.size() == 3 && !absl::SimpleAtoi(parts[2], &k))
+        return InvalidArgument("'", text, "' is no input of a function");
+      if (k < 0 || k >= r.end - r.begin)
+        return InvalidArgument("'", text, "': there are ", r.end - r.begin, " of '", parts[1], "'");
       e.index = r.begin + k;
     }
     if (e.index < 0 || e.index >= e.node->num_outputs()) return InvalidArgument("'", text, "': no such output");
@@ -394,7 +414,8 @@ class FunctionImporter {
 
 absl::Status Importer::ImportFunctions() {
   for (const proto::FunctionDef& d : def_.library().function()) {
-    if (graph_->functions().Find(d.signature().name()) != nullptr) continue;  // importing a graph twice brings the same library
+    if (graph_->functions().Find(d.signature().name()) != nullptr)
+      continue;  // importing a graph twice brings the same library
     absl::StatusOr<std::unique_ptr<Function>> f = FunctionImporter(d, *graph_).Run();
     if (!f.ok()) return Annotate(f.status(), absl::StrCat("function '", d.signature().name(), "': "));
     for (const proto::GradientDef& g : def_.library().gradient()) {

@@ -39,15 +39,18 @@ std::string ImportError(const std::string& text) {
   return std::string(s.message());
 }
 
-
 TEST(GraphDefTest, RoundTripKeepsNodesAttributesDevicesAndLines) {
   Graph g(&Ops());
-  ASSERT_EQ(ParseGraphText("x = Placeholder(dtype=float, shape=[?,4]); w = Const(value=float[4,2]{1,2,3,4,5,6,7,8}) @/device:CPU:1\n"
-                           "init = NoOp(); y = MatMul(x, w, ^init); axis = Const(value=int32[]{1}); s = Split(axis, y, num_split=2)\n"
-                           "z = AddN(s, s:1)",
-                           &g),
-            absl::OkStatus());
-  ASSERT_EQ(g.AddNode({"Neg", "n", {{g.Find("z"), 0}}, {}, {}, "", {g.Intern("model.py"), 12, g.Intern("main")}}).status(), absl::OkStatus());
+  ASSERT_EQ(
+      ParseGraphText(
+          "x = Placeholder(dtype=float, shape=[?,4]); w = Const(value=float[4,2]{1,2,3,4,5,6,7,8}) @/device:CPU:1\n"
+          "init = NoOp(); y = MatMul(x, w, ^init); axis = Const(value=int32[]{1}); s = Split(axis, y, num_split=2)\n"
+          "z = AddN(s, s:1)",
+          &g),
+      absl::OkStatus());
+  ASSERT_EQ(
+      g.AddNode({"Neg", "n", {{g.Find("z"), 0}}, {}, {}, "", {g.Intern("model.py"), 12, g.Intern("main")}}).status(),
+      absl::OkStatus());
   proto::GraphDef def;
   ExportGraphDef(g, {}, &def);
   Graph back(&Ops());
@@ -85,26 +88,33 @@ TEST(GraphDefTest, PrefixInputMapAndReturns) {
 TEST(GraphDefTest, MalformedGraphsAreRefusedByName) {
   EXPECT_THAT(ImportError(R"(node { name: "a" op: "NoSuchOp" })"), HasSubstr("NoSuchOp"));
   EXPECT_THAT(ImportError(R"(node { name: "a" op: "NoOp" } node { name: "a" op: "NoOp" })"), HasSubstr("twice"));
-  EXPECT_THAT(ImportError(R"(node { name: "b" op: "Neg" input: "a" attr { key: "T" value { type: DT_FLOAT } } })"), HasSubstr("'a' is not in"));
+  EXPECT_THAT(ImportError(R"(node { name: "b" op: "Neg" input: "a" attr { key: "T" value { type: DT_FLOAT } } })"),
+              HasSubstr("'a' is not in"));
   EXPECT_THAT(ImportError(R"(node { name: "b" op: "NoOp" input: "^b" })"), HasSubstr("cycle"));
   EXPECT_THAT(ImportError(R"(node { name: " bad" op: "NoOp" })"), HasSubstr("malformed"));
-  EXPECT_THAT(ImportError(R"(node { name: "b" op: "Placeholder" attr { key: "dtype" value { i: 3 } } })"), HasSubstr("dtype"));
-  EXPECT_THAT(ImportError(R"(node { name: "b" op: "Placeholder" attr { key: "bogus" value { i: 3 } } })"), HasSubstr("bogus"));
+  EXPECT_THAT(ImportError(R"(node { name: "b" op: "Placeholder" attr { key: "dtype" value { i: 3 } } })"),
+              HasSubstr("dtype"));
+  EXPECT_THAT(ImportError(R"(node { name: "b" op: "Placeholder" attr { key: "bogus" value { i: 3 } } })"),
+              HasSubstr("bogus"));
   EXPECT_THAT(ImportError(R"(node { name: "a" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
                              node { name: "b" op: "Neg" input: "a:7" attr { key: "T" value { type: DT_FLOAT } } })"),
               HasSubstr("no output 7"));
   EXPECT_THAT(ImportError(R"(versions { min_consumer: 99999 })"), HasSubstr("99999"));
-  EXPECT_THAT(ImportError(R"(node { name: "c" op: "Const" attr { key: "dtype" value { type: DT_FLOAT } } attr { key: "value"
+  EXPECT_THAT(
+      ImportError(R"(node { name: "c" op: "Const" attr { key: "dtype" value { type: DT_FLOAT } } attr { key: "value"
       value { tensor { dtype: DT_FLOAT tensor_shape { dim { size: -4 } } } } } })"),
-              HasSubstr("'c'"));
-  EXPECT_THAT(ImportError(R"(node { name: "c" op: "Const" attr { key: "dtype" value { type: DT_FLOAT } } attr { key: "value"
+      HasSubstr("'c'"));
+  EXPECT_THAT(
+      ImportError(R"(node { name: "c" op: "Const" attr { key: "dtype" value { type: DT_FLOAT } } attr { key: "value"
       value { tensor { dtype: DT_FLOAT tensor_shape { dim { size: 4 } } tensor_content: "abc" } } } })"),
-              HasSubstr("'c'"));
+      HasSubstr("'c'"));
 }
 
 TEST(GraphDefTest, LoopsOfNextIterationWaitForTheirOpsButNeverCrash) {
-  EXPECT_THAT(ImportError(R"(node { name: "m" op: "Merge" input: "n" input: "n" } node { name: "n" op: "NextIteration" input: "m" })"),
-              HasSubstr("Merge"));
+  EXPECT_THAT(
+      ImportError(
+          R"(node { name: "m" op: "Merge" input: "n" input: "n" } node { name: "n" op: "NextIteration" input: "m" })"),
+      HasSubstr("Merge"));
 }
 
 TEST(GraphDefTest, FunctionsRoundTrip) {
@@ -148,9 +158,14 @@ TEST(GraphDefTest, RandomDamageNeverCrashes) {
     for (int k = 1 + static_cast<int>(random() % 4); k > 0; --k) {
       size_t at = random() % damaged.size();
       switch (random() % 3) {
-        case 0: damaged[at] = static_cast<char>(random()); break;
-        case 1: damaged.erase(at, 1 + random() % 3); break;
-        default: damaged.insert(at, damaged.substr(random() % damaged.size(), random() % 8));
+        case 0:
+          damaged[at] = static_cast<char>(random());
+          break;
+        case 1:
+          damaged.erase(at, 1 + random() % 3);
+          break;
+        default:
+          damaged.insert(at, damaged.substr(random() % damaged.size(), random() % 8));
       }
       if (damaged.empty()) damaged = "x";
     }

@@ -12,15 +12,15 @@
 
 namespace sluice {
 
-// Runs a node on known inputs while a graph is optimised; given by the session so that passes need no kernels of their own.
-// UNIMPLEMENTED when there is no kernel.
+// Runs a node on known inputs while a graph is optimised; given by the session so that passes need no kernels of their
+// own. UNIMPLEMENTED when there is no kernel.
 using NodeEvaluator =
     std::function<absl::StatusOr<std::vector<Tensor>>(const NodeInfo& node, const std::vector<Tensor>& inputs)>;
 
 struct PassContext {
   // Nodes that must stay under their name: feeds, fetches, targets.
   absl::flat_hash_set<std::string> preserve;
-  NodeEvaluator evaluate;           // may be empty
+  NodeEvaluator evaluate;  // may be empty
   int64_t max_folded_bytes = 10 << 20;
 };
 

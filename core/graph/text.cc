@@ -21,10 +21,18 @@ std::string TensorText(const Tensor& t, int limit) {
   for (int64_t i = 0; i < n; ++i) {
     if (i) out += ",";
     switch (t.dtype()) {
-      case DType::kFloat: absl::StrAppend(&out, t.data<float>()[i]); break;
-      case DType::kDouble: absl::StrAppend(&out, t.data<double>()[i]); break;
-      case DType::kBool: absl::StrAppend(&out, t.data<bool>()[i] ? "true" : "false"); break;
-      case DType::kString: absl::StrAppend(&out, "'", absl::CEscape(t.data<std::string>()[i]), "'"); break;
+      case DType::kFloat:
+        absl::StrAppend(&out, t.data<float>()[i]);
+        break;
+      case DType::kDouble:
+        absl::StrAppend(&out, t.data<double>()[i]);
+        break;
+      case DType::kBool:
+        absl::StrAppend(&out, t.data<bool>()[i] ? "true" : "false");
+        break;
+      case DType::kString:
+        absl::StrAppend(&out, "'", absl::CEscape(t.data<std::string>()[i]), "'");
+        break;
       default:
         if (!IsInteger(t.dtype())) return absl::StrCat("<", t.ToString(limit), ">");
         absl::StrAppend(&out, t.IntAt(i));
@@ -93,7 +101,8 @@ bool ParseInt(absl::string_view s, T* v) {
 // float[2,2]{1,2,3,4}
 absl::StatusOr<Tensor> ParseTensor(absl::string_view text) {
   size_t brace = text.find('{'), bracket = text.find('[');
-  if (brace == absl::string_view::npos || !absl::EndsWith(text, "}")) return InvalidArgument("'", text, "' is no tensor");
+  if (brace == absl::string_view::npos || !absl::EndsWith(text, "}"))
+    return InvalidArgument("'", text, "' is no tensor");
   DType dtype = DTypeFromName(text.substr(0, std::min(bracket, brace)));
   Shape shape;
   if (bracket < brace) {
@@ -105,21 +114,30 @@ absl::StatusOr<Tensor> ParseTensor(absl::string_view text) {
   std::vector<absl::string_view> items;
   if (!absl::StripAsciiWhitespace(inside).empty()) items = SplitOutside(inside, ",");
   switch (dtype) {
-    case DType::kFloat: return Literal<float>(shape, items, [](auto s, float* v) { return absl::SimpleAtof(s, v); });
-    case DType::kDouble: return Literal<double>(shape, items, [](auto s, double* v) { return absl::SimpleAtod(s, v); });
-    case DType::kInt32: return Literal<int32_t>(shape, items, ParseInt<int32_t>);
-    case DType::kInt64: return Literal<int64_t>(shape, items, ParseInt<int64_t>);
-    case DType::kUint8: return Literal<uint8_t>(shape, items, ParseInt<uint8_t>);
-    case DType::kInt8: return Literal<int8_t>(shape, items, ParseInt<int8_t>);
-    case DType::kInt16: return Literal<int16_t>(shape, items, ParseInt<int16_t>);
-    case DType::kBool: return Literal<bool>(shape, items, [](auto s, bool* v) { return absl::SimpleAtob(s, v); });
+    case DType::kFloat:
+      return Literal<float>(shape, items, [](auto s, float* v) { return absl::SimpleAtof(s, v); });
+    case DType::kDouble:
+      return Literal<double>(shape, items, [](auto s, double* v) { return absl::SimpleAtod(s, v); });
+    case DType::kInt32:
+      return Literal<int32_t>(shape, items, ParseInt<int32_t>);
+    case DType::kInt64:
+      return Literal<int64_t>(shape, items, ParseInt<int64_t>);
+    case DType::kUint8:
+      return Literal<uint8_t>(shape, items, ParseInt<uint8_t>);
+    case DType::kInt8:
+      return Literal<int8_t>(shape, items, ParseInt<int8_t>);
+    case DType::kInt16:
+      return Literal<int16_t>(shape, items, ParseInt<int16_t>);
+    case DType::kBool:
+      return Literal<bool>(shape, items, [](auto s, bool* v) { return absl::SimpleAtob(s, v); });
     case DType::kString:
       return Literal<std::string>(shape, items, [](auto s, std::string* v) {
         absl::StatusOr<std::string> raw = Unquote(s);
         if (raw.ok()) *v = *raw;
         return raw.ok();
       });
-    default: return InvalidArgument("no literals for type '", text.substr(0, std::min(bracket, brace)), "'");
+    default:
+      return InvalidArgument("no literals for type '", text.substr(0, std::min(bracket, brace)), "'");
   }
 }
 
@@ -127,7 +145,8 @@ absl::StatusOr<AttrValue> ParseAttr(absl::string_view type, absl::string_view te
   if (absl::ConsumePrefix(&type, "list(")) {
     absl::ConsumeSuffix(&type, ")");
     absl::string_view inside = text;
-    if (!absl::ConsumePrefix(&inside, "[") || !absl::ConsumeSuffix(&inside, "]")) return InvalidArgument("'", text, "' is no list");
+    if (!absl::ConsumePrefix(&inside, "[") || !absl::ConsumeSuffix(&inside, "]"))
+      return InvalidArgument("'", text, "' is no list");
     std::vector<absl::string_view> items;
     if (!absl::StripAsciiWhitespace(inside).empty()) items = SplitOutside(inside, ",");
     std::vector<AttrValue> values;
@@ -197,7 +216,8 @@ absl::Status ParseLine(absl::string_view line, Graph* graph) {
         absl::string_view name = absl::StripAsciiWhitespace(item.substr(0, eq));
         absl::string_view value = absl::StripAsciiWhitespace(item.substr(eq + 1));
         const AttrDef* def = op->FindAttr(name);
-        if (def == nullptr && name != "_class") return InvalidArgument("op ", op->name, " has no attribute '", name, "'");
+        if (def == nullptr && name != "_class")
+          return InvalidArgument("op ", op->name, " has no attribute '", name, "'");
         ASSIGN_OR_RETURN(AttrValue v, ParseAttr(def ? absl::string_view(def->type) : "list(string)", value));
         spec.attrs.Set(name, std::move(v));
         continue;
@@ -228,7 +248,8 @@ std::string NodeToText(const Node& node, const TextOptions& options) {
   // What follows from the inputs is not printed.
   std::map<absl::string_view, bool> inferred;
   for (const ArgDef& a : node.op().inputs) {
-    for (absl::string_view name : {absl::string_view(a.type_attr), absl::string_view(a.number_attr), absl::string_view(a.type_list_attr)}) {
+    for (absl::string_view name :
+         {absl::string_view(a.type_attr), absl::string_view(a.number_attr), absl::string_view(a.type_list_attr)}) {
       if (!name.empty()) inferred[name] = true;
     }
   }

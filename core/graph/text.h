@@ -4,8 +4,8 @@
 //   w = Const(value=float[2,2]{1,2,3,4}) @/device:CPU:1
 //   y = MatMul(x, w:0, transpose_b=true, ^init) -> [2,2]
 //
-// One node a line (or separated by ';'): name = Op(inputs and ^controls, attributes) @device. `# ...` is a comment, "-> shapes" is
-// printed and ignored when read. Inputs come first; attributes with their default are not printed.
+// One node a line (or separated by ';'): name = Op(inputs and ^controls, attributes) @device. `# ...` is a comment, "->
+// shapes" is printed and ignored when read. Inputs come first; attributes with their default are not printed.
 #ifndef SLUICE_CORE_GRAPH_TEXT_H_
 #define SLUICE_CORE_GRAPH_TEXT_H_
 

@@ -11,12 +11,15 @@ namespace {
 absl::Status VerifyNode(const Graph& graph, const Node* n) {
   if (graph.Find(n->name()) != n) return Internal("the name leads to another node");
   if (graph.FindById(n->id()) != n) return Internal("the id leads to another node");
-  if (n->num_inputs() != static_cast<int>(n->info().input_types.size())) return Internal("inputs and input types differ in number");
+  if (n->num_inputs() != static_cast<int>(n->info().input_types.size()))
+    return Internal("inputs and input types differ in number");
   for (int i = 0; i < n->num_inputs(); ++i) {
     const Endpoint& e = n->input(i);
-    if (e.node == nullptr || graph.FindById(e.node->id()) != e.node) return Internal("input ", i, " is not of this graph");
+    if (e.node == nullptr || graph.FindById(e.node->id()) != e.node)
+      return Internal("input ", i, " is not of this graph");
     if (e.index < 0 || e.index >= e.node->num_outputs()) {
-      return Internal("input ", i, " is output ", e.index, " of '", e.node->name(), "', which has ", e.node->num_outputs());
+      return Internal("input ", i, " is output ", e.index, " of '", e.node->name(), "', which has ",
+                      e.node->num_outputs());
     }
     DType found = e.node->output_type(e.index), wanted = n->info().input_types[i];
     if (BaseType(found) != BaseType(wanted) || (IsRefType(wanted) && !IsRefType(found))) {
@@ -35,7 +38,8 @@ absl::Status VerifyNode(const Graph& graph, const Node* n) {
   }
   for (Node* c : n->control_inputs()) {
     auto outs = c->control_outputs();
-    if (std::find(outs.begin(), outs.end(), n) == outs.end()) return Internal("control edge from '", c->name(), "' is one-sided");
+    if (std::find(outs.begin(), outs.end(), n) == outs.end())
+      return Internal("control edge from '", c->name(), "' is one-sided");
   }
   AttrMap attrs = n->attrs();
   RETURN_IF_ERROR(CheckAttrs(n->op(), &attrs));
@@ -43,7 +47,8 @@ absl::Status VerifyNode(const Graph& graph, const Node* n) {
   if (outputs != n->info().output_types) return Internal("output types do not follow from the attributes");
   for (const auto& [name, value] : attrs) {
     const FuncRef* f = value.As<FuncRef>();
-    if (f != nullptr && !f->name.empty() && graph.functions().Find(f->name) == nullptr && graph.ops().Find(f->name) == nullptr) {
+    if (f != nullptr && !f->name.empty() && graph.functions().Find(f->name) == nullptr &&
+        graph.ops().Find(f->name) == nullptr) {
       return NotFound("attribute '", name, "' names function '", f->name, "', which is not in the graph's library");
     }
   }

@@ -1,5 +1,5 @@
-// Checks the invariants of a graph after it was imported or rewritten: names, ids, edges known from both ends, types of every
-// edge, attributes, resolved ops, no cycle, shapes that agree with the rules, function calls that name functions.
+// Checks the invariants of a graph after it was imported or rewritten: names, ids, edges known from both ends, types of
+// every edge, attributes, resolved ops, no cycle, shapes that agree with the rules, function calls that name functions.
 #ifndef SLUICE_CORE_GRAPH_VERIFIER_H_
 #define SLUICE_CORE_GRAPH_VERIFIER_H_
 

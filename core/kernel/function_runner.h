@@ -20,10 +20,12 @@ class FunctionRunner {
   // Plans the function (once for each name and attributes). Called from Prepare.
   virtual absl::StatusOr<Handle> Instantiate(const FuncRef& function) = 0;
   virtual int num_results(Handle handle) const = 0;
-  // The function may wait for something outside its caller (it dequeues, receives): do not run it where waiting is forbidden.
+  // The function may wait for something outside its caller (it dequeues, receives): do not run it where waiting is
+  // forbidden.
   virtual bool MayBlock(Handle handle) const = 0;
   // Runs it within the caller's step, on the calling thread where it can.
-  virtual absl::Status Run(Handle handle, KernelContext& caller, std::vector<Tensor> args, std::vector<Tensor>* results) = 0;
+  virtual absl::Status Run(Handle handle, KernelContext& caller, std::vector<Tensor> args,
+                           std::vector<Tensor>* results) = 0;
 };
 
 }  // namespace sluice

@@ -24,7 +24,8 @@ absl::StatusOr<ArgRange> PrepareContext::InputRange(absl::string_view name) cons
 
 absl::StatusOr<Tensor> KernelContext::TakeInput(int i) {
   Tensor& t = *inputs_[i];
-  // Bytes of the step's arena, and those that are only lent to it: a fed array, which its owner may change after the step.
+  // Bytes of the step's arena, and those that are only lent to it: a fed array, which its owner may change after the
+  // step.
   if (t.IsTransient() || (t.buffer() != nullptr && !t.buffer()->writable())) return t.Clone(device()->allocator());
   if (i < 64 && ((last_use_mask_ >> i) & 1) != 0) return std::move(t);
   return t;

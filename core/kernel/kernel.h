@@ -1,16 +1,17 @@
 // How an op runs on a device. A kernel has two phases:
 //
 //   class ReluKernel : public Kernel {
-//     absl::Status Prepare(PrepareContext& p) override { ... }        // once for each plan: attributes, checks, choices
-//     absl::Status Run(KernelContext& c) const override {             // each step: branch-poor, no allocation when shapes are planned
+//     absl::Status Prepare(PrepareContext& p) override { ... }        // once for each plan: attributes, checks,
+//     choices absl::Status Run(KernelContext& c) const override {             // each step: branch-poor, no allocation
+//     when shapes are planned
 //       ASSIGN_OR_RETURN(Tensor* y, c.ForwardOrAllocate(0, 0, c.input(0).shape()));
 //       ...
 //     }
 //   };
 //
-// A kernel belongs to an immutable plan that concurrent steps share, hence Run is const; what changes from step to step lives in
-// resources. Kernels that wait (receive, dequeue) are asynchronous: they override Start instead and call `done` once, from any
-// thread; the context stays valid until then.
+// A kernel belongs to an immutable plan that concurrent steps share, hence Run is const; what changes from step to step
+// lives in resources. Kernels that wait (receive, dequeue) are asynchronous: they override Start instead and call
+// `done` once, from any thread; the context stays valid until then.
 #ifndef SLUICE_CORE_KERNEL_KERNEL_H_
 #define SLUICE_CORE_KERNEL_KERNEL_H_
 
@@ -38,9 +39,9 @@ class PrepareContext {
  public:
   const NodeInfo* info = nullptr;
   Device* device = nullptr;
-  ResourceStore* resources = nullptr;     // of the session or container, beyond the plan's life
-  FunctionRunner* functions = nullptr;    // null when functions cannot run here
-  std::vector<PartialShape> input_shapes;   // as inferred
+  ResourceStore* resources = nullptr;      // of the session or container, beyond the plan's life
+  FunctionRunner* functions = nullptr;     // null when functions cannot run here
+  std::vector<PartialShape> input_shapes;  // as inferred
   std::vector<PartialShape> output_shapes;
   std::vector<const Tensor*> constant_inputs;  // non-null where the input is a constant
 
@@ -63,16 +64,16 @@ struct StepContext {
   Device* device = nullptr;
   ThreadPool* pool = nullptr;
   ResourceStore* resources = nullptr;
-  Rendezvous* rendezvous = nullptr;       // null when the plan has one partition
+  Rendezvous* rendezvous = nullptr;  // null when the plan has one partition
   CancellationToken* cancellation = nullptr;
   FunctionRunner* functions = nullptr;
-  void* runtime = nullptr;                // the executor's own
+  void* runtime = nullptr;  // the executor's own
 };
 
 // Where the plan put an output.
 struct PlannedOutput {
-  Buffer* arena = nullptr;     // a transient buffer of the step's arena, else null
-  int64_t bytes = 0;           // its capacity
+  Buffer* arena = nullptr;  // a transient buffer of the step's arena, else null
+  int64_t bytes = 0;        // its capacity
 };
 
 // What Run sees. Filled by the executor; kernels use the methods.
@@ -84,8 +85,8 @@ class KernelContext {
 
   // A tensor that was never set (an uninitialised reference, a dead value) is not IsValid().
   const Tensor& input(int i) const { return *inputs_[i]; }
-  // Input i to keep beyond this node: the tensor itself when the step no longer needs it, shared when it is not transient, else
-  // a copy.
+  // Input i to keep beyond this node: the tensor itself when the step no longer needs it, shared when it is not
+  // transient, else a copy.
   absl::StatusOr<Tensor> TakeInput(int i);
   // The step reads input i no more after this node and nobody else holds its bytes: it may be overwritten.
   bool InputIsLastUse(int i) const;
@@ -109,13 +110,14 @@ class KernelContext {
   const StepContext& step() const { return *step_; }
 
   // Splits [0, total) over the pool; see ThreadPool::ParallelFor.
-  void ParallelFor(int64_t total, double cost_ns, absl::FunctionRef<void(int64_t, int64_t)> body, int64_t align = 1) const {
+  void ParallelFor(int64_t total, double cost_ns, absl::FunctionRef<void(int64_t, int64_t)> body,
+                   int64_t align = 1) const {
     step_->pool->ParallelFor(total, cost_ns, body, align);
   }
 
   // For the executor (and tests): points the context at a node.
-  void Bind(const StepContext* step, const NodeInfo* node, Tensor** inputs, int num_inputs, Tensor** outputs, int num_outputs,
-            const PlannedOutput* planned, uint64_t last_use_mask) {
+  void Bind(const StepContext* step, const NodeInfo* node, Tensor** inputs, int num_inputs, Tensor** outputs,
+            int num_outputs, const PlannedOutput* planned, uint64_t last_use_mask) {
     step_ = step;
     node_ = node;
     inputs_ = inputs;

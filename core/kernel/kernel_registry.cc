@@ -108,7 +108,8 @@ absl::StatusOr<const KernelDef*> KernelRegistry::Get(const NodeInfo& node, absl:
                                : absl::StrCat("registered are ", absl::StrJoin(have, " | ")));
 }
 
-absl::StatusOr<std::unique_ptr<Kernel>> KernelRegistry::MakeKernel(const NodeInfo& node, absl::string_view device_type) const {
+absl::StatusOr<std::unique_ptr<Kernel>> KernelRegistry::MakeKernel(const NodeInfo& node,
+                                                                   absl::string_view device_type) const {
   ASSIGN_OR_RETURN(const KernelDef* def, Get(node, device_type));
   return def->factory(node);
 }

@@ -4,7 +4,8 @@
 //   k.Add("Print", kCpu, KernelDef().Make<PrintKernel>());                     // any types
 //   k.Add("Cast", kCpu, KernelDef().Types("SrcT", kPlainTypes).Types("DstT", kPlainTypes).Make<CastKernel>());
 //
-// Among those that fit a node the highest priority wins; two of the same priority are an error when the second is added.
+// Among those that fit a node the highest priority wins; two of the same priority are an error when the second is
+// added.
 #ifndef SLUICE_CORE_KERNEL_KERNEL_REGISTRY_H_
 #define SLUICE_CORE_KERNEL_KERNEL_REGISTRY_H_
 

@@ -32,8 +32,8 @@ class Rendezvous {
   virtual void RecvAsync(const Key& key, Callback done) = 0;
   virtual void Abort(absl::Status why) = 0;
 
-  static Key MakeKey(absl::string_view src_device, uint64_t incarnation, absl::string_view dst_device, absl::string_view edge,
-                     absl::string_view frame = "0:0");
+  static Key MakeKey(absl::string_view src_device, uint64_t incarnation, absl::string_view dst_device,
+                     absl::string_view edge, absl::string_view frame = "0:0");
 };
 
 }  // namespace sluice

@@ -57,7 +57,8 @@ std::vector<std::pair<std::string, std::string>> ResourceStore::List() const {
   std::vector<std::pair<std::string, RefPtr<Resource>>> held;
   {
     absl::MutexLock lock(&mu_);
-    for (const auto& [key, resource] : resources_) held.emplace_back(absl::StrCat(key.first, "/", key.second), resource);
+    for (const auto& [key, resource] : resources_)
+      held.emplace_back(absl::StrCat(key.first, "/", key.second), resource);
   }
   std::sort(held.begin(), held.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::pair<std::string, std::string>> list;

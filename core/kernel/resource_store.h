@@ -31,7 +31,8 @@ class ResourceStore {
     if (!r) return RefPtr<T>();
     T* t = dynamic_cast<T*>(r.get());
     if (t == nullptr) {
-      return InvalidArgument("resource ", container, "/", name, " is a ", r->DebugString(), ", which this op cannot use");
+      return InvalidArgument("resource ", container, "/", name, " is a ", r->DebugString(),
+                             ", which this op cannot use");
     }
     return RefPtr<T>::Share(t);
   }

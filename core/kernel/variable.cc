@@ -20,7 +20,8 @@ absl::StatusOr<Tensor> Variable::Read() const {
 
 absl::Status Variable::Assign(Tensor value) {
   if (value.dtype() != dtype_) {
-    return InvalidArgument("variable '", name_, "' holds ", DTypeName(dtype_), ", the value is ", DTypeName(value.dtype()));
+    return InvalidArgument("variable '", name_, "' holds ", DTypeName(dtype_), ", the value is ",
+                           DTypeName(value.dtype()));
   }
   absl::MutexLock lock(&mu_);
   std::swap(value_, value);

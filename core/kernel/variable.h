@@ -1,19 +1,20 @@
 // A variable: a tensor that lives across steps, behind a handle.
 //
-// Reading shares the bytes with the reader and costs no copy. Whoever changes the value takes the lock and asks for a place to
-// write: the variable's own bytes when no reader holds them, else new ones. So a reader keeps the value that it read, and no
-// reader sees half of an update.
+// Reading shares the bytes with the reader and costs no copy. Whoever changes the value takes the lock and asks for a
+// place to write: the variable's own bytes when no reader holds them, else new ones. So a reader keeps the value that
+// it read, and no reader sees half of an update.
 //
 //   ASSIGN_OR_RETURN(RefPtr<Variable> v, FindVariable(c.input(0), *c.resources()));
 //   VariableLocks lock({v.get()});
 //   ASSIGN_OR_RETURN(Tensor* value, v->MutableValue());      // for a change of some elements
 //
-//   ASSIGN_OR_RETURN(Tensor next, v->Target());              // for a change of all elements: reads value(), writes next, then
+//   ASSIGN_OR_RETURN(Tensor next, v->Target());              // for a change of all elements: reads value(), writes
+//   next, then
 //   ... v->SetValue(std::move(next));                        // the two may be the same bytes
 //
-// Threads: Read, Assign and the questions from any thread. Methods marked REQUIRES the lock are for holders of VariableLocks.
-// Ownership: the value is never transient; Assign takes what KernelContext::TakeInput returned.
-// Errors:   reading before the first assignment is FAILED_PRECONDITION and names the variable.
+// Threads: Read, Assign and the questions from any thread. Methods marked REQUIRES the lock are for holders of
+// VariableLocks. Ownership: the value is never transient; Assign takes what KernelContext::TakeInput returned. Errors:
+// reading before the first assignment is FAILED_PRECONDITION and names the variable.
 #ifndef SLUICE_CORE_KERNEL_VARIABLE_H_
 #define SLUICE_CORE_KERNEL_VARIABLE_H_
 
@@ -58,8 +59,8 @@ class Variable : public Resource {
   const Tensor& value() const { return value_; }
   // The value, with bytes that only the variable holds: copies them first when a reader still has them.
   absl::StatusOr<Tensor*> MutableValue(Allocator* allocator = HostAllocator());
-  // A tensor of the value's shape to write every element of: the value itself when only the variable holds it, else new bytes
-  // without contents.
+  // A tensor of the value's shape to write every element of: the value itself when only the variable holds it, else new
+  // bytes without contents.
   absl::StatusOr<Tensor> Target(Allocator* allocator = HostAllocator());
   void SetValue(Tensor value) {
     value_ = std::move(value);
@@ -76,8 +77,8 @@ class Variable : public Resource {
   uint64_t version_ = 0;
 };
 
-// Holds the locks of several variables (which may repeat) for its lifetime; takes them in one order everywhere, so that two
-// updates that share variables do not deadlock.
+// Holds the locks of several variables (which may repeat) for its lifetime; takes them in one order everywhere, so that
+// two updates that share variables do not deadlock.
 class VariableLocks {
  public:
   explicit VariableLocks(absl::Span<Variable* const> variables);
@@ -91,8 +92,8 @@ class VariableLocks {
   absl::InlinedVector<Variable*, 4> sorted_;
 };
 
-// The variable behind a handle (a scalar of type kResource, which reference edges also carry). The error says what the handle
-// names instead.
+// The variable behind a handle (a scalar of type kResource, which reference edges also carry). The error says what the
+// handle names instead.
 absl::StatusOr<RefPtr<Variable>> FindVariable(const Tensor& handle, const ResourceStore& store);
 
 }  // namespace sluice

@@ -168,7 +168,8 @@ absl::StatusOr<T> GetAttr(const AttrMap& attrs, absl::string_view name) {
         value->value());
     if (empty) return T();
   }
-  return InvalidArgument("attribute '", name, "' is ", value->TypeName(), " ", value->ToString(), ", wanted ", Name<T>());
+  return InvalidArgument("attribute '", name, "' is ", value->TypeName(), " ", value->ToString(), ", wanted ",
+                         Name<T>());
 }
 
 template absl::StatusOr<std::string> GetAttr(const AttrMap&, absl::string_view);

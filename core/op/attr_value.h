@@ -49,19 +49,19 @@ class AttrValue {
                              std::vector<DType>, std::vector<PartialShape>, std::vector<Tensor>, std::vector<FuncRef>>;
 
   AttrValue() = default;
-  AttrValue(const char* s) : value_(std::string(s)) {}  // NOLINT: implicit on purpose, all of these
-  AttrValue(absl::string_view s) : value_(std::string(s)) {}  // NOLINT
-  AttrValue(std::string s) : value_(std::move(s)) {}          // NOLINT
-  AttrValue(int i) : value_(static_cast<int64_t>(i)) {}       // NOLINT
-  AttrValue(int64_t i) : value_(i) {}                         // NOLINT
-  AttrValue(float f) : value_(f) {}                           // NOLINT
-  AttrValue(double f) : value_(static_cast<float>(f)) {}      // NOLINT
-  AttrValue(bool b) : value_(b) {}                            // NOLINT
-  AttrValue(DType t) : value_(t) {}                           // NOLINT
-  AttrValue(PartialShape s) : value_(std::move(s)) {}         // NOLINT
-  AttrValue(Shape s) : value_(PartialShape(s)) {}             // NOLINT
-  AttrValue(Tensor t) : value_(std::move(t)) {}               // NOLINT
-  AttrValue(FuncRef f) : value_(std::move(f)) {}              // NOLINT
+  AttrValue(const char* s) : value_(std::string(s)) {}              // NOLINT: implicit on purpose, all of these
+  AttrValue(absl::string_view s) : value_(std::string(s)) {}        // NOLINT
+  AttrValue(std::string s) : value_(std::move(s)) {}                // NOLINT
+  AttrValue(int i) : value_(static_cast<int64_t>(i)) {}             // NOLINT
+  AttrValue(int64_t i) : value_(i) {}                               // NOLINT
+  AttrValue(float f) : value_(f) {}                                 // NOLINT
+  AttrValue(double f) : value_(static_cast<float>(f)) {}            // NOLINT
+  AttrValue(bool b) : value_(b) {}                                  // NOLINT
+  AttrValue(DType t) : value_(t) {}                                 // NOLINT
+  AttrValue(PartialShape s) : value_(std::move(s)) {}               // NOLINT
+  AttrValue(Shape s) : value_(PartialShape(s)) {}                   // NOLINT
+  AttrValue(Tensor t) : value_(std::move(t)) {}                     // NOLINT
+  AttrValue(FuncRef f) : value_(std::move(f)) {}                    // NOLINT
   AttrValue(std::vector<std::string> v) : value_(std::move(v)) {}   // NOLINT
   AttrValue(std::vector<int64_t> v) : value_(std::move(v)) {}       // NOLINT
   AttrValue(std::vector<float> v) : value_(std::move(v)) {}         // NOLINT

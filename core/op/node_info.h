@@ -22,7 +22,7 @@ struct NodeInfo {
   std::string name;
   const OpDef* op = nullptr;
   AttrMap attrs;
-  std::string device;           // as asked for; may be partial or empty
+  std::string device;  // as asked for; may be partial or empty
   std::vector<DType> input_types;
   std::vector<DType> output_types;
   SourceLine source;

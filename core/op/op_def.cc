@@ -30,8 +30,8 @@ absl::Status CheckType(const AttrDef& def, DType t) {
     return InvalidArgument("attribute '", def.name, "' is no valid type (", static_cast<int>(t), ")");
   }
   if (def.allowed_types.empty() || def.allowed_types.Has(t)) return absl::OkStatus();
-  return InvalidArgument("type ", DTypeName(t), " of attribute '", def.name, "' is not allowed; allowed: ",
-                         TypeNames(def.allowed_types));
+  return InvalidArgument("type ", DTypeName(t), " of attribute '", def.name,
+                         "' is not allowed; allowed: ", TypeNames(def.allowed_types));
 }
 
 absl::Status CheckString(const AttrDef& def, const std::string& s) {
@@ -39,8 +39,8 @@ absl::Status CheckString(const AttrDef& def, const std::string& s) {
   if (std::find(def.allowed_strings.begin(), def.allowed_strings.end(), s) != def.allowed_strings.end()) {
     return absl::OkStatus();
   }
-  return InvalidArgument("'", s, "' of attribute '", def.name, "' is not allowed; allowed: ",
-                         absl::StrJoin(def.allowed_strings, ", "));
+  return InvalidArgument("'", s, "' of attribute '", def.name,
+                         "' is not allowed; allowed: ", absl::StrJoin(def.allowed_strings, ", "));
 }
 
 // The length of a list attribute, or -1.
@@ -62,7 +62,8 @@ int64_t ListLength(const AttrValue& value) {
 absl::Status CheckAttr(const AttrDef& def, const AttrValue& value) {
   bool empty_list = absl::StartsWith(def.type, "list(") && ListLength(value) == 0;
   if (value.TypeName() != def.type && !empty_list) {
-    return InvalidArgument("attribute '", def.name, "' is ", value.TypeName(), " ", value.ToString(), ", wanted ", def.type);
+    return InvalidArgument("attribute '", def.name, "' is ", value.TypeName(), " ", value.ToString(), ", wanted ",
+                           def.type);
   }
   if (const DType* t = value.As<DType>()) RETURN_IF_ERROR(CheckType(def, *t));
   if (const auto* list = value.As<std::vector<DType>>()) {
@@ -76,7 +77,8 @@ absl::Status CheckAttr(const AttrDef& def, const AttrValue& value) {
     const int64_t* i = value.As<int64_t>();
     int64_t n = i ? *i : ListLength(value);
     if (n < def.minimum) {
-      return InvalidArgument("attribute '", def.name, "' ", i ? "is " : "has length ", n, ", the least is ", def.minimum);
+      return InvalidArgument("attribute '", def.name, "' ", i ? "is " : "has length ", n, ", the least is ",
+                             def.minimum);
     }
   }
   return absl::OkStatus();
@@ -100,7 +102,8 @@ absl::StatusOr<int> ArgLength(const ArgDef& arg, const AttrMap& attrs) {
     ASSIGN_OR_RETURN(std::vector<DType> types, GetAttr<std::vector<DType>>(attrs, arg.type_list_attr));
     n = static_cast<int64_t>(types.size());
   }
-  if (n < 0 || n > kMost) return InvalidArgument("argument '", arg.name, "' stands for ", n, " tensors, the limit is ", kMost);
+  if (n < 0 || n > kMost)
+    return InvalidArgument("argument '", arg.name, "' stands for ", n, " tensors, the limit is ", kMost);
   return static_cast<int>(n);
 }
 
@@ -137,8 +140,10 @@ absl::Status CheckAttrs(const OpDef& op, AttrMap* attrs) {
     if (!name.empty() && name[0] == '_') continue;
     const AttrDef* def = op.FindAttr(name);
     if (def == nullptr) {
-      return InvalidArgument("op ", op.name, " has no attribute '", name, "'; it has: ",
-                             absl::StrJoin(op.attrs, ", ", [](std::string* out, const AttrDef& a) { out->append(a.name); }));
+      return InvalidArgument("op ", op.name, " has no attribute '", name,
+                             "'; it has: ", absl::StrJoin(op.attrs, ", ", [](std::string* out, const AttrDef& a) {
+                               out->append(a.name);
+                             }));
     }
     RETURN_IF_ERROR(CheckAttr(*def, value));
   }

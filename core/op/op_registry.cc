@@ -42,12 +42,14 @@ ArgDef ParseArg(absl::string_view name, absl::string_view type, absl::string_vie
 absl::Status ResolveArg(OpDef* op, ArgDef* arg) {
   if (!arg->type_attr.empty()) {
     const AttrDef* attr = op->FindAttr(arg->type_attr);
-    if (attr == nullptr) return InvalidArgument("argument '", arg->name, "' names no type and no attribute: ", arg->type_attr);
+    if (attr == nullptr)
+      return InvalidArgument("argument '", arg->name, "' names no type and no attribute: ", arg->type_attr);
     if (attr->type == "list(type)") {
       arg->type_list_attr = std::move(arg->type_attr);
       arg->type_attr.clear();
     } else if (attr->type != "type") {
-      return InvalidArgument("argument '", arg->name, "' uses attribute '", attr->name, "' of type ", attr->type, " as its type");
+      return InvalidArgument("argument '", arg->name, "' uses attribute '", attr->name, "' of type ", attr->type,
+                             " as its type");
     }
   }
   if (!arg->number_attr.empty()) {
@@ -119,7 +121,8 @@ OpBuilder& OpBuilder::Attr(absl::string_view declaration, absl::string_view doc)
 }
 OpBuilder& OpBuilder::Default(AttrValue value) {
   if (op_->attrs.empty() || op_->attrs.back().type != value.TypeName()) {
-    errors_->push_back(absl::StrCat(op_->name, ": Default() of type ", value.TypeName(), " fits no attribute before it"));
+    errors_->push_back(
+        absl::StrCat(op_->name, ": Default() of type ", value.TypeName(), " fits no attribute before it"));
     return *this;
   }
   op_->attrs.back().default_value = std::move(value);
@@ -203,10 +206,10 @@ absl::StatusOr<const OpDef*> OpRegistry::Get(absl::string_view name) const {
   }
   std::sort(near.begin(), near.end());
   if (near.size() > 3) near.resize(3);
-  std::string hint = near.empty() ? ""
-                                  : absl::StrCat("; near: ", absl::StrJoin(near, ", ", [](std::string* out, const auto& p) {
-                                                   out->append(p.second);
-                                                 }));
+  std::string hint =
+      near.empty() ? "" : absl::StrCat("; near: ", absl::StrJoin(near, ", ", [](std::string* out, const auto& p) {
+                                         out->append(p.second);
+                                       }));
   return NotFound("op '", name, "' is not known", hint);
 }
 

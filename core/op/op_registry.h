@@ -9,13 +9,13 @@
 //   }
 //
 // Argument types: "T" (an attribute), "float" (fixed), "N * T" (listed), "Tlist" (a list(type) attribute), "Ref(T)".
-// An argument names its attribute; the attribute itself comes from Type() or Attr(). An int attribute that counts an argument is
-// declared by itself (minimum 1 unless Attr says otherwise). Attr() takes TensorFlow's grammar: "padding: {'SAME', 'VALID'}",
-// "strides: list(int)", "N: int >= 1", "T: {float, double} = float", "keep_dims: bool = false", "shape: shape = { unknown_rank: true }".
-// Mistakes in a definition are kept and returned by Finish().
+// An argument names its attribute; the attribute itself comes from Type() or Attr(). An int attribute that counts an
+// argument is declared by itself (minimum 1 unless Attr says otherwise). Attr() takes TensorFlow's grammar: "padding:
+// {'SAME', 'VALID'}", "strides: list(int)", "N: int >= 1", "T: {float, double} = float", "keep_dims: bool = false",
+// "shape: shape = { unknown_rank: true }". Mistakes in a definition are kept and returned by Finish().
 //
-// Threads: definitions come first, from one thread; after Finish() the registry is read from any thread. Custom ops may be
-// added later through Add, which locks.
+// Threads: definitions come first, from one thread; after Finish() the registry is read from any thread. Custom ops may
+// be added later through Add, which locks.
 #ifndef SLUICE_CORE_OP_OP_REGISTRY_H_
 #define SLUICE_CORE_OP_OP_REGISTRY_H_
 

@@ -41,9 +41,9 @@ class ShapeContext {
   struct Input {
     PartialShape shape;
     DType dtype = DType::kInvalid;
-    const Tensor* constant = nullptr;        // the value, when the input is a constant
-    const PartialValue* value = nullptr;     // or what is known of it
-    const HandleData* handle = nullptr;      // for resources
+    const Tensor* constant = nullptr;     // the value, when the input is a constant
+    const PartialValue* value = nullptr;  // or what is known of it
+    const HandleData* handle = nullptr;   // for resources
   };
   ShapeContext(const OpDef& op, const AttrMap& attrs, std::vector<Input> inputs, int num_outputs);
 
@@ -69,8 +69,8 @@ class ShapeContext {
   std::optional<int64_t> scalar(int i) const;
   // All elements of an integer input of rank 0 or 1, when all are known.
   std::optional<std::vector<int64_t>> ints(int i) const;
-  // Reads input i as a shape: known elements become sizes, -1 and unknown elements unknown sizes. Of unknown rank when nothing
-  // is known of it. Errors on negative sizes below -1.
+  // Reads input i as a shape: known elements become sizes, -1 and unknown elements unknown sizes. Of unknown rank when
+  // nothing is known of it. Errors on negative sizes below -1.
   absl::StatusOr<PartialShape> InputAsShape(int i) const;
   const HandleData* handle(int i) const { return inputs_[i].handle; }
 
@@ -99,10 +99,10 @@ class ShapeContext {
 };
 
 // Rules that many ops share.
-ShapeRule SameAs(std::string input);   // every output has the shape of that input
-ShapeRule UnknownShape();              // nothing is known
-ShapeRule ScalarShape();               // every output is a scalar
-ShapeRule BroadcastOf(int a, int b);   // output 0 is the NumPy broadcast of two inputs
+ShapeRule SameAs(std::string input);  // every output has the shape of that input
+ShapeRule UnknownShape();             // nothing is known
+ShapeRule ScalarShape();              // every output is a scalar
+ShapeRule BroadcastOf(int a, int b);  // output 0 is the NumPy broadcast of two inputs
 ShapeRule NoOutputs();
 ShapeRule MergeInputs();               // all inputs must agree; output 0 is their common shape
 ShapeRule FromAttr(std::string attr);  // output 0 is the shape attribute

@@ -18,14 +18,17 @@ std::string List(const std::vector<int64_t>& v) { return absl::StrCat("[", absl:
 absl::Status CheckWindowList(absl::string_view name, const std::vector<int64_t>& values, const WindowAttrs& w,
                              bool channels_fixed) {
   if (static_cast<int>(values.size()) != w.rank()) {
-    return InvalidArgument(name, " is ", List(values), ", wanted ", w.rank(), " values, one for each dimension of the input");
+    return InvalidArgument(name, " is ", List(values), ", wanted ", w.rank(),
+                           " values, one for each dimension of the input");
   }
   for (int64_t v : values) {
-    if (v < 1 || v > kMaxAttr) return InvalidArgument(name, " is ", List(values), ", wanted values from 1 to ", kMaxAttr);
+    if (v < 1 || v > kMaxAttr)
+      return InvalidArgument(name, " is ", List(values), ", wanted values from 1 to ", kMaxAttr);
   }
   if (values[0] != 1 || (channels_fixed && values[w.channel_dim()] != 1)) {
-    return InvalidArgument(name, " is ", List(values), ", wanted 1 for ", channels_fixed ? "batch and channels" : "batch",
-                           " (data_format ", w.channels_first ? "NCHW" : "NHWC", ")");
+    return InvalidArgument(name, " is ", List(values), ", wanted 1 for ",
+                           channels_fixed ? "batch and channels" : "batch", " (data_format ",
+                           w.channels_first ? "NCHW" : "NHWC", ")");
   }
   return absl::OkStatus();
 }
@@ -41,7 +44,8 @@ absl::Status CheckExplicitPaddings(const WindowAttrs& w) {
                            " values, before and after each dimension of the input");
   }
   for (int64_t v : p) {
-    if (v < 0 || v > kMaxAttr) return InvalidArgument("explicit_paddings is ", List(p), ", wanted values from 0 to ", kMaxAttr);
+    if (v < 0 || v > kMaxAttr)
+      return InvalidArgument("explicit_paddings is ", List(p), ", wanted values from 0 to ", kMaxAttr);
   }
   const int c = w.channel_dim();
   if (p[0] != 0 || p[1] != 0 || p[2 * c] != 0 || p[2 * c + 1] != 0) {
@@ -58,7 +62,8 @@ absl::StatusOr<bool> IsChannelsFirst(const AttrMap& attrs) {
   const std::string* s = format->As<std::string>();
   if (s != nullptr && (*s == "NHWC" || *s == "NDHWC")) return false;
   if (s != nullptr && (*s == "NCHW" || *s == "NCDHW")) return true;
-  return InvalidArgument("data_format is ", format->ToString(), ", wanted NHWC or NCHW (NDHWC or NCDHW in three dimensions)");
+  return InvalidArgument("data_format is ", format->ToString(),
+                         ", wanted NHWC or NCHW (NDHWC or NCDHW in three dimensions)");
 }
 
 absl::StatusOr<WindowAttrs> ParseWindowAttrs(const AttrMap& attrs, int spatial) {
@@ -120,7 +125,8 @@ absl::StatusOr<WindowAxis> WindowAttrs::Axis(int i, int64_t input, int64_t filte
   if (filter != kUnknownDim && (filter < 1 || filter > kMaxAttr)) {
     return InvalidArgument("spatial size ", i, " of the filter is ", filter, ", wanted 1 to ", kMaxAttr);
   }
-  if (input > kMaxInput) return InvalidArgument("spatial size ", i, " of the input is ", input, ", wanted at most ", kMaxInput);
+  if (input > kMaxInput)
+    return InvalidArgument("spatial size ", i, " of the input is ", input, ", wanted at most ", kMaxInput);
   if (input == kUnknownDim || (filter == kUnknownDim && padding != Padding::kSame)) {
     a.output = kUnknownDim;
     return a;
@@ -137,8 +143,9 @@ absl::StatusOr<WindowAxis> WindowAttrs::Axis(int i, int64_t input, int64_t filte
   const int64_t span = (filter - 1) * a.dilation + 1;
   const int64_t room = input + a.pad_before + a.pad_after - span;
   if (room + a.stride < 0) {
-    return InvalidArgument("the filter spans ", span, " elements of spatial dimension ", i, ", but the input has only ", input,
-                           " there", padding == Padding::kExplicit ? " (with its padding)" : "; padding='SAME' would pad it");
+    return InvalidArgument("the filter spans ", span, " elements of spatial dimension ", i, ", but the input has only ",
+                           input, " there",
+                           padding == Padding::kExplicit ? " (with its padding)" : "; padding='SAME' would pad it");
   }
   a.output = (room + a.stride) / a.stride;
   return a;

@@ -3,8 +3,8 @@
 //   ASSIGN_OR_RETURN(WindowAttrs w, ParseWindowAttrs(attrs, /*spatial=*/2));
 //   ASSIGN_OR_RETURN(WindowAxis rows, w.Axis(0, input_rows, filter_rows));     // rows.output, rows.pad_before ...
 //
-// Every attribute is checked: lengths, ranges, and that batch and channels are not strided. Sizes that come from tensors are
-// checked against limits, so that no product here overflows.
+// Every attribute is checked: lengths, ranges, and that batch and channels are not strided. Sizes that come from
+// tensors are checked against limits, so that no product here overflows.
 #ifndef SLUICE_CORE_OP_WINDOW_H_
 #define SLUICE_CORE_OP_WINDOW_H_
 
@@ -50,13 +50,13 @@ struct WindowAttrs {
   PartialShape MakeShape(int64_t batch, absl::Span<const int64_t> spatial_sizes, int64_t channels) const;
 };
 
-// Reads strides, dilations (or rates, as dilation ops call them), padding, explicit_paddings, data_format and ksize as far as the op has them. An op whose ksize and
-// strides are inputs passes them to SetPoolWindow instead.
+// Reads strides, dilations (or rates, as dilation ops call them), padding, explicit_paddings, data_format and ksize as
+// far as the op has them. An op whose ksize and strides are inputs passes them to SetPoolWindow instead.
 absl::StatusOr<WindowAttrs> ParseWindowAttrs(const AttrMap& attrs, int spatial);
 absl::Status SetPoolWindow(std::vector<int64_t> ksize, std::vector<int64_t> strides, WindowAttrs* w);
 
-// The channels that come out of pooling: those of the input, or fewer when the window spans channels. Such a window must divide
-// them evenly, move by its own size, and span nothing else.
+// The channels that come out of pooling: those of the input, or fewer when the window spans channels. Such a window
+// must divide them evenly, move by its own size, and span nothing else.
 absl::StatusOr<int64_t> PoolChannels(const WindowAttrs& w, int64_t channels);
 
 // NHWC or NCHW of an attribute data_format, which may be absent.

@@ -36,10 +36,10 @@ TEST(WindowTest, OutputSizesAndPadding) {
 
 TEST(WindowTest, WrongAttributesAreRefused) {
   const int64_t big = int64_t{1} << 40;
-  for (const AttrMap& attrs :
-       {Attrs({1, 1, 1}, "SAME"), Attrs({1, 0, 1, 1}, "SAME"), Attrs({1, -1, 1, 1}, "SAME"), Attrs({2, 1, 1, 1}, "SAME"),
-        Attrs({1, 1, 1, 2}, "SAME"), Attrs({1, big, 1, 1}, "SAME"), Attrs({1, 1, 1, 1}, "ROUND"),
-        Attrs({1, 1, 1, 1}, "EXPLICIT"), Attrs({1, 1, 1, 1}, "SAME", "HWCN"), Attrs({1, 2, 1, 1}, "SAME", "NCHW")}) {
+  for (const AttrMap& attrs : {Attrs({1, 1, 1}, "SAME"), Attrs({1, 0, 1, 1}, "SAME"), Attrs({1, -1, 1, 1}, "SAME"),
+                               Attrs({2, 1, 1, 1}, "SAME"), Attrs({1, 1, 1, 2}, "SAME"), Attrs({1, big, 1, 1}, "SAME"),
+                               Attrs({1, 1, 1, 1}, "ROUND"), Attrs({1, 1, 1, 1}, "EXPLICIT"),
+                               Attrs({1, 1, 1, 1}, "SAME", "HWCN"), Attrs({1, 2, 1, 1}, "SAME", "NCHW")}) {
     EXPECT_EQ(ParseWindowAttrs(attrs, 2).status().code(), absl::StatusCode::kInvalidArgument);
   }
 }

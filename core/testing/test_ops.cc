@@ -150,19 +150,37 @@ void Add(KernelRegistry& kernels, absl::string_view op, absl::string_view device
 }  // namespace
 
 void DefineTestOps(OpRegistry& ops) {
-  ops.Define("TestAdd", "a + b").Input("a", "float").Input("b", "float").Output("y", "float").Traits(kElementwise).Shape(
-      MergeInputs());
-  ops.Define("TestMix", "1 + sum").Input("inputs", "N * float").Attr("N: int >= 1").Output("y", "float").Shape(
-      [](ShapeContext& c) {
+  ops.Define("TestAdd", "a + b")
+      .Input("a", "float")
+      .Input("b", "float")
+      .Output("y", "float")
+      .Traits(kElementwise)
+      .Shape(MergeInputs());
+  ops.Define("TestMix", "1 + sum")
+      .Input("inputs", "N * float")
+      .Attr("N: int >= 1")
+      .Output("y", "float")
+      .Shape([](ShapeContext& c) {
         c.SetOutput(0, c.input(0));
         return absl::OkStatus();
       });
-  ops.Define("TestReshape", "x").Input("x", "float").Attr("shape: shape").Output("y", "float").Traits(kMayAlias).Shape(
-      FromAttr("shape"));
+  ops.Define("TestReshape", "x")
+      .Input("x", "float")
+      .Attr("shape: shape")
+      .Output("y", "float")
+      .Traits(kMayAlias)
+      .Shape(FromAttr("shape"));
   ops.Define("TestUnknown", "x + 1").Input("x", "float").Output("y", "float").Shape(UnknownShape());
-  ops.Define("TestFail", "").Attr("message: string = 'as asked'").Output("y", "float").Traits(kStateful).Shape(ScalarShape());
-  ops.Define("TestBlock", "x").Input("x", "float").Output("y", "float").Traits(kBlocking | kStateful | kMayAlias).Shape(
-      SameAs("x"));
+  ops.Define("TestFail", "")
+      .Attr("message: string = 'as asked'")
+      .Output("y", "float")
+      .Traits(kStateful)
+      .Shape(ScalarShape());
+  ops.Define("TestBlock", "x")
+      .Input("x", "float")
+      .Output("y", "float")
+      .Traits(kBlocking | kStateful | kMayAlias)
+      .Shape(SameAs("x"));
   ops.Define("TestNull", "").Traits(kStateful | kSideEffect).Shape(NoOutputs());
   ops.Define("TestCount", "x").Input("x", "float").Output("y", "float").Traits(kStateful).Shape(SameAs("x"));
 }

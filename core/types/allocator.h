@@ -18,7 +18,7 @@ struct AllocatorStats {
   int64_t reserved_bytes = 0;  // held from the system
   int64_t num_allocations = 0;
   int64_t largest_bytes = 0;
-  int64_t limit_bytes = 0;     // 0 when unlimited
+  int64_t limit_bytes = 0;  // 0 when unlimited
 };
 
 class Allocator {

@@ -40,7 +40,9 @@ class BorrowedBuffer final : public Buffer {
 template <typename T>
 class ElementBuffer final : public Buffer {
  public:
-  explicit ElementBuffer(int64_t count) : Buffer(nullptr, count * sizeof(T)), elements_(count) { data_ = elements_.data(); }
+  explicit ElementBuffer(int64_t count) : Buffer(nullptr, count * sizeof(T)), elements_(count) {
+    data_ = elements_.data();
+  }
 
  private:
   std::vector<T> elements_;

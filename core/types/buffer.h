@@ -1,8 +1,9 @@
 // A reference-counted block of memory behind tensors.
 //
-// Kinds: owned by an allocator; borrowed from somebody who wants to hear when it is no longer used (a NumPy array, a mapped
-// file); constructed elements (strings, handles); and transient: a piece of the arena of one step, which the step's plan reuses
-// as soon as its last planned reader has run. A transient buffer must not be kept: KernelContext::TakeInput copies it.
+// Kinds: owned by an allocator; borrowed from somebody who wants to hear when it is no longer used (a NumPy array, a
+// mapped file); constructed elements (strings, handles); and transient: a piece of the arena of one step, which the
+// step's plan reuses as soon as its last planned reader has run. A transient buffer must not be kept:
+// KernelContext::TakeInput copies it.
 #ifndef SLUICE_CORE_TYPES_BUFFER_H_
 #define SLUICE_CORE_TYPES_BUFFER_H_
 

@@ -18,14 +18,30 @@ struct Row {
 
 // Indexed by the number of the type.
 constexpr Row kRows[kNumDTypes] = {
-    {"invalid", 0},       {"float", 4},   {"double", 8},
-    {"int32", 4},         {"uint8", 1},   {"int16", 2},
-    {"int8", 1},          {"string", sizeof(std::string)}, {"complex64", 8},
-    {"int64", 8},         {"bool", 1},    {"qint8", 1},
-    {"quint8", 1},        {"qint32", 4},  {"bfloat16", 2},
-    {"qint16", 2},        {"quint16", 2}, {"uint16", 2},
-    {"complex128", 16},   {"half", 2},    {"resource", sizeof(ResourceHandle)},
-    {"variant", sizeof(Variant)}, {"uint32", 4}, {"uint64", 8},
+    {"invalid", 0},
+    {"float", 4},
+    {"double", 8},
+    {"int32", 4},
+    {"uint8", 1},
+    {"int16", 2},
+    {"int8", 1},
+    {"string", sizeof(std::string)},
+    {"complex64", 8},
+    {"int64", 8},
+    {"bool", 1},
+    {"qint8", 1},
+    {"quint8", 1},
+    {"qint32", 4},
+    {"bfloat16", 2},
+    {"qint16", 2},
+    {"quint16", 2},
+    {"uint16", 2},
+    {"complex128", 16},
+    {"half", 2},
+    {"resource", sizeof(ResourceHandle)},
+    {"variant", sizeof(Variant)},
+    {"uint32", 4},
+    {"uint64", 8},
 };
 
 // The reference spellings, built once: callers hold on to the views.

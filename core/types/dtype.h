@@ -42,12 +42,8 @@ inline constexpr int kNumDTypes = 24;
 inline constexpr int kRefOffset = 100;
 
 constexpr bool IsRefType(DType t) { return static_cast<int>(t) > kRefOffset; }
-constexpr DType BaseType(DType t) {
-  return IsRefType(t) ? static_cast<DType>(static_cast<int>(t) - kRefOffset) : t;
-}
-constexpr DType RefType(DType t) {
-  return IsRefType(t) ? t : static_cast<DType>(static_cast<int>(t) + kRefOffset);
-}
+constexpr DType BaseType(DType t) { return IsRefType(t) ? static_cast<DType>(static_cast<int>(t) - kRefOffset) : t; }
+constexpr DType RefType(DType t) { return IsRefType(t) ? t : static_cast<DType>(static_cast<int>(t) + kRefOffset); }
 
 // Bytes of one element, as stored in memory (sizeof the C++ type; std::string for kString ...). 0 for kInvalid.
 size_t ElementSize(DType t);
@@ -106,7 +102,8 @@ inline constexpr DTypeSet kSignedTypes = {DType::kInt8, DType::kInt16, DType::kI
 inline constexpr DTypeSet kUnsignedTypes = {DType::kUint8, DType::kUint16, DType::kUint32, DType::kUint64};
 inline constexpr DTypeSet kIntegerTypes = kSignedTypes | kUnsignedTypes;
 inline constexpr DTypeSet kRealTypes = kFloatingTypes | kIntegerTypes;
-inline constexpr DTypeSet kQuantizedTypes = {DType::kQint8, DType::kQuint8, DType::kQint16, DType::kQuint16, DType::kQint32};
+inline constexpr DTypeSet kQuantizedTypes = {DType::kQint8, DType::kQuint8, DType::kQint16, DType::kQuint16,
+                                             DType::kQint32};
 inline constexpr DTypeSet kNumberTypes = kRealTypes | kComplexTypes | kQuantizedTypes;
 inline constexpr DTypeSet kArithmeticTypes = kRealTypes | kComplexTypes;  // numbers without the quantized ones
 inline constexpr DTypeSet kIndexTypes = {DType::kInt32, DType::kInt64};

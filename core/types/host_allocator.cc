@@ -1,8 +1,10 @@
-// The allocator of host memory: size classes with a cache for each thread, over memory that is never given back between steps.
+// The allocator of host memory: size classes with a cache for each thread, over memory that is never given back between
+// steps.
 //
-// Fresh pages cost microseconds each, a cached block costs nanoseconds, so what a step frees waits for the next step. Small blocks
-// (up to kMostCached) go through the thread's own lists without a lock; the lists exchange batches with central ones. Larger
-// blocks are kept by class under a lock. Four classes for each power of two bound the waste to a quarter.
+// Fresh pages cost microseconds each, a cached block costs nanoseconds, so what a step frees waits for the next step.
+// Small blocks (up to kMostCached) go through the thread's own lists without a lock; the lists exchange batches with
+// central ones. Larger blocks are kept by class under a lock. Four classes for each power of two bound the waste to a
+// quarter.
 //
 // SLUICE_HOST_MEMORY_LIMIT (bytes, or with K, M, G) limits what is reserved; the default
 // is nine tenths of the machine's memory. At the limit unused large blocks go back to the
@@ -25,13 +27,13 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kSmallStep = 64;            // classes up to kStepped are multiples of it
+constexpr size_t kSmallStep = 64;  // classes up to kStepped are multiples of it
 constexpr size_t kStepped = 512;
-constexpr size_t kMostCached = 64 << 10;     // larger blocks bypass the threads' lists
-constexpr size_t kSlab = 1 << 20;            // small blocks are cut from slabs of this size
+constexpr size_t kMostCached = 64 << 10;  // larger blocks bypass the threads' lists
+constexpr size_t kSlab = 1 << 20;         // small blocks are cut from slabs of this size
 constexpr size_t kHugePage = 2 << 20;
 constexpr int64_t kCachedBytesOfClass = 128 << 10;  // a thread's list beyond it gives half back
-constexpr int64_t kReportBytes = 64 << 10;   // a thread's change of live bytes beyond it goes to the shared counter
+constexpr int64_t kReportBytes = 64 << 10;  // a thread's change of live bytes beyond it goes to the shared counter
 constexpr int kSteppedClasses = kStepped / kSmallStep;
 constexpr int kClasses = kSteppedClasses + 4 * 40;
 
@@ -55,9 +57,7 @@ size_t SizeOfClass(int c) {
 }
 
 // Nine tenths of the machine's memory: beyond it Linux would end the process instead of refusing an allocation.
-int64_t DefaultLimit() {
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE) / 10 * 9;
-}
+int64_t DefaultLimit() { return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE) / 10 * 9; }
 
 int64_t LimitFromEnvironment() {
   const char* text = std::getenv("SLUICE_HOST_MEMORY_LIMIT");
@@ -65,10 +65,20 @@ int64_t LimitFromEnvironment() {
   char* end = nullptr;
   double value = std::strtod(text, &end);
   switch (*end) {
-    case 'k': case 'K': value *= 1024.0; break;
-    case 'm': case 'M': value *= 1024.0 * 1024; break;
-    case 'g': case 'G': value *= 1024.0 * 1024 * 1024; break;
-    default: break;
+    case 'k':
+    case 'K':
+      value *= 1024.0;
+      break;
+    case 'm':
+    case 'M':
+      value *= 1024.0 * 1024;
+      break;
+    case 'g':
+    case 'G':
+      value *= 1024.0 * 1024 * 1024;
+      break;
+    default:
+      break;
   }
   return value > 0 ? static_cast<int64_t>(value) : 0;
 }
@@ -82,7 +92,7 @@ struct ThreadCache {
   CachingAllocator* const owner;
   Block* free[kClasses] = {};
   int count[kClasses] = {};
-  std::atomic<int64_t> live_change{0};   // not yet in the shared counter
+  std::atomic<int64_t> live_change{0};  // not yet in the shared counter
   std::atomic<int64_t> allocations{0};
 };
 
@@ -179,7 +189,8 @@ class CachingAllocator final : public Allocator {
     absl::MutexLock lock(&mu_);
     if (cache != nullptr) {
       // A batch, so that the next ones need no lock.
-      int batch = static_cast<int>(std::min<int64_t>(32, kCachedBytesOfClass / 2 / static_cast<int64_t>(SizeOfClass(c))));
+      int batch =
+          static_cast<int>(std::min<int64_t>(32, kCachedBytesOfClass / 2 / static_cast<int64_t>(SizeOfClass(c))));
       for (int i = 0; i < batch && central_[c] != nullptr; ++i) {
         Block* b = central_[c];
         central_[c] = b->next;
@@ -317,7 +328,8 @@ class CachingAllocator final : public Allocator {
   char* slab_ ABSL_GUARDED_BY(mu_) = nullptr;
   size_t slab_left_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t reserved_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::flat_hash_map<void*, int> borrowed_ ABSL_GUARDED_BY(mu_);  // large blocks in use for a smaller class than their own
+  absl::flat_hash_map<void*, int> borrowed_
+      ABSL_GUARDED_BY(mu_);  // large blocks in use for a smaller class than their own
   std::vector<ThreadCache*> caches_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -37,14 +37,14 @@ struct DTypeOfImpl;
 template <DType kT>
 struct CppTypeImpl;
 
-#define SLUICE_DTYPE_PAIR_(cpp, enumerator)              \
-  template <>                                            \
-  struct DTypeOfImpl<cpp> {                              \
-    static constexpr DType value = DType::enumerator;    \
-  };                                                     \
-  template <>                                            \
-  struct CppTypeImpl<DType::enumerator> {                \
-    using type = cpp;                                    \
+#define SLUICE_DTYPE_PAIR_(cpp, enumerator)           \
+  template <>                                         \
+  struct DTypeOfImpl<cpp> {                           \
+    static constexpr DType value = DType::enumerator; \
+  };                                                  \
+  template <>                                         \
+  struct CppTypeImpl<DType::enumerator> {             \
+    using type = cpp;                                 \
   };
 SLUICE_DTYPE_PAIR_(float, kFloat)
 SLUICE_DTYPE_PAIR_(double, kDouble)

@@ -23,9 +23,9 @@ struct ResourceHandle {
   std::string container;
   std::string name;
   std::string type_name;
-  std::vector<DType> dtypes;          // of the values behind the handle, when known
-  std::vector<PartialShape> shapes;   // same length as dtypes
-  RefPtr<Resource> resource;          // null when the handle only names it
+  std::vector<DType> dtypes;         // of the values behind the handle, when known
+  std::vector<PartialShape> shapes;  // same length as dtypes
+  RefPtr<Resource> resource;         // null when the handle only names it
 };
 
 }  // namespace sluice

@@ -12,10 +12,11 @@ namespace sluice {
 namespace {
 
 std::string Join(absl::Span<const int64_t> dims) {
-  return absl::StrCat("[", absl::StrJoin(dims, ",", [](std::string* out, int64_t d) {
-                        d < 0 ? absl::StrAppend(out, "?") : absl::StrAppend(out, d);
-                      }),
-                      "]");
+  return absl::StrCat(
+      "[",
+      absl::StrJoin(dims, ",",
+                    [](std::string* out, int64_t d) { d < 0 ? absl::StrAppend(out, "?") : absl::StrAppend(out, d); }),
+      "]");
 }
 
 absl::Status CheckDims(absl::Span<const int64_t> dims, int64_t least) {
@@ -115,7 +116,9 @@ absl::StatusOr<Shape> BroadcastShapes(const Shape& a, const Shape& b) {
     int64_t& d = dims[i + shift];
     int64_t s = shorter.dim(i);
     if (d == s || s == 1) continue;
-    if (d != 1) return InvalidArgument("shapes ", a.ToString(), " and ", b.ToString(), " do not broadcast: sizes ", d, " and ", s);
+    if (d != 1)
+      return InvalidArgument("shapes ", a.ToString(), " and ", b.ToString(), " do not broadcast: sizes ", d, " and ",
+                             s);
     d = s;
   }
   return Shape::Make(dims);
@@ -135,7 +138,8 @@ absl::StatusOr<PartialShape> BroadcastShapes(const PartialShape& a, const Partia
     } else if (d < 0) {
       out.SetDim(i + shift, s);  // a known size over 1 wins, an unknown one stays unknown
     } else if (s >= 0) {
-      return InvalidArgument("shapes ", a.ToString(), " and ", b.ToString(), " do not broadcast: sizes ", d, " and ", s);
+      return InvalidArgument("shapes ", a.ToString(), " and ", b.ToString(), " do not broadcast: sizes ", d, " and ",
+                             s);
     }
   }
   return out;

@@ -3,8 +3,8 @@
 //   Shape s({32, 784});               s.ToString() == "[32,784]"
 //   PartialShape p({-1, 784});        p.ToString() == "[?,784]";   PartialShape() is "?", of unknown rank
 //
-// Sizes are 64-bit, at most kMaxRank dimensions, and the number of elements fits int64 (Make checks; the constructors are for
-// shapes that are known to be valid).
+// Sizes are 64-bit, at most kMaxRank dimensions, and the number of elements fits int64 (Make checks; the constructors
+// are for shapes that are known to be valid).
 #ifndef SLUICE_CORE_TYPES_SHAPE_H_
 #define SLUICE_CORE_TYPES_SHAPE_H_
 
@@ -91,12 +91,15 @@ class PartialShape {
   int rank() const { return known_rank_ ? static_cast<int>(dims_.size()) : -1; }
   int64_t dim(int i) const { return dims_[i]; }  // kUnknownDim when unknown
   absl::Span<const int64_t> dims() const { return dims_; }
-  void AddDim(int64_t size) { dims_.push_back(size); known_rank_ = true; }
+  void AddDim(int64_t size) {
+    dims_.push_back(size);
+    known_rank_ = true;
+  }
   void SetDim(int i, int64_t size) { dims_[i] = size; }
 
   bool IsFullyKnown() const;
   Shape ToShape() const { return Shape(absl::Span<const int64_t>(dims_)); }  // REQUIRES: IsFullyKnown()
-  int64_t num_elements() const;  // -1 unless fully known
+  int64_t num_elements() const;                                              // -1 unless fully known
   bool IsCompatibleWith(const PartialShape& other) const;
   bool IsCompatibleWith(const Shape& other) const { return IsCompatibleWith(PartialShape(other)); }
   // The most specific shape that agrees with both; an error when they contradict.

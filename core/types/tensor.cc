@@ -56,13 +56,14 @@ absl::StatusOr<Tensor> Tensor::Make(DType dtype, const Shape& shape, Allocator* 
   int64_t bytes = MultiplyWithoutOverflow(count, static_cast<int64_t>(ElementSize(dtype)));
   if (ElementSize(dtype) == 0) return InvalidArgument("a tensor needs a type, found ", DTypeName(dtype));
   if (bytes < 0 || bytes > kMaxBytes) {
-    return ResourceExhausted("a ", DTypeName(dtype), " tensor of shape ", shape.ToString(), " is larger than any memory");
+    return ResourceExhausted("a ", DTypeName(dtype), " tensor of shape ", shape.ToString(),
+                             " is larger than any memory");
   }
   RefPtr<Buffer> buffer = IsPlain(dtype) ? Buffer::Allocate(allocator, bytes) : Buffer::MakeElements(dtype, count);
   if (!buffer) {
     AllocatorStats s = allocator->stats();
-    return ResourceExhausted(allocator->name(), " has no ", bytes, " bytes for a ", DTypeName(dtype), " tensor of shape ",
-                             shape.ToString(), ": ", s.live_bytes, " bytes are in use, limit ",
+    return ResourceExhausted(allocator->name(), " has no ", bytes, " bytes for a ", DTypeName(dtype),
+                             " tensor of shape ", shape.ToString(), ": ", s.live_bytes, " bytes are in use, limit ",
                              s.limit_bytes == 0 ? "none" : absl::StrCat(s.limit_bytes));
   }
   return Tensor(dtype, shape, std::move(buffer));
@@ -76,15 +77,24 @@ Tensor Tensor::MakeOrDie(DType dtype, const Shape& shape) {
 
 int64_t Tensor::IntAt(int64_t i) const {
   switch (dtype_) {
-    case DType::kInt32: return data<int32_t>()[i];
-    case DType::kInt64: return data<int64_t>()[i];
-    case DType::kInt16: return data<int16_t>()[i];
-    case DType::kInt8: return data<int8_t>()[i];
-    case DType::kUint8: return data<uint8_t>()[i];
-    case DType::kUint16: return data<uint16_t>()[i];
-    case DType::kUint32: return data<uint32_t>()[i];
-    case DType::kUint64: return static_cast<int64_t>(data<uint64_t>()[i]);
-    default: SLUICE_CHECK(false && "IntAt of a type that is no integer");
+    case DType::kInt32:
+      return data<int32_t>()[i];
+    case DType::kInt64:
+      return data<int64_t>()[i];
+    case DType::kInt16:
+      return data<int16_t>()[i];
+    case DType::kInt8:
+      return data<int8_t>()[i];
+    case DType::kUint8:
+      return data<uint8_t>()[i];
+    case DType::kUint16:
+      return data<uint16_t>()[i];
+    case DType::kUint32:
+      return data<uint32_t>()[i];
+    case DType::kUint64:
+      return static_cast<int64_t>(data<uint64_t>()[i]);
+    default:
+      SLUICE_CHECK(false && "IntAt of a type that is no integer");
   }
   return 0;
 }

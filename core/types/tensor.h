@@ -3,7 +3,8 @@
 //   ASSIGN_OR_RETURN(Tensor t, Tensor::Make(DType::kFloat, Shape({2, 3})));
 //   absl::Span<float> v = t.flat<float>();
 //
-// Tensors are dense and row-major. A Tensor without a buffer (default-constructed) has type kInvalid and IsValid() is false.
+// Tensors are dense and row-major. A Tensor without a buffer (default-constructed) has type kInvalid and IsValid() is
+// false.
 #ifndef SLUICE_CORE_TYPES_TENSOR_H_
 #define SLUICE_CORE_TYPES_TENSOR_H_
 
@@ -83,7 +84,9 @@ class Tensor {
   // The bytes may be kept beyond the step that made them.
   bool IsTransient() const { return buffer_ && buffer_->transient(); }
   // Nobody else sees the bytes and they may be written.
-  bool IsUniqueAndWritable() const { return buffer_ && buffer_->IsUnique() && buffer_->writable() && !buffer_->transient(); }
+  bool IsUniqueAndWritable() const {
+    return buffer_ && buffer_->IsUnique() && buffer_->writable() && !buffer_->transient();
+  }
 
   // The same bytes under another shape. REQUIRES: the same number of elements.
   Tensor WithShape(Shape shape) const;

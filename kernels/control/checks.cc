@@ -30,7 +30,8 @@ class AssertKernel final : public Kernel {
     return absl::OkStatus();
   }
   absl::Status Run(KernelContext& c) const override {
-    if (c.input(0).rank() != 0) return InvalidArgument("condition must be a scalar, found shape ", c.input(0).shape().ToString());
+    if (c.input(0).rank() != 0)
+      return InvalidArgument("condition must be a scalar, found shape ", c.input(0).shape().ToString());
     if (c.input(0).scalar<bool>()) return absl::OkStatus();
     std::string message = "assertion failed:";
     for (int i = 1; i < c.num_inputs(); ++i) absl::StrAppend(&message, " ", Summary(c.input(i), summarize_));
@@ -70,13 +71,16 @@ class PrintV2Kernel final : public Kernel {
     ASSIGN_OR_RETURN(stream_, p.Attr<std::string>("output_stream"));
     ASSIGN_OR_RETURN(end_, p.Attr<std::string>("end"));
     absl::string_view path = stream_;
-    if (stream_ != "stdout" && stream_ != "stderr" && stream_.rfind("log(", 0) != 0 && !absl::ConsumePrefix(&path, "file://")) {
-      return InvalidArgument("output_stream is 'stdout', 'stderr', 'log(info)' or 'file://PATH', found '", stream_, "'");
+    if (stream_ != "stdout" && stream_ != "stderr" && stream_.rfind("log(", 0) != 0 &&
+        !absl::ConsumePrefix(&path, "file://")) {
+      return InvalidArgument("output_stream is 'stdout', 'stderr', 'log(info)' or 'file://PATH', found '", stream_,
+                             "'");
     }
     return absl::OkStatus();
   }
   absl::Status Run(KernelContext& c) const override {
-    if (c.input(0).rank() != 0) return InvalidArgument("input must be a scalar, found shape ", c.input(0).shape().ToString());
+    if (c.input(0).rank() != 0)
+      return InvalidArgument("input must be a scalar, found shape ", c.input(0).shape().ToString());
     std::string text = c.input(0).scalar<std::string>() + end_;
     absl::string_view path = stream_;
     if (!absl::ConsumePrefix(&path, "file://")) {
@@ -113,7 +117,11 @@ class CheckNumericsKernel final : public Kernel {
       }
     });
     if (nan || infinite) {
-      return InvalidArgument(message_, " : tensor had ", nan && infinite ? "Inf and NaN" : nan ? "NaN" : "Inf", " values");
+      return InvalidArgument(message_, " : tensor had ",
+                             nan && infinite ? "Inf and NaN"
+                             : nan           ? "NaN"
+                                             : "Inf",
+                             " values");
     }
     c.SetOutput(0, x);
     return absl::OkStatus();

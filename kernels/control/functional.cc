@@ -1,7 +1,7 @@
 // Calls of functions, run by the session's FunctionRunner within the caller's step.
 //
-// A function that may wait makes its caller asynchronous: it runs on a thread for blocking work, so that the wait holds up nothing
-// else in the step.
+// A function that may wait makes its caller asynchronous: it runs on a thread for blocking work, so that the wait holds
+// up nothing else in the step.
 #include "core/base/status.h"
 #include "kernels/control/control_kernels.h"
 
@@ -23,7 +23,8 @@ class FunctionKernel : public Kernel {
     if (p.functions == nullptr) return Unimplemented("functions cannot be called here");
     ASSIGN_OR_RETURN(Handle h, p.functions->Instantiate(function));
     if (p.functions->num_results(h) != results) {
-      return InvalidArgument("function '", function.name, "' has ", p.functions->num_results(h), " results, wanted ", results);
+      return InvalidArgument("function '", function.name, "' has ", p.functions->num_results(h), " results, wanted ",
+                             results);
     }
     may_block_ = may_block_ || p.functions->MayBlock(h);
     return h;
@@ -53,15 +54,21 @@ absl::Status Call(KernelContext& c, Handle handle, std::vector<Tensor> args) {
   return absl::OkStatus();
 }
 
-// TensorFlow's truth of a tensor: a scalar that is not zero (not empty, for strings); any other tensor that has elements.
+// TensorFlow's truth of a tensor: a scalar that is not zero (not empty, for strings); any other tensor that has
+// elements.
 absl::StatusOr<bool> Truth(const Tensor& t) {
   if (t.rank() != 0) return t.num_elements() > 0;
   switch (t.dtype()) {
-    case DType::kBool: return t.scalar<bool>();
-    case DType::kFloat: return t.scalar<float>() != 0;
-    case DType::kDouble: return t.scalar<double>() != 0;
-    case DType::kString: return !t.scalar<std::string>().empty();
-    default: break;
+    case DType::kBool:
+      return t.scalar<bool>();
+    case DType::kFloat:
+      return t.scalar<float>() != 0;
+    case DType::kDouble:
+      return t.scalar<double>() != 0;
+    case DType::kString:
+      return !t.scalar<std::string>().empty();
+    default:
+      break;
   }
   if (IsInteger(t.dtype())) return t.IntAt(0) != 0;
   return InvalidArgument("a condition cannot be ", DTypeName(t.dtype()));
@@ -110,7 +117,8 @@ class CaseKernel final : public FunctionKernel {
     return absl::OkStatus();
   }
   absl::Status Run(KernelContext& c) const override {
-    if (c.input(0).rank() != 0) return InvalidArgument("branch_index must be a scalar, found ", c.input(0).shape().ToString());
+    if (c.input(0).rank() != 0)
+      return InvalidArgument("branch_index must be a scalar, found ", c.input(0).shape().ToString());
     int32_t i = c.input(0).scalar<int32_t>();
     if (i < 0 || i >= static_cast<int32_t>(branches_.size())) i = static_cast<int32_t>(branches_.size()) - 1;
     ASSIGN_OR_RETURN(std::vector<Tensor> args, TakeInputs(c, 1));

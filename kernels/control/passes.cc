@@ -76,8 +76,8 @@ void AddPassKernelsCpu(KernelRegistry& k) {
   for (const char* op : {"Placeholder", "PlaceholderV2"}) k.Add(op, kCpu, KernelDef().Make<PlaceholderKernel>());
   k.Add("_Arg", kCpu, KernelDef().Make<ArgKernel>());
   k.Add("_Retval", kCpu, KernelDef().Make<NothingKernel>());
-  for (const char* op : {"Identity", "IdentityN", "Snapshot", "StopGradient", "GuaranteeConst", "PreventGradient", "RefIdentity",
-                         "PlaceholderWithDefault"}) {
+  for (const char* op : {"Identity", "IdentityN", "Snapshot", "StopGradient", "GuaranteeConst", "PreventGradient",
+                         "RefIdentity", "PlaceholderWithDefault"}) {
     k.Add(op, kCpu, KernelDef().Make<PassKernel>());
   }
   k.Add("_ReadRef", kCpu, KernelDef().Make<ReadRefKernel>());

@@ -42,7 +42,8 @@ class RecvKernel final : public AsyncKernel {
     c.rendezvous()->RecvAsync(key_, [this, &c, done = std::move(done)](absl::StatusOr<Rendezvous::Value> value) {
       if (!value.ok()) return done(Annotate(value.status(), absl::StrCat("waiting for ", key_, ": ")));
       if (value->tensor.dtype() != BaseType(c.node().output_types[0])) {
-        return done(InvalidArgument("received ", DTypeName(value->tensor.dtype()), ", wanted ", DTypeName(c.node().output_types[0])));
+        return done(InvalidArgument("received ", DTypeName(value->tensor.dtype()), ", wanted ",
+                                    DTypeName(c.node().output_types[0])));
       }
       c.SetOutput(0, std::move(value->tensor));
       done(absl::OkStatus());

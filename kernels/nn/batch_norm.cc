@@ -1,5 +1,5 @@
-// FusedBatchNorm, V2 and V3, and their gradients. Statistics are float whatever the type of x. batch_variance is the unbiased
-// estimate that moving averages want; reserve_space_2 the plain variance that the gradient wants.
+// FusedBatchNorm, V2 and V3, and their gradients. Statistics are float whatever the type of x. batch_variance is the
+// unbiased estimate that moving averages want; reserve_space_2 the plain variance that the gradient wants.
 #include <cmath>
 
 #include "core/base/status.h"
@@ -81,15 +81,17 @@ class BatchNormKernel : public Kernel {
 
  private:
   // Two passes: the squares are taken of differences to the mean, so large means lose nothing.
-  void BatchStatistics(KernelContext& c, const ChannelLayout& l, const T* x, float* mean, float* variance, float* unbiased) const {
+  void BatchStatistics(KernelContext& c, const ChannelLayout& l, const T* x, float* mean, float* variance,
+                       float* unbiased) const {
     const double n = static_cast<double>(l.per_channel());
-    const std::vector<double> sums =
-        SumsByChannel<1>(c, l, [=](int64_t i, int64_t, float* v) SLUICE_INLINE_LOOP { v[0] = static_cast<float>(x[i]); });
+    const std::vector<double> sums = SumsByChannel<1>(
+        c, l, [=](int64_t i, int64_t, float* v) SLUICE_INLINE_LOOP { v[0] = static_cast<float>(x[i]); });
     for (int64_t i = 0; i < l.channels; ++i) mean[i] = n > 0 ? static_cast<float>(sums[i] / n) : 0;
-    const std::vector<double> squares = SumsByChannel<1>(c, l, [=](int64_t i, int64_t channel, float* v) SLUICE_INLINE_LOOP {
-      const float d = static_cast<float>(x[i]) - mean[channel];
-      v[0] = d * d;
-    });
+    const std::vector<double> squares =
+        SumsByChannel<1>(c, l, [=](int64_t i, int64_t channel, float* v) SLUICE_INLINE_LOOP {
+          const float d = static_cast<float>(x[i]) - mean[channel];
+          v[0] = d * d;
+        });
     for (int64_t i = 0; i < l.channels; ++i) {
       variance[i] = n > 0 ? static_cast<float>(squares[i] / n) : 0;
       unbiased[i] = n > 1 ? static_cast<float>(squares[i] / (n - 1)) : variance[i];
@@ -108,7 +110,8 @@ class BatchNormGradKernel : public Kernel {
     const Tensor &dy = c.input(0), &x = c.input(1);
     RETURN_IF_ERROR(WantImage("x", x));
     if (dy.shape() != x.shape()) {
-      return InvalidArgument("y_backprop is ", dy.shape().ToString(), ", wanted the shape of x, ", x.shape().ToString());
+      return InvalidArgument("y_backprop is ", dy.shape().ToString(), ", wanted the shape of x, ",
+                             x.shape().ToString());
     }
     const ChannelLayout l = ChannelLayout::Of(x.shape(), attrs_.channels_first);
     RETURN_IF_ERROR(WantChannels("scale", c.input(2), l.channels));
@@ -120,14 +123,16 @@ class BatchNormGradKernel : public Kernel {
     RETURN_IF_ERROR(c.Allocate(4, Shape({0})).status());
 
     const T *g = dy.data<T>(), *in = x.data<T>();
-    const float *scale = c.input(2).data<float>(), *mean = c.input(3).data<float>(), *variance = c.input(4).data<float>();
+    const float *scale = c.input(2).data<float>(), *mean = c.input(3).data<float>(),
+                *variance = c.input(4).data<float>();
     std::vector<float> inverse(l.channels);
     for (int64_t i = 0; i < l.channels; ++i) inverse[i] = 1 / std::sqrt(variance[i] + attrs_.epsilon);
-    const std::vector<double> sums = SumsByChannel<2>(c, l, [=](int64_t i, int64_t channel, float* v) SLUICE_INLINE_LOOP {
-      const float gradient = static_cast<float>(g[i]);
-      v[0] = gradient;
-      v[1] = gradient * (static_cast<float>(in[i]) - mean[channel]);
-    });
+    const std::vector<double> sums =
+        SumsByChannel<2>(c, l, [=](int64_t i, int64_t channel, float* v) SLUICE_INLINE_LOOP {
+          const float gradient = static_cast<float>(g[i]);
+          v[0] = gradient;
+          v[1] = gradient * (static_cast<float>(in[i]) - mean[channel]);
+        });
     // x_backprop = p * dy - q * (x - mean) - r
     std::vector<float> p(l.channels), q(l.channels), r(l.channels);
     const double n = static_cast<double>(l.per_channel());
@@ -143,8 +148,8 @@ class BatchNormGradKernel : public Kernel {
     T* to = dx->data<T>();
     const float *pp = p.data(), *qq = q.data(), *rr = r.data();
     ForEachElement(c, l, 0.25, [=](int64_t i, int64_t channel) SLUICE_INLINE_LOOP {
-      to[i] = static_cast<T>(pp[channel] * static_cast<float>(g[i]) - qq[channel] * (static_cast<float>(in[i]) - mean[channel]) -
-                             rr[channel]);
+      to[i] = static_cast<T>(pp[channel] * static_cast<float>(g[i]) -
+                             qq[channel] * (static_cast<float>(in[i]) - mean[channel]) - rr[channel]);
     });
     return absl::OkStatus();
   }

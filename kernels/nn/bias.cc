@@ -36,7 +36,8 @@ class BiasAddKernel : public Kernel {
     ASSIGN_OR_RETURN(Tensor * out, c.ForwardOrAllocate(0, 0, value.shape()));
     const T *x = value.data<T>(), *b = bias.data<T>();
     T* y = out->data<T>();
-    ForEachElement(c, l, 0.15, [=](int64_t i, int64_t channel) SLUICE_INLINE_LOOP { y[i] = static_cast<T>(x[i] + b[channel]); });
+    ForEachElement(c, l, 0.15,
+                   [=](int64_t i, int64_t channel) SLUICE_INLINE_LOOP { y[i] = static_cast<T>(x[i] + b[channel]); });
     return absl::OkStatus();
   }
 

@@ -1,7 +1,7 @@
 // Candidate samplers and ComputeAccidentalHits.
 //
-// How many blocks of random numbers an op has drawn is a resource of its session, named for the node, so plans that share the node
-// go on where the last one stopped.
+// How many blocks of random numbers an op has drawn is a resource of its session, named for the node, so plans that
+// share the node go on where the last one stopped.
 #include <atomic>
 #include <cfloat>
 #include <cmath>
@@ -108,7 +108,8 @@ class CandidateSamplerKernel : public Kernel {
     generator.Skip(drawn_->blocks.fetch_add(blocks));
     Draws draws(generator);
     ASSIGN_OR_RETURN(int64_t tries, Draw(c, draws, sampled->data<int64_t>()));
-    for (int64_t i = 0; i < num_sampled_; ++i) sampled_counts->data<float>()[i] = Expected(sampled->data<int64_t>()[i], tries);
+    for (int64_t i = 0; i < num_sampled_; ++i)
+      sampled_counts->data<float>()[i] = Expected(sampled->data<int64_t>()[i], tries);
     for (int64_t i = 0; i < classes.num_elements(); ++i) {
       true_counts->data<float>()[i] = Expected(classes.data<int64_t>()[i], tries);
     }

@@ -49,9 +49,10 @@ TEST(CandidateTest, SeedsRepeatAndStepsGoOn) {
 
 TEST(CandidateTest, AccidentalHitsAreTrueClassesAmongTheSampled) {
   KernelTester tester(DefineNnOps, AddNnKernelsCpu);
-  auto out = tester.RunOp("ComputeAccidentalHits",
-                          {Tensor::FromValues<int64_t>(Shape({2, 2}), {5, 7, 9, 5}), Tensor::Vector<int64_t>({7, 5, 1})},
-                          {{"num_true", int64_t{2}}});
+  auto out =
+      tester.RunOp("ComputeAccidentalHits",
+                   {Tensor::FromValues<int64_t>(Shape({2, 2}), {5, 7, 9, 5}), Tensor::Vector<int64_t>({7, 5, 1})},
+                   {{"num_true", int64_t{2}}});
   ASSERT_TRUE(out.ok()) << out.status();
   EXPECT_EQ((*out)[0].ToString(), "int32 [3] 0 0 1");
   EXPECT_EQ((*out)[1].ToString(), "int64 [3] 1 0 1");

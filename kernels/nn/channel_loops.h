@@ -1,7 +1,7 @@
 // Tensors seen as [outer][channels][inner] (inner is 1 when channels are last), and sums over all but the channels.
 //
-// Sums are made in blocks of rows in float and added up in double, by pieces whose number depends on the sizes and the pool alone:
-// the same call gives the same bits.
+// Sums are made in blocks of rows in float and added up in double, by pieces whose number depends on the sizes and the
+// pool alone: the same call gives the same bits.
 #ifndef SLUICE_KERNELS_NN_CHANNEL_LOOPS_H_
 #define SLUICE_KERNELS_NN_CHANNEL_LOOPS_H_
 
@@ -29,13 +29,13 @@ struct ChannelLayout {
 };
 
 namespace internal {
-inline constexpr int kSumBlock = 32;      // channels, or inner positions, summed side by side
-inline constexpr int64_t kRowBlock = 128; // rows summed in float before they go to the double sums
+inline constexpr int kSumBlock = 32;       // channels, or inner positions, summed side by side
+inline constexpr int64_t kRowBlock = 128;  // rows summed in float before they go to the double sums
 
 // Adds rows [begin, end) of channels [c0, c0 + n) to totals[k * channels + channel]. kFull: n is kSumBlock.
 template <int kValues, bool kFull, typename F>
-SLUICE_HOST_DEVICE void SumRows(const ChannelLayout& l, const F& f, int64_t begin, int64_t end, int64_t c0, int64_t n_some,
-                                double* totals) {
+SLUICE_HOST_DEVICE void SumRows(const ChannelLayout& l, const F& f, int64_t begin, int64_t end, int64_t c0,
+                                int64_t n_some, double* totals) {
   const int64_t n = kFull ? kSumBlock : n_some;
   for (int64_t r0 = begin; r0 < end; r0 += kRowBlock) {
     float sums[kValues][kSumBlock] = {};
@@ -95,7 +95,8 @@ std::vector<double> SumsByChannel(const KernelContext& c, const ChannelLayout& l
   if (l.inner > 1) {
     c.ParallelFor(l.channels, 0.15 * kValues * l.per_channel(), [&](int64_t begin, int64_t end) {
       WithSimd([&]() SLUICE_INLINE_LOOP {
-        for (int64_t channel = begin; channel < end; ++channel) internal::SumChannel<kValues>(l, f, channel, totals.data());
+        for (int64_t channel = begin; channel < end; ++channel)
+          internal::SumChannel<kValues>(l, f, channel, totals.data());
       });
     });
     return totals;

@@ -1,8 +1,9 @@
 // The kernels of Conv2D, Conv3D, DepthwiseConv2dNative and their gradients.
 //
-// Shapes become a ConvShape; images with channels first are turned round, half and bfloat16 are computed in float. Float goes to
-// oneDNN when it is there and has a primitive for the shape, all else to the generic loops. What oneDNN prepares is kept: for
-// static shapes from the start, else for the last few shapes seen. Filters that are constants are reordered with it.
+// Shapes become a ConvShape; images with channels first are turned round, half and bfloat16 are computed in float.
+// Float goes to oneDNN when it is there and has a primitive for the shape, all else to the generic loops. What oneDNN
+// prepares is kept: for static shapes from the start, else for the last few shapes seen. Filters that are constants are
+// reordered with it.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -26,7 +27,8 @@ struct Plan {
 // Fills the sizes of a convolution from the shapes of its input and filter.
 absl::StatusOr<ConvShape> MakeConvShape(const WindowAttrs& w, const Shape& input, const Shape& filter, bool depthwise) {
   if (input.rank() != w.rank() || filter.rank() != w.rank()) {
-    return InvalidArgument("input is ", input.ToString(), " and filter is ", filter.ToString(), ", wanted rank ", w.rank());
+    return InvalidArgument("input is ", input.ToString(), " and filter is ", filter.ToString(), ", wanted rank ",
+                           w.rank());
   }
   ConvShape s;
   s.spatial = w.spatial;
@@ -34,8 +36,8 @@ absl::StatusOr<ConvShape> MakeConvShape(const WindowAttrs& w, const Shape& input
   s.in_channels = input.dim(w.channel_dim());
   const int64_t filter_in = filter.dim(w.spatial), filter_out = filter.dim(w.spatial + 1);
   if (depthwise ? filter_in != s.in_channels : (filter_in == 0 ? s.in_channels != 0 : s.in_channels % filter_in != 0)) {
-    return InvalidArgument("input ", input.ToString(), " has ", s.in_channels, " channels, but the filter ", filter.ToString(),
-                           " takes ", filter_in);
+    return InvalidArgument("input ", input.ToString(), " has ", s.in_channels, " channels, but the filter ",
+                           filter.ToString(), " takes ", filter_in);
   }
   s.groups = depthwise ? s.in_channels : (filter_in == 0 ? 1 : s.in_channels / filter_in);
   s.out_channels = depthwise ? MultiplyWithoutOverflow(filter_in, filter_out) : filter_out;
@@ -109,7 +111,8 @@ class ConvKernel : public Kernel {
   }
 
   absl::Status Run(KernelContext& c) const override {
-    const bool to_input = direction_ == ConvDirection::kBackwardInput, to_filter = direction_ == ConvDirection::kBackwardFilter;
+    const bool to_input = direction_ == ConvDirection::kBackwardInput,
+               to_filter = direction_ == ConvDirection::kBackwardFilter;
     Shape input = c.input(0).shape(), filter = c.input(1).shape();
     if (to_input) {
       ASSIGN_OR_RETURN(input, ShapeFrom(c.input(0)));
@@ -120,8 +123,8 @@ class ConvKernel : public Kernel {
     ASSIGN_OR_RETURN(ConvShape s, MakeConvShape(window_, input, filter, depthwise_));
     ASSIGN_OR_RETURN(Shape output, OutputShape(window_, s));
     if ((to_input || to_filter) && c.input(2).shape() != output) {
-      return InvalidArgument("out_backprop is ", c.input(2).shape().ToString(), ", wanted ", output.ToString(), " for input ",
-                             input.ToString(), " and filter ", filter.ToString());
+      return InvalidArgument("out_backprop is ", c.input(2).shape().ToString(), ", wanted ", output.ToString(),
+                             " for input ", input.ToString(), " and filter ", filter.ToString());
     }
     ASSIGN_OR_RETURN(Tensor * y, c.Allocate(0, to_input ? input : to_filter ? filter : output));
     if (s.empty()) {

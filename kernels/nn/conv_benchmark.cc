@@ -46,16 +46,26 @@ void Conv(benchmark::State& state) {
   const Ints in = {n, h, h, ci}, filter = {k, k, ci, co}, out = {n, o, o, co};
   const double flops = 2.0 * n * o * o * co * k * k * ci;
   if (state.range(6) == 0) return RunOp(state, "Conv2D", {Filled(in), Filled(filter)}, attrs, flops);
-  if (state.range(6) == 1) return RunOp(state, "Conv2DBackpropInput", {Sizes(in), Filled(filter), Filled(out)}, attrs, flops);
+  if (state.range(6) == 1)
+    return RunOp(state, "Conv2DBackpropInput", {Sizes(in), Filled(filter), Filled(out)}, attrs, flops);
   RunOp(state, "Conv2DBackpropFilter", {Filled(in), Sizes(filter), Filled(out)}, attrs, flops);
 }
 BENCHMARK(Conv)
     ->ArgNames({"n", "hw", "ci", "co", "k", "s", "dir"})
-    ->Args({32, 28, 1, 32, 5, 1, 0})->Args({32, 28, 1, 32, 5, 1, 2})
-    ->Args({32, 14, 32, 64, 5, 1, 0})->Args({32, 14, 32, 64, 5, 1, 1})->Args({32, 14, 32, 64, 5, 1, 2})
-    ->Args({8, 56, 64, 64, 3, 1, 0})->Args({8, 56, 64, 64, 3, 1, 1})->Args({8, 56, 64, 64, 3, 1, 2})
-    ->Args({1, 56, 64, 64, 3, 1, 0})->Args({1, 56, 256, 64, 1, 1, 0})->Args({1, 224, 3, 64, 7, 2, 0})
-    ->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMicrosecond);
+    ->Args({32, 28, 1, 32, 5, 1, 0})
+    ->Args({32, 28, 1, 32, 5, 1, 2})
+    ->Args({32, 14, 32, 64, 5, 1, 0})
+    ->Args({32, 14, 32, 64, 5, 1, 1})
+    ->Args({32, 14, 32, 64, 5, 1, 2})
+    ->Args({8, 56, 64, 64, 3, 1, 0})
+    ->Args({8, 56, 64, 64, 3, 1, 1})
+    ->Args({8, 56, 64, 64, 3, 1, 2})
+    ->Args({1, 56, 64, 64, 3, 1, 0})
+    ->Args({1, 56, 256, 64, 1, 1, 0})
+    ->Args({1, 224, 3, 64, 7, 2, 0})
+    ->MeasureProcessCPUTime()
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 
 void MaxPool(benchmark::State& state) {
   const int64_t h = state.range(0), c = state.range(1);
@@ -65,8 +75,15 @@ void MaxPool(benchmark::State& state) {
   const Tensor y = Tester().Get("MaxPool", {x}, attrs);
   RunOp(state, "MaxPoolGrad", {x, y, y}, attrs, x.num_elements());
 }
-BENCHMARK(MaxPool)->ArgNames({"hw", "c", "grad"})
-    ->Args({28, 32, 0})->Args({28, 32, 1})->Args({14, 64, 0})->Args({14, 64, 1})->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(MaxPool)
+    ->ArgNames({"hw", "c", "grad"})
+    ->Args({28, 32, 0})
+    ->Args({28, 32, 1})
+    ->Args({14, 64, 0})
+    ->Args({14, 64, 1})
+    ->MeasureProcessCPUTime()
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 
 void BiasAndRelu(benchmark::State& state) {
   const Tensor x = Filled({32, 28, 28, 32}), b = Filled({32});
@@ -89,14 +106,25 @@ void Softmax(benchmark::State& state) {
   const Tensor x = Filled({state.range(0), state.range(1)});
   RunOp(state, "Softmax", {x}, {}, x.num_elements());
 }
-BENCHMARK(Softmax)->Args({512, 512})->Args({32, 32000})->Args({32, 10})->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(Softmax)
+    ->Args({512, 512})
+    ->Args({32, 32000})
+    ->Args({32, 10})
+    ->MeasureProcessCPUTime()
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 
 void SparseCrossEntropy(benchmark::State& state) {
   const Tensor x = Filled({state.range(0), state.range(1)});
-  RunOp(state, "SparseSoftmaxCrossEntropyWithLogits", {x, Tensor::Vector<int64_t>(std::vector<int64_t>(state.range(0), 3))}, {},
-        x.num_elements());
+  RunOp(state, "SparseSoftmaxCrossEntropyWithLogits",
+        {x, Tensor::Vector<int64_t>(std::vector<int64_t>(state.range(0), 3))}, {}, x.num_elements());
 }
-BENCHMARK(SparseCrossEntropy)->Args({32, 10})->Args({64, 32000})->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(SparseCrossEntropy)
+    ->Args({32, 10})
+    ->Args({64, 32000})
+    ->MeasureProcessCPUTime()
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 
 Tensor MakeVariable(const Tensor& value) {
   auto v = MakeRef<Variable>("v", DType::kFloat, PartialShape(value.shape()));
@@ -111,7 +139,8 @@ void Adam(benchmark::State& state) {
   for (float& f : positive.flat<float>()) f = f * f;
   auto s = [](float v) { return Tensor::Scalar<float>(v); };
   RunOp(state, "ResourceApplyAdam",
-        {MakeVariable(g), MakeVariable(g), MakeVariable(positive), s(0.9f), s(0.999f), s(1e-3f), s(0.9f), s(0.999f), s(1e-8f), g},
+        {MakeVariable(g), MakeVariable(g), MakeVariable(positive), s(0.9f), s(0.999f), s(1e-3f), s(0.9f), s(0.999f),
+         s(1e-8f), g},
         {}, state.range(0));
 }
 BENCHMARK(Adam)->Arg(1000)->Arg(1610000)->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMicrosecond);

@@ -12,11 +12,12 @@
 namespace sluice {
 namespace {
 
-constexpr double kFlopsPerNs = 150;         // of one thread, for deciding how far to split
+constexpr double kFlopsPerNs = 150;  // of one thread, for deciding how far to split
 constexpr double kMinPieceNs = 20e3;
 constexpr int64_t kMaxPiecesPerThread = 2;  // more even out the load, fewer share the cost of starting
 
-// Part of a convolution: images [image, image + shape.batch), rows of which start at these elements of input and output.
+// Part of a convolution: images [image, image + shape.batch), rows of which start at these elements of input and
+// output.
 struct Piece {
   int64_t image = 0, input_offset = 0, output_offset = 0;
   ConvShape shape;
@@ -45,7 +46,8 @@ Descs PlainDescs(const DnnlApi& api, const ConvShape& s) {
   d.input = Desc(api, {s.batch, s.in_channels}, s, &WindowAxis::input, image);
   d.output = Desc(api, {s.batch, s.out_channels}, s, &WindowAxis::output, image);
   if (s.groups == 1) {
-    d.filter = Desc(api, {s.out_channels, s.in_channels}, s, &WindowAxis::filter, s.spatial == 3 ? dnnl_dhwio : dnnl_hwio);
+    d.filter =
+        Desc(api, {s.out_channels, s.in_channels}, s, &WindowAxis::filter, s.spatial == 3 ? dnnl_dhwio : dnnl_hwio);
   } else {
     d.filter = Desc(api, {s.groups, s.out_channels / s.groups, s.in_channels / s.groups}, s, &WindowAxis::filter,
                     s.spatial == 3 ? dnnl_dhwigo : dnnl_hwigo);
@@ -102,11 +104,11 @@ bool Primitive::Make(const ConvShape& s, ConvDirection direction, const dnnl_mem
     dnnl_convolution_desc_t desc;
     dnnl_status_t status;
     if (which == ConvDirection::kForward) {
-      status = api.convolution_forward_desc_init(&desc, dnnl_forward_training, dnnl_convolution_direct, &d.input, &d.filter,
-                                                 nullptr, &d.output, strides, dilations, before, after);
+      status = api.convolution_forward_desc_init(&desc, dnnl_forward_training, dnnl_convolution_direct, &d.input,
+                                                 &d.filter, nullptr, &d.output, strides, dilations, before, after);
     } else if (which == ConvDirection::kBackwardInput) {
-      status = api.convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &d.input, &d.filter, &d.output, strides,
-                                                       dilations, before, after);
+      status = api.convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &d.input, &d.filter, &d.output,
+                                                       strides, dilations, before, after);
     } else {
       status = api.convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, &d.input, &d.filter, nullptr,
                                                           &d.output, strides, dilations, before, after);
@@ -218,14 +220,16 @@ Piece RowPiece(const ConvShape& s, int64_t image, int64_t begin, int64_t end) {
   a.pad_before = from - first;
   a.pad_after = last - to;
   p.input_offset = image * s.in_positions() * s.in_channels + from * (s.in_positions() / whole.input) * s.in_channels;
-  p.output_offset = image * s.out_positions() * s.out_channels + begin * (s.out_positions() / whole.output) * s.out_channels;
+  p.output_offset =
+      image * s.out_positions() * s.out_channels + begin * (s.out_positions() / whole.output) * s.out_channels;
   return p;
 }
 
 std::vector<Piece> Cut(const ConvShape& s, ConvDirection direction, int parallelism) {
   const double ns = s.flops() / kFlopsPerNs;
   int64_t count = parallelism <= 1 ? 1 : std::min<int64_t>(parallelism * kMaxPiecesPerThread, ns / kMinPieceNs);
-  if (direction == ConvDirection::kBackwardFilter) count = std::min<int64_t>(count, parallelism);  // each has a filter of its own
+  if (direction == ConvDirection::kBackwardFilter)
+    count = std::min<int64_t>(count, parallelism);  // each has a filter of its own
   count = std::max<int64_t>(count, 1);
   std::vector<Piece> pieces;
   const WindowAxis& rows = s.axes[3 - s.spatial];
@@ -355,8 +359,8 @@ absl::Status DnnlConv::Run(KernelContext& c, const float* a, const float* b, flo
   const Impl& m = *impl_;
   const int64_t count = static_cast<int64_t>(m.pieces.size());
   const bool filter_gradient = m.direction == ConvDirection::kBackwardFilter;
-  const int64_t filters = filter_gradient ? (count > 1 || m.reorder_filter ? count : 0)
-                                          : (m.reorder_filter && m.kept == nullptr ? 1 : 0);
+  const int64_t filters =
+      filter_gradient ? (count > 1 || m.reorder_filter ? count : 0) : (m.reorder_filter && m.kept == nullptr ? 1 : 0);
   const int64_t bytes = filters * m.filter_bytes + count * m.scratch_bytes + 64;
   ASSIGN_OR_RETURN(Tensor temp, c.AllocateTemp(DType::kUint8, Shape({bytes})));
   char* base = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(temp.raw_data()) + 63) / 64 * 64);
@@ -377,12 +381,15 @@ absl::Status DnnlConv::Run(KernelContext& c, const float* a, const float* b, flo
   if (filter_gradient && filters > 0) {
     float* sum = reinterpret_cast<float*>(base);
     const int64_t n = static_cast<int64_t>(m.filter_bytes / sizeof(float));
-    c.ParallelFor(n, 0.1 * count, [&](int64_t begin, int64_t end) {
-      for (int64_t piece = 1; piece < count; ++piece) {
-        const float* part = reinterpret_cast<const float*>(base + piece * m.filter_bytes);
-        for (int64_t i = begin; i < end; ++i) sum[i] += part[i];
-      }
-    }, 16);
+    c.ParallelFor(
+        n, 0.1 * count,
+        [&](int64_t begin, int64_t end) {
+          for (int64_t piece = 1; piece < count; ++piece) {
+            const float* part = reinterpret_cast<const float*>(base + piece * m.filter_bytes);
+            for (int64_t i = begin; i < end; ++i) sum[i] += part[i];
+          }
+        },
+        16);
     if (m.reorder_filter) {
       ok = ok && Execute(m.reorder, {{DNNL_ARG_FROM, &m.filter, sum}, {DNNL_ARG_TO, &m.plain_filter, out}});
     } else {

@@ -16,7 +16,8 @@ namespace {
 constexpr int64_t kTileBytes = 256 << 10;  // of patches, to stay in the second-level cache
 constexpr double kFlopsPerNs = 20;
 
-// Calls visit(tap, input position) for the taps of output position `o` that fall inside the input; `outside(tap)` for the rest.
+// Calls visit(tap, input position) for the taps of output position `o` that fall inside the input; `outside(tap)` for
+// the rest.
 template <typename Inside, typename Outside>
 SLUICE_HOST_DEVICE void ForEachTap(const ConvShape& s, int64_t o, const Inside& inside, const Outside& outside) {
   const WindowAxis &z = s.axes[0], &y = s.axes[1], &x = s.axes[2];
@@ -48,7 +49,10 @@ void GatherPatches(const ConvShape& s, const T* image, int64_t group, int64_t be
   const T* from = image + group * channels;
   for (int64_t o = begin; o < end; ++o, rows += s.filter_positions() * channels) {
     ForEachTap(
-        s, o, [&](int64_t tap, int64_t position) { std::copy_n(from + position * s.in_channels, channels, rows + tap * channels); },
+        s, o,
+        [&](int64_t tap, int64_t position) {
+          std::copy_n(from + position * s.in_channels, channels, rows + tap * channels);
+        },
         [&](int64_t tap) { std::fill_n(rows + tap * channels, channels, T(0)); });
   }
 }
@@ -74,8 +78,8 @@ int64_t TilePositions(const ConvShape& s, size_t element) {
 
 // One tile of one image and group, in any direction. `filter` is the gradient to add to in kBackwardFilter.
 template <typename T>
-void MatrixTile(const ConvShape& s, ConvDirection direction, int64_t group, int64_t begin, int64_t end, T* image, T* filter,
-                T* result, T* rows) {
+void MatrixTile(const ConvShape& s, ConvDirection direction, int64_t group, int64_t begin, int64_t end, T* image,
+                T* filter, T* result, T* rows) {
   const int64_t k = s.filter_positions() * (s.in_channels / s.groups), n = s.out_channels / s.groups;
   T* part = result + begin * s.out_channels + group * n;
   T* f = filter + group * n;
@@ -92,7 +96,8 @@ void MatrixTile(const ConvShape& s, ConvDirection direction, int64_t group, int6
 
 // The same for a depthwise convolution with `m` outputs for each channel.
 template <typename T>
-void DepthwiseTile(const ConvShape& s, ConvDirection direction, int64_t begin, int64_t end, T* image, T* filter, T* result) {
+void DepthwiseTile(const ConvShape& s, ConvDirection direction, int64_t begin, int64_t end, T* image, T* filter,
+                   T* result) {
   const int64_t channels = s.in_channels, m = s.out_channels / s.groups;
   WithSimd([&]() SLUICE_INLINE_LOOP {
     for (int64_t o = begin; o < end; ++o) {
@@ -157,11 +162,14 @@ bool RunTiles(const ConvShape& s, ConvDirection direction, int64_t begin, int64_
 }  // namespace
 
 template <typename T>
-absl::Status GenericConv(KernelContext& c, const ConvShape& s, ConvDirection direction, const T* a, const T* b, T* out) {
+absl::Status GenericConv(KernelContext& c, const ConvShape& s, ConvDirection direction, const T* a, const T* b,
+                         T* out) {
   const int64_t image_size = s.in_positions() * s.in_channels, result_size = s.out_positions() * s.out_channels;
   const double image_ns = s.flops() / s.batch / kFlopsPerNs;
   std::atomic<bool> ok{true};
-  auto status = [&ok] { return ok ? absl::OkStatus() : ResourceExhausted("no memory for the patches of a convolution"); };
+  auto status = [&ok] {
+    return ok ? absl::OkStatus() : ResourceExhausted("no memory for the patches of a convolution");
+  };
   if (direction == ConvDirection::kForward) {
     c.ParallelFor(s.batch * s.out_positions(), image_ns / s.out_positions(), [&](int64_t begin, int64_t end) {
       while (begin < end) {
@@ -204,7 +212,9 @@ absl::Status GenericConv(KernelContext& c, const ConvShape& s, ConvDirection dir
   return status();
 }
 
-template absl::Status GenericConv<float>(KernelContext&, const ConvShape&, ConvDirection, const float*, const float*, float*);
-template absl::Status GenericConv<double>(KernelContext&, const ConvShape&, ConvDirection, const double*, const double*, double*);
+template absl::Status GenericConv<float>(KernelContext&, const ConvShape&, ConvDirection, const float*, const float*,
+                                         float*);
+template absl::Status GenericConv<double>(KernelContext&, const ConvShape&, ConvDirection, const double*, const double*,
+                                          double*);
 
 }  // namespace sluice

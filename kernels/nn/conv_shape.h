@@ -1,6 +1,6 @@
-// The sizes of one convolution, as the kernels see it: channels last, three spatial axes (leading ones of size 1 when there are
-// fewer), grouped. A depthwise convolution is one with a group for each input channel; its filter [h,w,c,m] has the same bytes as
-// the grouped filter [h,w,1,c*m].
+// The sizes of one convolution, as the kernels see it: channels last, three spatial axes (leading ones of size 1 when
+// there are fewer), grouped. A depthwise convolution is one with a group for each input channel; its filter [h,w,c,m]
+// has the same bytes as the grouped filter [h,w,1,c*m].
 #ifndef SLUICE_KERNELS_NN_CONV_SHAPE_H_
 #define SLUICE_KERNELS_NN_CONV_SHAPE_H_
 
@@ -22,12 +22,14 @@ struct ConvShape {
   int64_t input_elements() const { return batch * in_positions() * in_channels; }
   int64_t output_elements() const { return batch * out_positions() * out_channels; }
   int64_t filter_elements() const { return filter_positions() * (in_channels / groups) * out_channels; }
-  double flops() const { return 2.0 * batch * out_positions() * filter_positions() * (in_channels / groups) * out_channels; }
+  double flops() const {
+    return 2.0 * batch * out_positions() * filter_positions() * (in_channels / groups) * out_channels;
+  }
   bool empty() const { return input_elements() == 0 || output_elements() == 0 || filter_elements() == 0; }
 
   friend bool operator==(const ConvShape& a, const ConvShape& b) {
-    if (a.spatial != b.spatial || a.batch != b.batch || a.in_channels != b.in_channels || a.out_channels != b.out_channels ||
-        a.groups != b.groups) {
+    if (a.spatial != b.spatial || a.batch != b.batch || a.in_channels != b.in_channels ||
+        a.out_channels != b.out_channels || a.groups != b.groups) {
       return false;
     }
     for (int i = 0; i < 3; ++i) {

@@ -59,7 +59,8 @@ Tensor CastTo(const Tensor& from) {
   return t;
 }
 
-// Calls visit(input element, filter element, output element) for every product of the convolution, straight from its definition.
+// Calls visit(input element, filter element, output element) for every product of the convolution, straight from its
+// definition.
 template <typename F>
 Shape ForEachProduct(const Case& c, const F& visit) {
   const WindowAttrs w = ParseWindowAttrs(Attrs(c), static_cast<int>(c.input.size()) - 2).value();
@@ -129,7 +130,8 @@ class ConvTest : public ::testing::Test {
       const std::string what = name + " " + Shape(c.input).ToString() + " " + Shape(c.filter).ToString();
       Tensor x = Random(c.input, 1), f = Random(c.filter, 2);
       const Shape out = ForEachProduct(c, [](int64_t, int64_t, int64_t) {});
-      Tensor y = CastTo<double>(Tensor::Make(DType::kDouble, out).value()), dy = Random(Ints(out.dims().begin(), out.dims().end()), 3);
+      Tensor y = CastTo<double>(Tensor::Make(DType::kDouble, out).value()),
+             dy = Random(Ints(out.dims().begin(), out.dims().end()), 3);
       for (double& v : y.flat<double>()) v = 0;
       Tensor dx = Random(c.input, 4), df = Random(c.filter, 5);
       for (double& v : dx.flat<double>()) v = 0;
@@ -141,8 +143,10 @@ class ConvTest : public ::testing::Test {
       });
       const Tensor tx = CastTo<T>(x), tf = CastTo<T>(f), tdy = CastTo<T>(dy);
       ExpectNear<T>(tester_.Get(name, {tx, tf}, Attrs(c)), y, tolerance, what);
-      ExpectNear<T>(tester_.Get(name + "BackpropInput" + v2, {SizesOf(c.input), tf, tdy}, Attrs(c)), dx, tolerance, what + " dx");
-      ExpectNear<T>(tester_.Get(name + "BackpropFilter" + v2, {tx, SizesOf(c.filter), tdy}, Attrs(c)), df, tolerance, what + " df");
+      ExpectNear<T>(tester_.Get(name + "BackpropInput" + v2, {SizesOf(c.input), tf, tdy}, Attrs(c)), dx, tolerance,
+                    what + " dx");
+      ExpectNear<T>(tester_.Get(name + "BackpropFilter" + v2, {tx, SizesOf(c.filter), tdy}, Attrs(c)), df, tolerance,
+                    what + " df");
     }
   }
 
@@ -161,11 +165,13 @@ TEST_F(ConvTest, ChannelsFirstGivesTheSameTurnedRound) {
   const Tensor y = tester_.Get("Conv2D", {x, f}, last);
   EXPECT_TRUE(IdenticalTensors(tester_.Get("Conv2D", {ChannelsFirst<float>(x), f}, first), ChannelsFirst<float>(y)));
   const Tensor dx = tester_.Get("Conv2DBackpropInput", {SizesOf({2, 7, 6, 3}), f, y}, last);
-  EXPECT_TRUE(IdenticalTensors(tester_.Get("Conv2DBackpropInput", {SizesOf({2, 3, 7, 6}), f, ChannelsFirst<float>(y)}, first),
-                               ChannelsFirst<float>(dx)));
-  EXPECT_TRUE(IdenticalTensors(
-      tester_.Get("Conv2DBackpropFilter", {ChannelsFirst<float>(x), SizesOf({3, 3, 3, 4}), ChannelsFirst<float>(y)}, first),
-      tester_.Get("Conv2DBackpropFilter", {x, SizesOf({3, 3, 3, 4}), y}, last)));
+  EXPECT_TRUE(
+      IdenticalTensors(tester_.Get("Conv2DBackpropInput", {SizesOf({2, 3, 7, 6}), f, ChannelsFirst<float>(y)}, first),
+                       ChannelsFirst<float>(dx)));
+  EXPECT_TRUE(
+      IdenticalTensors(tester_.Get("Conv2DBackpropFilter",
+                                   {ChannelsFirst<float>(x), SizesOf({3, 3, 3, 4}), ChannelsFirst<float>(y)}, first),
+                       tester_.Get("Conv2DBackpropFilter", {x, SizesOf({3, 3, 3, 4}), y}, last)));
 }
 
 TEST_F(ConvTest, RunsRepeatBitForBit) {
@@ -182,7 +188,8 @@ TEST_F(ConvTest, WrongSizesAreErrorsThatSayWhatIsWanted) {
   AttrMap attrs = {{"strides", Ints{1, 1, 1, 1}}, {"padding", "VALID"}};
   EXPECT_THAT(tester_.Text("Conv2DBackpropInput", {SizesOf({1, 5, 5, 2}), f, dy}, attrs),
               ::testing::HasSubstr("out_backprop is [1,5,5,4], wanted [1,3,3,4]"));
-  EXPECT_THAT(tester_.Text("Conv2DBackpropInput", {SizesOf({1, -5, 5, 2}), f, dy}, attrs), ::testing::HasSubstr("INVALID_ARGUMENT"));
+  EXPECT_THAT(tester_.Text("Conv2DBackpropInput", {SizesOf({1, -5, 5, 2}), f, dy}, attrs),
+              ::testing::HasSubstr("INVALID_ARGUMENT"));
   EXPECT_THAT(tester_.Text("Conv2DBackpropInput", {SizesOf({1, 1 << 30, 1 << 30, 1 << 30}), f, dy}, attrs),
               ::testing::HasSubstr("INVALID_ARGUMENT"));
 }

@@ -56,7 +56,8 @@ class DilationKernel : public Kernel {
   }
 
  private:
-  void Image(const WindowAxis& y, const WindowAxis& x, int64_t channels, int64_t n, const T* in, const T* f, const T* g, T* to) const {
+  void Image(const WindowAxis& y, const WindowAxis& x, int64_t channels, int64_t n, const T* in, const T* f, const T* g,
+             T* to) const {
     const T* image = in + n * y.input * x.input * channels;
     for (int64_t o = 0; o < y.output * x.output; ++o) {
       const int64_t y0 = o / x.output * y.stride - y.pad_before, x0 = o % x.output * x.stride - x.pad_before;

@@ -28,7 +28,8 @@ const DnnlApi* Load() {
       Resolve(library, "dnnl_memory_desc_equal", &api.memory_desc_equal) &&
       Resolve(library, "dnnl_dilated_convolution_forward_desc_init", &api.convolution_forward_desc_init) &&
       Resolve(library, "dnnl_dilated_convolution_backward_data_desc_init", &api.convolution_backward_data_desc_init) &&
-      Resolve(library, "dnnl_dilated_convolution_backward_weights_desc_init", &api.convolution_backward_weights_desc_init) &&
+      Resolve(library, "dnnl_dilated_convolution_backward_weights_desc_init",
+              &api.convolution_backward_weights_desc_init) &&
       Resolve(library, "dnnl_primitive_attr_create", &api.primitive_attr_create) &&
       Resolve(library, "dnnl_primitive_attr_destroy", &api.primitive_attr_destroy) &&
       Resolve(library, "dnnl_primitive_attr_set_scratchpad_mode", &api.primitive_attr_set_scratchpad_mode) &&

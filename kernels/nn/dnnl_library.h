@@ -1,4 +1,5 @@
-// oneDNN's C API, loaded with dlopen when the first kernel wants it, so that programs start without it and run without it.
+// oneDNN's C API, loaded with dlopen when the first kernel wants it, so that programs start without it and run without
+// it.
 //
 //   if (const DnnlApi* dnnl = Dnnl()) {
 //     OneThread one;                          // this thread's calls into oneDNN start no threads of its own

@@ -55,7 +55,8 @@ class LrnKernel : public Kernel {
         const T* x = input.data<T>() + r * channels;
         T* y = out->data<T>() + r * channels;
         attrs_.Norms(x, channels, norms.data());
-        for (int64_t i = 0; i < channels; ++i) y[i] = static_cast<T>(static_cast<float>(x[i]) * std::pow(norms[i], -attrs_.beta));
+        for (int64_t i = 0; i < channels; ++i)
+          y[i] = static_cast<T>(static_cast<float>(x[i]) * std::pow(norms[i], -attrs_.beta));
       }
     });
     return absl::OkStatus();
@@ -75,7 +76,8 @@ class LrnGradKernel : public Kernel {
     const Tensor &grads = c.input(0), &input = c.input(1), &output = c.input(2);
     if (input.rank() != 4 || grads.shape() != input.shape() || output.shape() != input.shape()) {
       return InvalidArgument("input_grads, input_image and output_image are ", grads.shape().ToString(), ", ",
-                             input.shape().ToString(), " and ", output.shape().ToString(), ", wanted one shape of rank 4");
+                             input.shape().ToString(), " and ", output.shape().ToString(),
+                             ", wanted one shape of rank 4");
     }
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, input.shape()));
     const int64_t channels = input.dim(3), rows = channels == 0 ? 0 : input.num_elements() / channels;
@@ -87,10 +89,12 @@ class LrnGradKernel : public Kernel {
         const T *x = input.data<T>() + at, *g = grads.data<T>() + at, *y = output.data<T>() + at;
         T* dx = out->data<T>() + at;
         attrs_.Norms(x, channels, norms.data());
-        for (int64_t i = 0; i < channels; ++i) shares[i] = static_cast<float>(g[i]) * static_cast<float>(y[i]) / norms[i];
+        for (int64_t i = 0; i < channels; ++i)
+          shares[i] = static_cast<float>(g[i]) * static_cast<float>(y[i]) / norms[i];
         for (int64_t i = 0; i < channels; ++i) {
           double sum = 0;
-          for (int64_t j = std::max<int64_t>(i - reach, 0); j < std::min(i + reach + 1, channels); ++j) sum += shares[j];
+          for (int64_t j = std::max<int64_t>(i - reach, 0); j < std::min(i + reach + 1, channels); ++j)
+            sum += shares[j];
           dx[i] = static_cast<T>(static_cast<float>(g[i]) * std::pow(norms[i], -attrs_.beta) -
                                  2 * attrs_.alpha * attrs_.beta * static_cast<float>(x[i]) * static_cast<float>(sum));
         }

@@ -1,5 +1,5 @@
-// MaxPool and its gradients of first and second order. The gradient of a window goes to the first of its largest elements, which is
-// found again by comparing with the forward result. NaN counts as larger than every number.
+// MaxPool and its gradients of first and second order. The gradient of a window goes to the first of its largest
+// elements, which is found again by comparing with the forward result. NaN counts as larger than every number.
 #include <algorithm>
 #include <memory>
 
@@ -34,10 +34,11 @@ SLUICE_HOST_DEVICE void MaxOfWindow(const PoolShape& s, const T* image, const Wi
   });
 }
 
-// One output position of the gradient: adds g at the first element that equals y. `store` writes instead, also zeros, which needs
-// no cleared memory where windows do not overlap.
+// One output position of the gradient: adds g at the first element that equals y. `store` writes instead, also zeros,
+// which needs no cleared memory where windows do not overlap.
 template <typename T, bool kStore>
-SLUICE_HOST_DEVICE void SpreadWindow(const PoolShape& s, const T* image, const WindowRange& r, const T* y, const T* g, T* dx) {
+SLUICE_HOST_DEVICE void SpreadWindow(const PoolShape& s, const T* image, const WindowRange& r, const T* y, const T* g,
+                                     T* dx) {
   for (int64_t c0 = 0; c0 < s.channels; c0 += kChannelBlock) {
     const int64_t n = std::min(kChannelBlock, s.channels - c0);
     T left[kChannelBlock];  // g until its place is found, then zero
@@ -183,9 +184,8 @@ template <template <typename> class K, typename... Args>
 KernelDef MaxPoolDef(DTypeSet types, Args... args) {
   return KernelDef().Types("T", types).Factory([args...](const NodeInfo& node) {
     std::unique_ptr<Kernel> kernel;
-    Dispatch<kRealTypes.bits()>(node.Attr<DType>("T").value_or(DType::kInvalid), [&](auto tag) {
-      kernel = std::make_unique<K<typename decltype(tag)::type>>(args...);
-    });
+    Dispatch<kRealTypes.bits()>(node.Attr<DType>("T").value_or(DType::kInvalid),
+                                [&](auto tag) { kernel = std::make_unique<K<typename decltype(tag)::type>>(args...); });
     return kernel;
   });
 }
@@ -198,7 +198,8 @@ void AddMaxPoolCpu(KernelRegistry& k) {
   k.Add("MaxPoolV2", kCpu, MaxPoolDef<MaxPoolKernel>(kRealTypes, 2, 1).HostMemory("ksize").HostMemory("strides"));
   k.Add("MaxPoolGrad", kCpu, MaxPoolDef<MaxPoolGradKernel>(kRealTypes, 2, -1, false));
   k.Add("MaxPool3DGrad", kCpu, MaxPoolDef<MaxPoolGradKernel>(kRealTypes, 3, -1, false));
-  k.Add("MaxPoolGradV2", kCpu, MaxPoolDef<MaxPoolGradKernel>(kRealTypes, 2, 3, false).HostMemory("ksize").HostMemory("strides"));
+  k.Add("MaxPoolGradV2", kCpu,
+        MaxPoolDef<MaxPoolGradKernel>(kRealTypes, 2, 3, false).HostMemory("ksize").HostMemory("strides"));
   k.Add("MaxPoolGradGrad", kCpu, MaxPoolDef<MaxPoolGradKernel>(kRealTypes, 2, -1, true));
   k.Add("MaxPool3DGradGrad", kCpu, MaxPoolDef<MaxPoolGradKernel>(kRealTypes, 3, -1, true));
   k.Add("MaxPoolGradGradV2", kCpu,

@@ -89,8 +89,8 @@ class ArgmaxGradKernel : public Kernel {
       }
     });
     if (bad >= 0) {
-      return InvalidArgument("argmax element ", bad.load(), " is ", argmax.IntAt(bad), ", outside the image of ", s.in_image(),
-                             " elements");
+      return InvalidArgument("argmax element ", bad.load(), " is ", argmax.IntAt(bad), ", outside the image of ",
+                             s.in_image(), " elements");
     }
     return absl::OkStatus();
   }

@@ -34,7 +34,9 @@ std::vector<float> Values(const Tensor& t) { return {t.data<float>(), t.data<flo
 
 class NnKernelsTest : public ::testing::Test {
  protected:
-  Tensor Get(absl::string_view op, std::vector<Tensor> inputs, AttrMap attrs = {}) { return tester_.Get(op, inputs, attrs); }
+  Tensor Get(absl::string_view op, std::vector<Tensor> inputs, AttrMap attrs = {}) {
+    return tester_.Get(op, inputs, attrs);
+  }
   KernelTester tester_{DefineNnOps, AddNnKernelsCpu, 3};
 };
 
@@ -55,7 +57,10 @@ TEST_F(NnKernelsTest, ActivationsFollowTheirFormulas) {
   };
   const Row rows[] = {
       {"Relu", [](double v) { return v < 0 ? 0 : v; }, [](double v) { return v > 0 ? 1.0 : 0; }, false},
-      {"Relu6", [](double v) { return v < 0 ? 0 : v > 6 ? 6 : v; }, [](double v) { return v > 0 && v < 6 ? 1.0 : 0; }, false},
+      {"Relu6", [](double v) { return v < 0   ? 0
+                                      : v > 6 ? 6
+                                              : v; }, [](double v) { return v > 0 && v < 6 ? 1.0 : 0; },
+       false},
       {"LeakyRelu", [](double v) { return v > 0 ? v : v * 0.2f; }, [](double v) { return v > 0 ? 1.0 : 0.2f; }, false},
       {"Elu", [](double v) { return v < 0 ? std::expm1(v) : v; }, [](double y) { return y < 0 ? y + 1 : 1; }, true},
       {"Selu", [](double v) { return v < 0 ? 1.7580993408473769 * std::expm1(v) : 1.0507009873554805 * v; },
@@ -112,7 +117,8 @@ TEST_F(NnKernelsTest, MaxPoolAndItsGradients) {
   EXPECT_THAT(Values(Get("MaxPoolGrad", {x, y, g}, attrs)), ElementsAre(0, 1, 0, 0, 0, 2, 3, 0, 4));
   EXPECT_THAT(Values(Get("MaxPoolGradGrad", {x, y, x}, attrs)), ElementsAre(5, 9, 7, 8));
   const AttrMap overlap = {{"ksize", Ints{1, 2, 2, 1}}, {"strides", Ints{1, 1, 1, 1}}, {"padding", "VALID"}};
-  EXPECT_THAT(Values(Get("MaxPoolGrad", {x, Get("MaxPool", {x}, overlap), g}, overlap)), ElementsAre(0, 1, 0, 0, 0, 6, 3, 0, 0));
+  EXPECT_THAT(Values(Get("MaxPoolGrad", {x, Get("MaxPool", {x}, overlap), g}, overlap)),
+              ElementsAre(0, 1, 0, 0, 0, 6, 3, 0, 0));
   const Tensor ksize = Tensor::Vector<int32_t>({1, 2, 2, 1});
   EXPECT_THAT(Values(Get("MaxPoolV2", {x, ksize, ksize}, {{"padding", "SAME"}})), ElementsAre(5, 9, 7, 8));
   EXPECT_THAT(Values(Get("MaxPoolGradV2", {x, y, g, ksize, ksize}, {{"padding", "SAME"}})),
@@ -142,8 +148,9 @@ TEST_F(NnKernelsTest, ArgmaxIndexesTheImageOrTheBatch) {
   const Tensor g = Floats({2, 1, 1, 1}, {10, 20});
   EXPECT_THAT(Values(Get("MaxPoolGradWithArgmax", {x, g, (*r)[1]}, attrs)), ElementsAre(0, 10, 0, 0, 20, 0, 0, 0));
   EXPECT_THAT(Values(Get("MaxPoolGradGradWithArgmax", {x, x, (*r)[1]}, attrs)), ElementsAre(5, 9));
-  EXPECT_THAT(tester_.Text("MaxPoolGradWithArgmax", {x, g, Tensor::FromValues<int64_t>(Shape({2, 1, 1, 1}), {1, 4})}, attrs),
-              HasSubstr("outside the image"));
+  EXPECT_THAT(
+      tester_.Text("MaxPoolGradWithArgmax", {x, g, Tensor::FromValues<int64_t>(Shape({2, 1, 1, 1}), {1, 4})}, attrs),
+      HasSubstr("outside the image"));
   attrs.Set("include_batch_in_index", true);
   auto batch = tester_.RunOp("MaxPoolWithArgmax", {x}, attrs);
   ASSERT_TRUE(batch.ok());
@@ -155,8 +162,9 @@ TEST_F(NnKernelsTest, AveragePoolLeavesPaddingOut) {
   const AttrMap attrs = {{"ksize", Ints{1, 2, 2, 1}}, {"strides", Ints{1, 2, 2, 1}}, {"padding", "SAME"}};
   const Tensor x = Floats({1, 3, 3, 1}, {1, 5, 2, 5, 3, 9, 7, 0, 8});
   EXPECT_THAT(Values(Get("AvgPool", {x}, attrs)), ElementsAre(3.5, 5.5, 3.5, 8));
-  EXPECT_THAT(Values(Get("AvgPoolGrad", {Tensor::Vector<int32_t>({1, 3, 3, 1}), Floats({1, 2, 2, 1}, {4, 2, 2, 1})}, attrs)),
-              ElementsAre(1, 1, 1, 1, 1, 1, 1, 1, 1));
+  EXPECT_THAT(
+      Values(Get("AvgPoolGrad", {Tensor::Vector<int32_t>({1, 3, 3, 1}), Floats({1, 2, 2, 1}, {4, 2, 2, 1})}, attrs)),
+      ElementsAre(1, 1, 1, 1, 1, 1, 1, 1, 1));
   const AttrMap cube = {{"ksize", Ints{1, 2, 2, 2, 1}}, {"strides", Ints{1, 2, 2, 2, 1}}, {"padding", "VALID"}};
   EXPECT_THAT(Values(Get("AvgPool3D", {Floats({1, 2, 2, 2, 1}, {1, 2, 3, 4, 5, 6, 7, 8})}, cube)), ElementsAre(4.5));
   EXPECT_THAT(Values(Get("MaxPool3D", {Floats({1, 2, 2, 2, 1}, {1, 2, 3, 4, 5, 6, 7, 8})}, cube)), ElementsAre(8));
@@ -165,14 +173,16 @@ TEST_F(NnKernelsTest, AveragePoolLeavesPaddingOut) {
 TEST_F(NnKernelsTest, BatchNormUsesTheStatisticsOfTheBatchInTraining) {
   for (const char* format : {"NHWC", "NCHW"}) {
     const bool first = std::string(format) == "NCHW";
-    const Tensor x = Random(first ? Ints{4, 3, 5, 2} : Ints{4, 5, 2, 3}, 1), dy = Random(Ints(x.shape().dims().begin(), x.shape().dims().end()), 2);
+    const Tensor x = Random(first ? Ints{4, 3, 5, 2} : Ints{4, 5, 2, 3}, 1),
+                 dy = Random(Ints(x.shape().dims().begin(), x.shape().dims().end()), 2);
     const Tensor scale = Vec({1, 2, 0.5f}), offset = Vec({0, -1, 3}), none = Vec({});
     const AttrMap attrs = {{"data_format", format}, {"epsilon", 1e-3f}};
     auto channel_of = [&](int64_t i) { return first ? i / 10 % 3 : i % 3; };
     const int64_t n = 40;
     double mean[3] = {}, var[3] = {}, a[3] = {}, b[3] = {};
     for (int64_t i = 0; i < x.num_elements(); ++i) mean[channel_of(i)] += x.data<float>()[i] / n;
-    for (int64_t i = 0; i < x.num_elements(); ++i) var[channel_of(i)] += std::pow(x.data<float>()[i] - mean[channel_of(i)], 2) / n;
+    for (int64_t i = 0; i < x.num_elements(); ++i)
+      var[channel_of(i)] += std::pow(x.data<float>()[i] - mean[channel_of(i)], 2) / n;
     std::vector<float> y, dx, dscale(3), doffset(3);
     for (int64_t i = 0; i < x.num_elements(); ++i) {
       const int64_t c = channel_of(i);
@@ -209,8 +219,10 @@ TEST_F(NnKernelsTest, BatchNormUsesTheGivenStatisticsOtherwise) {
   AttrMap attrs = {{"is_training", false}, {"epsilon", 0.f}};
   EXPECT_THAT(Values(Get("FusedBatchNorm", {x, Vec({2, 1}), Vec({0, 1}), Vec({1, 2}), Vec({4, 1})}, attrs)),
               ElementsAre(0, 1, 2, 3));
-  EXPECT_THAT(Values(Get("FusedBatchNormGrad", {x, x, Vec({2, 1}), Vec({1, 2}), Vec({4, 1})}, attrs)), ElementsAre(1, 2, 3, 4));
-  EXPECT_THAT(tester_.Text("FusedBatchNorm", {x, Vec({2, 1}), Vec({0, 1}), Vec({}), Vec({})}, attrs), HasSubstr("mean"));
+  EXPECT_THAT(Values(Get("FusedBatchNormGrad", {x, x, Vec({2, 1}), Vec({1, 2}), Vec({4, 1})}, attrs)),
+              ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(tester_.Text("FusedBatchNorm", {x, Vec({2, 1}), Vec({0, 1}), Vec({}), Vec({})}, attrs),
+              HasSubstr("mean"));
 }
 
 TEST_F(NnKernelsTest, LocalResponseNormalization) {
@@ -270,7 +282,8 @@ TEST_F(NnKernelsTest, CrossEntropiesAgreeAndRefuseWrongLabels) {
   auto sparse = tester_.RunOp("SparseSoftmaxCrossEntropyWithLogits", {x, Tensor::Vector<int64_t>(labels)});
   ASSERT_TRUE(dense.ok() && sparse.ok()) << dense.status() << sparse.status();
   const Tensor log_softmax = Get("LogSoftmax", {x}), softmax = Get("Softmax", {x});
-  for (int r = 0; r < 4; ++r) EXPECT_NEAR((*dense)[0].data<float>()[r], -log_softmax.data<float>()[r * 21 + labels[r]], 1e-5);
+  for (int r = 0; r < 4; ++r)
+    EXPECT_NEAR((*dense)[0].data<float>()[r], -log_softmax.data<float>()[r * 21 + labels[r]], 1e-5);
   for (int i = 0; i < 84; ++i) {
     EXPECT_NEAR((*dense)[1].data<float>()[i], softmax.data<float>()[i] - one_hot.data<float>()[i], 1e-6);
   }

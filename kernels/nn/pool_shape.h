@@ -1,5 +1,5 @@
-// The sizes of one pooling, as the kernels see it: channels last, three spatial axes (leading ones of size 1 when there are fewer).
-// With channels first every channel counts as an image of one channel.
+// The sizes of one pooling, as the kernels see it: channels last, three spatial axes (leading ones of size 1 when there
+// are fewer). With channels first every channel counts as an image of one channel.
 #ifndef SLUICE_KERNELS_NN_POOL_SHAPE_H_
 #define SLUICE_KERNELS_NN_POOL_SHAPE_H_
 
@@ -19,7 +19,7 @@ namespace sluice {
 struct PoolShape {
   int64_t batch = 0, channels = 0;
   std::array<WindowAxis, 3> axes;
-  Shape output;  // in the layout of the op
+  Shape output;                // in the layout of the op
   int64_t channel_window = 1;  // above 1 only where everything else is 1
 
   int64_t in_image() const { return axes[0].input * axes[1].input * axes[2].input * channels; }

@@ -2,9 +2,9 @@
 //
 //   WithSimd([&]() SLUICE_INLINE_LOOP { for (int64_t i = 0; i < n; ++i) y[i] = x[i] * a; });
 //
-// The body is compiled for the baseline, AVX2 and AVX-512, and one is chosen at run time. What it calls must be inlined into it
-// (SLUICE_HOST_DEVICE, lambdas marked SLUICE_INLINE_LOOP). Lanes is a block of floats that every variant adds up in the same
-// order, so sums do not depend on the processor.
+// The body is compiled for the baseline, AVX2 and AVX-512, and one is chosen at run time. What it calls must be inlined
+// into it (SLUICE_HOST_DEVICE, lambdas marked SLUICE_INLINE_LOOP). Lanes is a block of floats that every variant adds
+// up in the same order, so sums do not depend on the processor.
 #ifndef SLUICE_KERNELS_NN_SIMD_H_
 #define SLUICE_KERNELS_NN_SIMD_H_
 
@@ -69,8 +69,8 @@ SLUICE_HOST_DEVICE float MaxOf(const Lanes& v) {
   return m;
 }
 
-// exp(x) to about 2 units in the last place: 2^n * p(r) with |r| <= log(2)/2. Beyond the range of float it is 0 or infinity; NaN
-// stays NaN. Free of branches and calls.
+// exp(x) to about 2 units in the last place: 2^n * p(r) with |r| <= log(2)/2. Beyond the range of float it is 0 or
+// infinity; NaN stays NaN. Free of branches and calls.
 SLUICE_HOST_DEVICE float FastExp(float x) {
   const float clamped = x > 89.0f ? 89.0f : (x < -104.0f ? -104.0f : x);
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer

@@ -1,5 +1,5 @@
-// Softmax, LogSoftmax, both cross entropies and L2Loss. Rows are reduced by their largest element first, so no exponential
-// overflows. half and bfloat16 are computed in float.
+// Softmax, LogSoftmax, both cross entropies and L2Loss. Rows are reduced by their largest element first, so no
+// exponential overflows. half and bfloat16 are computed in float.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -189,10 +189,11 @@ class SparseCrossEntropyKernel : public Kernel {
     if (features.rank() != 2) return InvalidArgument("features is ", features.shape().ToString(), ", wanted a matrix");
     const int64_t rows = features.dim(0), n = features.dim(1);
     if (labels.rank() != 1 || labels.dim(0) != rows) {
-      return InvalidArgument("labels is ", labels.shape().ToString(), ", wanted [", rows, "], one for each row of features ",
-                             features.shape().ToString());
+      return InvalidArgument("labels is ", labels.shape().ToString(), ", wanted [", rows,
+                             "], one for each row of features ", features.shape().ToString());
     }
-    if (rows > 0 && n == 0) return InvalidArgument("features is ", features.shape().ToString(), ", wanted at least one class");
+    if (rows > 0 && n == 0)
+      return InvalidArgument("features is ", features.shape().ToString(), ", wanted at least one class");
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t label = labels.IntAt(r);
       if (label < 0 || label >= n) {
@@ -262,7 +263,8 @@ void AddSoftmaxCpu(KernelRegistry& k) {
   k.Add("Softmax", kCpu, KernelByType<SoftmaxKernel, kFloatingTypes.bits()>("T"));
   k.Add("LogSoftmax", kCpu, KernelByType<LogSoftmaxKernel, kFloatingTypes.bits()>("T"));
   k.Add("SoftmaxCrossEntropyWithLogits", kCpu, KernelByType<CrossEntropyKernel, kFloatingTypes.bits()>("T"));
-  k.Add("SparseSoftmaxCrossEntropyWithLogits", kCpu, KernelByType<SparseCrossEntropyKernel, kFloatingTypes.bits()>("T"));
+  k.Add("SparseSoftmaxCrossEntropyWithLogits", kCpu,
+        KernelByType<SparseCrossEntropyKernel, kFloatingTypes.bits()>("T"));
   k.Add("L2Loss", kCpu, KernelByType<L2LossKernel, kFloatingTypes.bits()>("T"));
 }
 

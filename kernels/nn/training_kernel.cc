@@ -30,8 +30,8 @@ absl::Status UpdateKernelBase::CheckShapes(KernelContext& c, const Variable* con
     RETURN_IF_ERROR(variables[i]->CheckInitialized());
     const Tensor& value = variables[i]->value();
     if (value.dtype() != type_ || value.shape() != variables[0]->value().shape()) {
-      return InvalidArgument(op.inputs[i].name, " is ", DTypeName(value.dtype()), " ", value.shape().ToString(), ", wanted ",
-                             DTypeName(type_), " ", variables[0]->value().shape().ToString(), " as var");
+      return InvalidArgument(op.inputs[i].name, " is ", DTypeName(value.dtype()), " ", value.shape().ToString(),
+                             ", wanted ", DTypeName(type_), " ", variables[0]->value().shape().ToString(), " as var");
     }
   }
   for (int i = 0; i < num_hyper_; ++i) {
@@ -51,7 +51,8 @@ absl::Status UpdateKernelBase::CheckShapes(KernelContext& c, const Variable* con
   Shape wanted = var;
   wanted.SetDim(0, indices.dim(0));
   if (gradient != wanted) {
-    return InvalidArgument("the gradient is ", gradient.ToString(), ", wanted ", wanted.ToString(), ", a row for each index");
+    return InvalidArgument("the gradient is ", gradient.ToString(), ", wanted ", wanted.ToString(),
+                           ", a row for each index");
   }
   for (int64_t i = 0; i < indices.num_elements(); ++i) {
     const int64_t row = indices.IntAt(i);
@@ -70,8 +71,8 @@ absl::Status UpdateKernelBase::Run(KernelContext& c) const {
     variables[i] = held[i].get();
     for (int j = 0; j < i; ++j) {
       if (variables[j] == variables[i]) {
-        return InvalidArgument(c.node().op->inputs[i].name, " and ", c.node().op->inputs[j].name, " are the same variable, '",
-                               variables[i]->name(), "'");
+        return InvalidArgument(c.node().op->inputs[i].name, " and ", c.node().op->inputs[j].name,
+                               " are the same variable, '", variables[i]->name(), "'");
       }
     }
   }

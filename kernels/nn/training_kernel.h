@@ -1,8 +1,9 @@
 // The kernel of an update rule, in its dense and sparse forms, on reference and resource variables.
 //
-// One pass reads the gradient and every state and writes the states, in place where no reader holds them. The locks of all
-// variables are held meanwhile, so an update is seen whole or not at all. All checks come before the first write. Sparse updates
-// take repeated indices one after the other in their order; rows are divided among threads by index, so the order holds for each.
+// One pass reads the gradient and every state and writes the states, in place where no reader holds them. The locks of
+// all variables are held meanwhile, so an update is seen whole or not at all. All checks come before the first write.
+// Sparse updates take repeated indices one after the other in their order; rows are divided among threads by index, so
+// the order holds for each.
 #ifndef SLUICE_KERNELS_NN_TRAINING_KERNEL_H_
 #define SLUICE_KERNELS_NN_TRAINING_KERNEL_H_
 
@@ -25,7 +26,8 @@ namespace sluice {
 // The part that does not depend on rule and type: finding variables and inputs, and checking them.
 class UpdateKernelBase : public Kernel {
  public:
-  UpdateKernelBase(int states, const char* const* hyper, int num_hyper) : states_(states), hyper_names_(hyper), num_hyper_(num_hyper) {}
+  UpdateKernelBase(int states, const char* const* hyper, int num_hyper)
+      : states_(states), hyper_names_(hyper), num_hyper_(num_hyper) {}
   absl::Status Prepare(PrepareContext& p) final;
   absl::Status Run(KernelContext& c) const final;
 
@@ -91,7 +93,8 @@ class UpdateKernel : public UpdateKernelBase {
  private:
   // Elements [begin, end) of gradient `g` and the states at `offset` from them.
   template <class R>
-  static SLUICE_HOST_DEVICE void Elements(const Step& step, const R& rule, const T* g, int64_t offset, int64_t begin, int64_t end) {
+  static SLUICE_HOST_DEVICE void Elements(const Step& step, const R& rule, const T* g, int64_t offset, int64_t begin,
+                                          int64_t end) {
     const T* from[kStates];
     T* to[kStates];
     for (int k = 0; k < kStates; ++k) {
@@ -120,12 +123,15 @@ class UpdateKernel : public UpdateKernelBase {
   static void Loop(KernelContext& c, const Step& step, const R& rule) {
     const T* g = static_cast<const T*>(step.gradient);
     if (step.rows == nullptr) {
-      c.ParallelFor(step.elements, 0.15 * (kStates + 1), [&](int64_t begin, int64_t end) {
-        Vectorised([&]() SLUICE_INLINE_LOOP {
-          const R r = rule;
-          Elements(step, r, g, 0, begin, end);
-        });
-      }, 16);
+      c.ParallelFor(
+          step.elements, 0.15 * (kStates + 1),
+          [&](int64_t begin, int64_t end) {
+            Vectorised([&]() SLUICE_INLINE_LOOP {
+              const R r = rule;
+              Elements(step, r, g, 0, begin, end);
+            });
+          },
+          16);
       return;
     }
     // Thread t takes the rows whose number is t modulo the count, each in the order of the indices.

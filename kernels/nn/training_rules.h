@@ -1,8 +1,8 @@
 // The update rules of optimisers, one element at a time, for host and device.
 //
-// A rule has a variable and kSlots more states, named hyper-parameters (kHyper, inputs of the op), and a constructor that works out
-// what is common to all elements. Its call updates the states of one element in place from the gradient g: x[0] is the variable,
-// x[1] ... the slots in the order of the op's inputs. C is the type that it computes with.
+// A rule has a variable and kSlots more states, named hyper-parameters (kHyper, inputs of the op), and a constructor
+// that works out what is common to all elements. Its call updates the states of one element in place from the gradient
+// g: x[0] is the variable, x[1] ... the slots in the order of the op's inputs. C is the type that it computes with.
 #ifndef SLUICE_KERNELS_NN_TRAINING_RULES_H_
 #define SLUICE_KERNELS_NN_TRAINING_RULES_H_
 
@@ -182,7 +182,11 @@ struct AdamRule {
   C rate, beta1, beta2, epsilon;
   bool nesterov;
   AdamRule(const C* h, UpdateFlags f)
-      : rate(h[2] * std::sqrt(1 - h[1]) / (1 - h[0])), beta1(h[3]), beta2(h[4]), epsilon(h[5]), nesterov(f.use_nesterov) {}
+      : rate(h[2] * std::sqrt(1 - h[1]) / (1 - h[0])),
+        beta1(h[3]),
+        beta2(h[4]),
+        epsilon(h[5]),
+        nesterov(f.use_nesterov) {}
   SLUICE_HOST_DEVICE void operator()(C g, C* x) const {
     x[1] += (g - x[1]) * (1 - beta1);
     x[2] += (g * g - x[2]) * (1 - beta2);

@@ -17,12 +17,13 @@ using ::testing::HasSubstr;
 double Sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 double Shrink(double x, double by) { return Sign(x) * std::max(std::abs(x) - by, 0.0); }
 
-// A rule as its paper has it: states x (the variable first) and gradient g, with hyper-parameters h in the order of the op.
+// A rule as its paper has it: states x (the variable first) and gradient g, with hyper-parameters h in the order of the
+// op.
 struct Rule {
   const char* name;
   int states;
-  std::vector<double> hyper;          // the op's inputs after the states, without gradient and indices
-  int gradient_at;                    // how many hyper-parameters come before the gradient
+  std::vector<double> hyper;  // the op's inputs after the states, without gradient and indices
+  int gradient_at;            // how many hyper-parameters come before the gradient
   std::function<void(std::vector<double>& x, double g, const std::vector<double>& h)> step;
   AttrMap attrs = {};
   bool sparse = true;
@@ -44,80 +45,165 @@ std::vector<Rule> Rules() {
   };
   return {
       {"GradientDescent", 1, {0.1}, 1, [](V& x, double g, const V& h) { x[0] -= h[0] * g; }, {}, false},
-      {"ProximalGradientDescent", 1, {0.1, 0.5, 0.25}, 3,
+      {"ProximalGradientDescent",
+       1,
+       {0.1, 0.5, 0.25},
+       3,
        [](V& x, double g, const V& h) { x[0] = Shrink(x[0] - h[0] * g, h[0] * h[1]) / (1 + h[0] * h[2]); }},
-      {"Momentum", 2, {0.1, 0.9}, 1, [](V& x, double g, const V& h) { x[1] = h[1] * x[1] + g; x[0] -= h[0] * x[1]; }},
-      {"Momentum", 2, {0.1, 0.9}, 1,
-       [](V& x, double g, const V& h) { x[1] = h[1] * x[1] + g; x[0] -= h[0] * (g + h[1] * x[1]); }, {{"use_nesterov", true}}},
-      {"KerasMomentum", 2, {0.1, 0.9}, 1, [](V& x, double g, const V& h) { x[1] = h[1] * x[1] - h[0] * g; x[0] += x[1]; }},
-      {"Adagrad", 2, {0.1}, 1, [](V& x, double g, const V& h) { x[1] += g * g; x[0] -= h[0] * g / std::sqrt(x[1]); }},
-      {"Adagrad", 2, {0.1}, 1, [](V& x, double g, const V& h) { x[0] -= h[0] * g / std::sqrt(x[1]); }, {{"update_slots", false}}},
-      {"AdagradV2", 2, {0.1, 0.01}, 2, [](V& x, double g, const V& h) { x[1] += g * g; x[0] -= h[0] * g / (std::sqrt(x[1]) + h[1]); }},
-      {"AdagradDA", 3, {0.1, 0.05, 0.25, 3}, 0,
+      {"Momentum",
+       2,
+       {0.1, 0.9},
+       1,
+       [](V& x, double g, const V& h) {
+         x[1] = h[1] * x[1] + g;
+         x[0] -= h[0] * x[1];
+       }},
+      {"Momentum",
+       2,
+       {0.1, 0.9},
+       1,
+       [](V& x, double g, const V& h) {
+         x[1] = h[1] * x[1] + g;
+         x[0] -= h[0] * (g + h[1] * x[1]);
+       },
+       {{"use_nesterov", true}}},
+      {"KerasMomentum",
+       2,
+       {0.1, 0.9},
+       1,
+       [](V& x, double g, const V& h) {
+         x[1] = h[1] * x[1] - h[0] * g;
+         x[0] += x[1];
+       }},
+      {"Adagrad",
+       2,
+       {0.1},
+       1,
+       [](V& x, double g, const V& h) {
+         x[1] += g * g;
+         x[0] -= h[0] * g / std::sqrt(x[1]);
+       }},
+      {"Adagrad",
+       2,
+       {0.1},
+       1,
+       [](V& x, double g, const V& h) { x[0] -= h[0] * g / std::sqrt(x[1]); },
+       {{"update_slots", false}}},
+      {"AdagradV2",
+       2,
+       {0.1, 0.01},
+       2,
+       [](V& x, double g, const V& h) {
+         x[1] += g * g;
+         x[0] -= h[0] * g / (std::sqrt(x[1]) + h[1]);
+       }},
+      {"AdagradDA",
+       3,
+       {0.1, 0.05, 0.25, 3},
+       0,
        [](V& x, double g, const V& h) {
          x[1] += g;
          x[2] += g * g;
          x[0] = -h[0] * Shrink(x[1], h[1] * h[3]) / (h[2] * h[3] * h[0] + std::sqrt(x[2]));
        }},
-      {"ProximalAdagrad", 2, {0.1, 0.5, 0.25}, 3,
+      {"ProximalAdagrad",
+       2,
+       {0.1, 0.5, 0.25},
+       3,
        [](V& x, double g, const V& h) {
          x[1] += g * g;
          const double rate = h[0] / std::sqrt(x[1]);
          x[0] = Shrink(x[0] - rate * g, rate * h[1]) / (1 + rate * h[2]);
        }},
-      {"Adadelta", 3, {0.5, 0.9, 0.01}, 3,
+      {"Adadelta",
+       3,
+       {0.5, 0.9, 0.01},
+       3,
        [](V& x, double g, const V& h) {
          x[1] = h[1] * x[1] + (1 - h[1]) * g * g;
          const double update = std::sqrt(x[2] + h[2]) / std::sqrt(x[1] + h[2]) * g;
          x[0] -= h[0] * update;
          x[2] = h[1] * x[2] + (1 - h[1]) * update * update;
        }},
-      {"RMSProp", 3, {0.1, 0.9, 0.5, 0.01}, 4,
+      {"RMSProp",
+       3,
+       {0.1, 0.9, 0.5, 0.01},
+       4,
        [](V& x, double g, const V& h) {
          x[1] = h[1] * x[1] + (1 - h[1]) * g * g;
          x[2] = h[2] * x[2] + h[0] * g / std::sqrt(x[1] + h[3]);
          x[0] -= x[2];
        }},
-      {"CenteredRMSProp", 4, {0.1, 0.9, 0.5, 2}, 4,
+      {"CenteredRMSProp",
+       4,
+       {0.1, 0.9, 0.5, 2},
+       4,
        [](V& x, double g, const V& h) {
          x[1] = h[1] * x[1] + (1 - h[1]) * g;
          x[2] = h[1] * x[2] + (1 - h[1]) * g * g;
          x[3] = h[2] * x[3] + h[0] * g / std::sqrt(x[2] - x[1] * x[1] + h[3]);
          x[0] -= x[3];
        }},
-      {"Adam", 3, {0.9, 0.99, 0.1, 0.9, 0.99, 0.01}, 6, [adam](V& x, double g, const V& h) { adam(x, g, h, false); }, {}, false},
-      {"Adam", 3, {0.9, 0.99, 0.1, 0.9, 0.99, 0.01}, 6, [adam](V& x, double g, const V& h) { adam(x, g, h, true); },
-       {{"use_nesterov", true}}, false},
-      {"AdamWithAmsgrad", 4, {0.9, 0.99, 0.1, 0.9, 0.99, 0.01}, 6,
+      {"Adam",
+       3,
+       {0.9, 0.99, 0.1, 0.9, 0.99, 0.01},
+       6,
+       [adam](V& x, double g, const V& h) { adam(x, g, h, false); },
+       {},
+       false},
+      {"Adam",
+       3,
+       {0.9, 0.99, 0.1, 0.9, 0.99, 0.01},
+       6,
+       [adam](V& x, double g, const V& h) { adam(x, g, h, true); },
+       {{"use_nesterov", true}},
+       false},
+      {"AdamWithAmsgrad",
+       4,
+       {0.9, 0.99, 0.1, 0.9, 0.99, 0.01},
+       6,
        [](V& x, double g, const V& h) {
          x[1] = h[3] * x[1] + (1 - h[3]) * g;
          x[2] = h[4] * x[2] + (1 - h[4]) * g * g;
          x[3] = std::max(x[3], x[2]);
          x[0] -= h[2] * std::sqrt(1 - h[1]) / (1 - h[0]) * x[1] / (std::sqrt(x[3]) + h[5]);
        },
-       {}, false},
-      {"AdaMax", 3, {0.9, 0.1, 0.9, 0.99, 0.01}, 5,
+       {},
+       false},
+      {"AdaMax",
+       3,
+       {0.9, 0.1, 0.9, 0.99, 0.01},
+       5,
        [](V& x, double g, const V& h) {
          x[1] = h[2] * x[1] + (1 - h[2]) * g;
          x[2] = std::max(h[3] * x[2], std::abs(g));
          x[0] -= h[1] / (1 - h[0]) * x[1] / (x[2] + h[4]);
        },
-       {}, false},
+       {},
+       false},
       {"Ftrl", 3, {0.1, 0.2, 0.3, -0.5}, 0, [ftrl](V& x, double g, const V& h) { ftrl(x, g, h, 0, h[3]); }},
       {"Ftrl", 3, {0.1, 0.2, 0.3, -0.7}, 0, [ftrl](V& x, double g, const V& h) { ftrl(x, g, h, 0, h[3]); }},
       {"FtrlV2", 3, {0.1, 0.2, 0.3, 0.4, -0.5}, 0, [ftrl](V& x, double g, const V& h) { ftrl(x, g, h, h[3], h[4]); }},
-      {"AddSign", 2, {0.1, 1, 0.5, 0.9}, 4,
+      {"AddSign",
+       2,
+       {0.1, 1, 0.5, 0.9},
+       4,
        [](V& x, double g, const V& h) {
          x[1] = h[3] * x[1] + (1 - h[3]) * g;
          x[0] -= h[0] * (h[1] + h[2] * Sign(g) * Sign(x[1])) * g;
        },
-       {}, false},
-      {"PowerSign", 2, {0.1, 1.5, 0.5, 0.9}, 4,
+       {},
+       false},
+      {"PowerSign",
+       2,
+       {0.1, 1.5, 0.5, 0.9},
+       4,
        [](V& x, double g, const V& h) {
          x[1] = h[3] * x[1] + (1 - h[3]) * g;
          x[0] -= h[0] * std::exp(h[1] * h[2] * Sign(g) * Sign(x[1])) * g;
        },
-       {}, false},
+       {},
+       false},
   };
 }
 
@@ -141,7 +227,9 @@ class TrainingTest : public ::testing::Test {
     SCOPED_TRACE(op + " " + std::string(DTypeName(kDTypeOf<T>)));
     const std::vector<int32_t> indices = {2, 0, 2};
     const int64_t rows = sparse ? 3 : 4, columns = 5;
-    auto value = [](int state, int64_t i) { return state == 0 ? 0.5 * std::sin(i + 1.0) : 0.3 + 0.1 * state + 0.01 * i; };
+    auto value = [](int state, int64_t i) {
+      return state == 0 ? 0.5 * std::sin(i + 1.0) : 0.3 + 0.1 * state + 0.01 * i;
+    };
     auto gradient = [](int64_t i) { return i % 4 == 3 ? 0.0 : std::cos(2.0 * i); };
 
     std::vector<RefPtr<Variable>> variables;
@@ -175,7 +263,8 @@ class TrainingTest : public ::testing::Test {
     }
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t c = 0; c < columns; ++c) {
-        rule.step(states[(sparse ? indices[r] : r) * columns + c], static_cast<double>(g.data<T>()[r * columns + c]), hyper);
+        rule.step(states[(sparse ? indices[r] : r) * columns + c], static_cast<double>(g.data<T>()[r * columns + c]),
+                  hyper);
       }
     }
     auto out = tester_.RunOp(op, inputs, rule.attrs);
@@ -212,7 +301,8 @@ TEST_F(TrainingTest, SparseUpdatesTakeRepeatedRowsInOrder) {
 TEST_F(TrainingTest, ReadersKeepWhatTheyRead) {
   auto v = Make(Tensor::Vector<float>({1, 2}));
   const Tensor before = v->Read().value();
-  auto out = tester_.RunOp("ResourceApplyGradientDescent", {HandleOf(v), Tensor::Scalar(1.f), Tensor::Vector<float>({1, 1})});
+  auto out =
+      tester_.RunOp("ResourceApplyGradientDescent", {HandleOf(v), Tensor::Scalar(1.f), Tensor::Vector<float>({1, 1})});
   ASSERT_TRUE(out.ok()) << out.status();
   EXPECT_EQ(before.ToString(), "float [2] 1 2");
   EXPECT_EQ(v->Read()->ToString(), "float [2] 0 1");
@@ -225,8 +315,9 @@ TEST_F(TrainingTest, MistakesAreFoundBeforeAnythingIsWritten) {
   auto message = [&](const std::string& op, std::vector<Tensor> inputs) {
     return std::string(tester_.RunOp(op, std::move(inputs)).status().message());
   };
-  EXPECT_THAT(message("ResourceSparseApplyAdagrad", {HandleOf(v), HandleOf(accum), lr, g, Tensor::Vector<int64_t>({0, 2})}),
-              HasSubstr("indices[1] is 2, wanted a row of var in [0, 2)"));
+  EXPECT_THAT(
+      message("ResourceSparseApplyAdagrad", {HandleOf(v), HandleOf(accum), lr, g, Tensor::Vector<int64_t>({0, 2})}),
+      HasSubstr("indices[1] is 2, wanted a row of var in [0, 2)"));
   EXPECT_THAT(message("ResourceApplyAdagrad", {HandleOf(v), HandleOf(accum), lr, Tensor::Vector<float>({1, 1})}),
               HasSubstr("the gradient is [2], wanted the shape of var, [2,2]"));
   EXPECT_THAT(message("ResourceApplyAdagrad", {HandleOf(v), HandleOf(v), lr, g}), HasSubstr("the same variable"));

@@ -1,5 +1,5 @@
-// Gathers from variables, and updates of some of their rows or slices. Duplicate indices are applied in order, so results are
-// repeatable; an index out of range changes nothing.
+// Gathers from variables, and updates of some of their rows or slices. Duplicate indices are applied in order, so
+// results are repeatable; an index out of range changes nothing.
 #include <cstring>
 
 #include "absl/strings/str_join.h"
@@ -13,31 +13,45 @@ namespace {
 
 struct Assign {
   template <typename T>
-  static T Of(const T&, const T& u) { return u; }
+  static T Of(const T&, const T& u) {
+    return u;
+  }
 };
 struct Plus {
   template <typename T>
-  static T Of(const T& x, const T& u) { return static_cast<T>(x + u); }
+  static T Of(const T& x, const T& u) {
+    return static_cast<T>(x + u);
+  }
 };
 struct Minus {
   template <typename T>
-  static T Of(const T& x, const T& u) { return static_cast<T>(x - u); }
+  static T Of(const T& x, const T& u) {
+    return static_cast<T>(x - u);
+  }
 };
 struct Times {
   template <typename T>
-  static T Of(const T& x, const T& u) { return static_cast<T>(x * u); }
+  static T Of(const T& x, const T& u) {
+    return static_cast<T>(x * u);
+  }
 };
 struct Over {
   template <typename T>
-  static T Of(const T& x, const T& u) { return static_cast<T>(x / u); }
+  static T Of(const T& x, const T& u) {
+    return static_cast<T>(x / u);
+  }
 };
 struct Least {
   template <typename T>
-  static T Of(const T& x, const T& u) { return u < x ? u : x; }
+  static T Of(const T& x, const T& u) {
+    return u < x ? u : x;
+  }
 };
 struct Most {
   template <typename T>
-  static T Of(const T& x, const T& u) { return x < u ? u : x; }
+  static T Of(const T& x, const T& u) {
+    return x < u ? u : x;
+  }
 };
 
 template <typename F>
@@ -77,7 +91,8 @@ absl::Status NdOffsets(const Tensor& indices, const Shape& shape, int depth, std
       if (at < 0 || at >= shape.dim(k)) {
         std::vector<int64_t> tuple;
         for (int j = 0; j < depth; ++j) tuple.push_back(indices.IntAt(i * depth + j));
-        return InvalidArgument("indices[", i, "] = [", absl::StrJoin(tuple, ","), "] is not in a tensor of shape ", shape.ToString());
+        return InvalidArgument("indices[", i, "] = [", absl::StrJoin(tuple, ","), "] is not in a tensor of shape ",
+                               shape.ToString());
       }
       (*offsets)[i] += at * strides[k];
     }
@@ -114,7 +129,8 @@ absl::Status Apply(Variable& v, const std::vector<int64_t>& offsets, int64_t siz
 
 absl::Status CheckType(const Variable& v, const Tensor& updates) {
   if (v.dtype() == updates.dtype()) return absl::OkStatus();
-  return InvalidArgument("variable ", v.name(), " is ", DTypeName(v.dtype()), ", updates are ", DTypeName(updates.dtype()));
+  return InvalidArgument("variable ", v.name(), " is ", DTypeName(v.dtype()), ", updates are ",
+                         DTypeName(updates.dtype()));
 }
 
 template <typename F>
@@ -134,7 +150,8 @@ class ScatterKernel final : public Kernel {
     bool scalar = updates.rank() == 0;
     if (!scalar && updates.shape() != wanted) {
       return InvalidArgument("updates must have shape ", wanted.ToString(), " for indices ", indices.shape().ToString(),
-                             " and variable ", v->name(), " of shape ", shape.ToString(), ", found ", updates.shape().ToString());
+                             " and variable ", v->name(), " of shape ", shape.ToString(), ", found ",
+                             updates.shape().ToString());
     }
     int64_t row = 1;
     for (int i = 1; i < shape.rank(); ++i) row *= shape.dim(i);
@@ -179,7 +196,8 @@ class ScatterNdKernel final : public Kernel {
     }
     std::vector<int64_t> offsets;
     RETURN_IF_ERROR(NdOffsets(indices, shape, depth, &offsets));
-    if (depth == 0) offsets.assign(indices.num_elements() == 0 ? wanted.num_elements() / std::max<int64_t>(size, 1) : 0, 0);
+    if (depth == 0)
+      offsets.assign(indices.num_elements() == 0 ? wanted.num_elements() / std::max<int64_t>(size, 1) : 0, 0);
     RETURN_IF_ERROR(Apply<F>(*v, offsets, size, updates, false, c.device()->allocator()));
     if (c.num_outputs() > 0) c.SetOutput(0, c.input(0));
     return absl::OkStatus();
@@ -205,7 +223,8 @@ absl::Status CopySlices(const Tensor& from, const std::vector<int64_t>& offsets,
   }
   bool known = Dispatch<(kAllTypes - kPlainTypes).bits()>(from.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    for (size_t i = 0; i < offsets.size(); ++i) std::copy_n(from.data<T>() + offsets[i], size, to->data<T>() + i * size);
+    for (size_t i = 0; i < offsets.size(); ++i)
+      std::copy_n(from.data<T>() + offsets[i], size, to->data<T>() + i * size);
   });
   return known ? absl::OkStatus() : Unimplemented("cannot gather ", DTypeName(from.dtype()));
 }
@@ -214,7 +233,8 @@ class GatherKernel final : public Kernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
     ASSIGN_OR_RETURN(int64_t batch_dims, p.Attr<int64_t>("batch_dims"));
-    if (batch_dims != 0) return Unimplemented("ResourceGather with batch_dims ", batch_dims, "; read the variable and use gather");
+    if (batch_dims != 0)
+      return Unimplemented("ResourceGather with batch_dims ", batch_dims, "; read the variable and use gather");
     return absl::OkStatus();
   }
   absl::Status Run(KernelContext& c) const override {

@@ -9,8 +9,8 @@ namespace sluice {
 void AddStateKernelsCpu(KernelRegistry& k);
 
 // The topics, each in a file of its name.
-void AddVariableKernelsCpu(KernelRegistry& k);        // variables.cc
-void AddScatterUpdateKernelsCpu(KernelRegistry& k);   // scatter_updates.cc
+void AddVariableKernelsCpu(KernelRegistry& k);       // variables.cc
+void AddScatterUpdateKernelsCpu(KernelRegistry& k);  // scatter_updates.cc
 
 }  // namespace sluice
 

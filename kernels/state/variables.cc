@@ -140,7 +140,8 @@ class VariableShapeKernel final : public Kernel {
       if (out->dtype() == DType::kInt64) {
         out->data<int64_t>()[i] = value.dim(i);
       } else if (value.dim(i) > INT32_MAX) {
-        return InvalidArgument("size ", value.dim(i), " of variable ", v->name(), " does not fit int32; use out_type=int64");
+        return InvalidArgument("size ", value.dim(i), " of variable ", v->name(),
+                               " does not fit int32; use out_type=int64");
       } else {
         out->data<int32_t>()[i] = static_cast<int32_t>(value.dim(i));
       }
@@ -252,8 +253,10 @@ void AddVariableKernelsCpu(KernelRegistry& k) {
   k.Add("ReadVariableOp", kCpu, KernelDef().Make<ReadKernel>());
   k.Add("Assign", kCpu, KernelDef().Make<AssignKernel>());
   k.Add("AssignVariableOp", kCpu, KernelDef().Make<AssignKernel>());
-  for (const char* op : {"AssignAdd", "AssignAddVariableOp"}) k.Add(op, kCpu, KernelDef().Make<AssignChangeKernel<1>>());
-  for (const char* op : {"AssignSub", "AssignSubVariableOp"}) k.Add(op, kCpu, KernelDef().Make<AssignChangeKernel<-1>>());
+  for (const char* op : {"AssignAdd", "AssignAddVariableOp"})
+    k.Add(op, kCpu, KernelDef().Make<AssignChangeKernel<1>>());
+  for (const char* op : {"AssignSub", "AssignSubVariableOp"})
+    k.Add(op, kCpu, KernelDef().Make<AssignChangeKernel<-1>>());
   k.Add("IsVariableInitialized", kCpu, KernelDef().Make<IsInitializedKernel>());
   k.Add("VarIsInitializedOp", kCpu, KernelDef().Make<IsInitializedKernel>());
   k.Add("VariableShape", kCpu, KernelDef().Make<VariableShapeKernel>());

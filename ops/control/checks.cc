@@ -45,7 +45,8 @@ void DefineCheckOps(OpRegistry& ops) {
       .Traits(kMayAlias | kSideEffect)
       .Shape(SameAs("tensor"))
       .Gradient([](GradientScope& g) {
-        g.Into("tensor") = g.Op("CheckNumerics", {g.dy()}, {{"message", "gradient of: " + g.MustAttr<std::string>("message")}});
+        g.Into("tensor") =
+            g.Op("CheckNumerics", {g.dy()}, {{"message", "gradient of: " + g.MustAttr<std::string>("message")}});
       });
   ops.Define("Timestamp", "Seconds since 1970, when it runs.")
       .Output("ts", "double")

@@ -9,7 +9,8 @@ namespace {
 // The attribute output_shapes, when it gives a shape for each output.
 absl::Status ShapesFromAttr(ShapeContext& c) {
   ASSIGN_OR_RETURN(std::vector<PartialShape> shapes, c.Attr<std::vector<PartialShape>>("output_shapes"));
-  for (int i = 0; i < c.num_outputs() && shapes.size() == static_cast<size_t>(c.num_outputs()); ++i) c.SetOutput(i, shapes[i]);
+  for (int i = 0; i < c.num_outputs() && shapes.size() == static_cast<size_t>(c.num_outputs()); ++i)
+    c.SetOutput(i, shapes[i]);
   return absl::OkStatus();
 }
 
@@ -29,7 +30,8 @@ void DefineFunctionalOps(OpRegistry& ops) {
   for (bool stateful : {false, true}) {
     // Arguments go into a step of their own, so they must not lie in planned memory of the caller's.
     uint32_t traits = kKeepsInputs | (stateful ? kStateful | kSideEffect : kNoTraits);
-    ops.Define(stateful ? "StatefulPartitionedCall" : "PartitionedCall", "Calls a function, whose body may span devices.")
+    ops.Define(stateful ? "StatefulPartitionedCall" : "PartitionedCall",
+               "Calls a function, whose body may span devices.")
         .Input("args", "Tin")
         .Output("output", "Tout")
         .Attr("Tin: list(type) >= 0")
@@ -52,7 +54,8 @@ void DefineFunctionalOps(OpRegistry& ops) {
         .Attr("output_shapes: list(shape) = []")
         .Traits(traits)
         .Shape(ShapesFromAttr);
-    ops.Define(stateful ? "Case" : "StatelessCase", "Calls branch `branch_index`; the last one when the index is out of range.")
+    ops.Define(stateful ? "Case" : "StatelessCase",
+               "Calls branch `branch_index`; the last one when the index is out of range.")
         .Input("branch_index", "int32")
         .Input("input", "Tin")
         .Output("output", "Tout")

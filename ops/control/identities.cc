@@ -37,7 +37,12 @@ void PassGradients(GradientScope& g) {
 
 OpBuilder DefinePass(OpRegistry& ops, const char* name, const char* summary, const char* output = "output") {
   OpBuilder b = ops.Define(name, summary);
-  b.Input("input", "T").Output(output, "T").Type("T").Traits(kMayAlias | kIdentity | kCheap).Shape(PassThrough).Value(PassValues);
+  b.Input("input", "T")
+      .Output(output, "T")
+      .Type("T")
+      .Traits(kMayAlias | kIdentity | kCheap)
+      .Shape(PassThrough)
+      .Value(PassValues);
   return b;
 }
 
@@ -51,8 +56,8 @@ void DefineIdentityOps(OpRegistry& ops) {
   DefinePass(ops, "PreventGradient", "Its input; asking for gradients through it is an error.")
       .Attr("message: string = ''")
       .Gradient([](GradientScope& g) -> absl::Status {
-        return absl::FailedPreconditionError(
-            absl::StrCat("a gradient through ", g.node()->info().Describe(), " was asked for: ", g.MustAttr<std::string>("message")));
+        return absl::FailedPreconditionError(absl::StrCat("a gradient through ", g.node()->info().Describe(),
+                                                          " was asked for: ", g.MustAttr<std::string>("message")));
       });
   ops.Define("IdentityN", "Its inputs.")
       .Input("input", "T")

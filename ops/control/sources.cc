@@ -11,7 +11,8 @@ absl::Status ConstShape(ShapeContext& c) {
   ASSIGN_OR_RETURN(Tensor value, c.Attr<Tensor>("value"));
   ASSIGN_OR_RETURN(DType dtype, c.Attr<DType>("dtype"));
   if (value.dtype() != dtype) {
-    return InvalidArgument("attribute 'value' is ", DTypeName(value.dtype()), ", attribute 'dtype' says ", DTypeName(dtype));
+    return InvalidArgument("attribute 'value' is ", DTypeName(value.dtype()), ", attribute 'dtype' says ",
+                           DTypeName(dtype));
   }
   c.SetOutput(0, value.shape());
   return absl::OkStatus();
@@ -28,7 +29,9 @@ absl::Status PlaceholderShape(ShapeContext& c) {
 
 void DefineSourceOps(OpRegistry& ops) {
   ops.Define("NoOp", "Does nothing: a point for control edges.").Traits(kCheap).Shape(NoOutputs());
-  ops.Define("ControlTrigger", "Does nothing, and runs although what it waits for was not taken.").Traits(kCheap).Shape(NoOutputs());
+  ops.Define("ControlTrigger", "Does nothing, and runs although what it waits for was not taken.")
+      .Traits(kCheap)
+      .Shape(NoOutputs());
   ops.Define("Const", "A constant tensor.")
       .Output("output", "dtype")
       .Attr("value: tensor")

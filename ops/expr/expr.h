@@ -56,8 +56,8 @@ inline Out Greater(Out x, Out y) { return Op2("Greater", x, y); }
 inline Out GreaterEqual(Out x, Out y) { return Op2("GreaterEqual", x, y); }
 inline Out FloorDiv(Out x, Out y) { return Op2("FloorDiv", x, y); }
 inline Out FloorMod(Out x, Out y) { return Op2("FloorMod", x, y); }
-Out Conj(Out x);            // x itself for real types
-Out Cast(Out x, DType to);  // x itself when it has the type
+Out Conj(Out x);                            // x itself for real types
+Out Cast(Out x, DType to);                  // x itself when it has the type
 Out Select(Out condition, Out x, Out y);    // same shapes (or a vector condition): "Select"
 Out SelectV2(Out condition, Out x, Out y);  // broadcasting: "SelectV2"
 
@@ -85,8 +85,8 @@ Out Range(Out start, Out limit, Out delta);
 Out Tile(Out x, Out multiples);
 Out AddN(const std::vector<Out>& values);
 
-// Sums `gradient` (of the broadcast shape) over what broadcasting repeated, back to the shape of `input`, whose partner was
-// `other`. Costs nothing when the static shapes are equal.
+// Sums `gradient` (of the broadcast shape) over what broadcasting repeated, back to the shape of `input`, whose partner
+// was `other`. Costs nothing when the static shapes are equal.
 Out SumToShapeOf(Out gradient, Out input, Out other);
 
 }  // namespace sluice

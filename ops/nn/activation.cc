@@ -1,5 +1,5 @@
-// Activations and their gradients. An activation whose gradient is simplest in terms of its result (Relu, Elu, Selu) keeps the
-// result; the others keep their argument.
+// Activations and their gradients. An activation whose gradient is simplest in terms of its result (Relu, Elu, Selu)
+// keeps the result; the others keep their argument.
 #include "core/graph/gradient_scope.h"
 #include "core/op/shape_context.h"
 #include "ops/expr/expr.h"
@@ -12,7 +12,11 @@ namespace {
 OpBuilder Activation(OpRegistry& ops, absl::string_view name, absl::string_view summary, DTypeSet types,
                      DType default_type = DType::kInvalid) {
   OpBuilder b = ops.Define(name, summary);
-  b.Input("features", "T").Output("activations", "T").Type("T", types, default_type).Traits(kElementwise).Shape(SameAs("features"));
+  b.Input("features", "T")
+      .Output("activations", "T")
+      .Type("T", types, default_type)
+      .Traits(kElementwise)
+      .Shape(SameAs("features"));
   return b;
 }
 
@@ -28,7 +32,9 @@ OpBuilder ActivationGrad(OpRegistry& ops, absl::string_view name, absl::string_v
 void DefineRelus(OpRegistry& ops) {
   Activation(ops, "Relu", "max(features, 0), element by element; NaN stays NaN.", kRealTypes | DTypeSet{DType::kQint8})
       .Traits(kMonotone)
-      .Gradient([](GradientScope& g) { g.Into(0) = g.Op("ReluGrad", {g.dy(), g.output(0)}); });
+      .Gradient([](GradientScope& g) {
+        g.Into(0) = g.Op("ReluGrad", {g.dy(), g.output(0)});
+      });
   ActivationGrad(ops, "ReluGrad", "The gradients where features > 0, else 0.", "features", kRealTypes)
       .Gradient([](GradientScope& g) {
         g.Into(0) = g.Op("ReluGrad", {g.dy(), g.input(1)});
@@ -36,7 +42,9 @@ void DefineRelus(OpRegistry& ops) {
       });
   Activation(ops, "Relu6", "min(max(features, 0), 6), element by element.", kRealTypes)
       .Traits(kMonotone)
-      .Gradient([](GradientScope& g) { g.Into(0) = g.Op("Relu6Grad", {g.dy(), g.output(0)}); });
+      .Gradient([](GradientScope& g) {
+        g.Into(0) = g.Op("Relu6Grad", {g.dy(), g.output(0)});
+      });
   ActivationGrad(ops, "Relu6Grad", "The gradients where 0 < features < 6, else 0.", "features", kRealTypes)
       .Gradient([](GradientScope& g) {
         g.Into(0) = g.Op("Relu6Grad", {g.dy(), g.input(1)});
@@ -47,8 +55,8 @@ void DefineRelus(OpRegistry& ops) {
       .Gradient([](GradientScope& g) {
         g.Into(0) = g.Op("LeakyReluGrad", {g.dy(), g.input(0)}, SameAttrs(g, {"alpha"}));
       });
-  ActivationGrad(ops, "LeakyReluGrad", "The gradients where features > 0, else alpha * gradients.", "features", kFloatingTypes,
-                 DType::kFloat)
+  ActivationGrad(ops, "LeakyReluGrad", "The gradients where features > 0, else alpha * gradients.", "features",
+                 kFloatingTypes, DType::kFloat)
       .Attr("alpha: float = 0.2")
       .Gradient([](GradientScope& g) {
         g.Into(0) = g.Op("LeakyReluGrad", {g.dy(), g.input(1)}, SameAttrs(g, {"alpha"}));
@@ -67,22 +75,30 @@ void ExponentialSecondOrder(GradientScope& g, absl::string_view grad_op) {
 void DefineExponentialUnits(OpRegistry& ops) {
   Activation(ops, "Elu", "features where positive, else exp(features) - 1.", kFloatingTypes)
       .Traits(kMonotone)
-      .Gradient([](GradientScope& g) { g.Into(0) = g.Op("EluGrad", {g.dy(), g.output(0)}); });
-  ActivationGrad(ops, "EluGrad", "gradients * (outputs + 1) where outputs < 0, else gradients.", "outputs", kFloatingTypes)
+      .Gradient([](GradientScope& g) {
+        g.Into(0) = g.Op("EluGrad", {g.dy(), g.output(0)});
+      });
+  ActivationGrad(ops, "EluGrad", "gradients * (outputs + 1) where outputs < 0, else gradients.", "outputs",
+                 kFloatingTypes)
       .Gradient([](GradientScope& g) { ExponentialSecondOrder(g, "EluGrad"); });
-  Activation(ops, "Selu", "scale * features where positive, else scale * alpha * (exp(features) - 1); Klambauer et al. 2017.",
+  Activation(ops, "Selu",
+             "scale * features where positive, else scale * alpha * (exp(features) - 1); Klambauer et al. 2017.",
              kFloatingTypes)
       .Traits(kMonotone)
-      .Gradient([](GradientScope& g) { g.Into(0) = g.Op("SeluGrad", {g.dy(), g.output(0)}); });
-  ActivationGrad(ops, "SeluGrad", "gradients * (outputs + scale * alpha) where outputs < 0, else gradients * scale.", "outputs",
-                 kFloatingTypes)
+      .Gradient([](GradientScope& g) {
+        g.Into(0) = g.Op("SeluGrad", {g.dy(), g.output(0)});
+      });
+  ActivationGrad(ops, "SeluGrad", "gradients * (outputs + scale * alpha) where outputs < 0, else gradients * scale.",
+                 "outputs", kFloatingTypes)
       .Gradient([](GradientScope& g) { ExponentialSecondOrder(g, "SeluGrad"); });
 }
 
 void DefineSoftUnits(OpRegistry& ops) {
   Activation(ops, "Softplus", "log(1 + exp(features)), element by element, safe for large |features|.", kFloatingTypes)
       .Traits(kMonotone)
-      .Gradient([](GradientScope& g) { g.Into(0) = g.Op("SoftplusGrad", {g.dy(), g.input(0)}); });
+      .Gradient([](GradientScope& g) {
+        g.Into(0) = g.Op("SoftplusGrad", {g.dy(), g.input(0)});
+      });
   ActivationGrad(ops, "SoftplusGrad", "gradients * sigmoid(features).", "features", kFloatingTypes)
       .Gradient([](GradientScope& g) {
         Out dy = g.input(0), x = g.input(1);
@@ -92,7 +108,9 @@ void DefineSoftUnits(OpRegistry& ops) {
       });
   Activation(ops, "Softsign", "features / (|features| + 1), element by element.", kFloatingTypes)
       .Traits(kMonotone)
-      .Gradient([](GradientScope& g) { g.Into(0) = g.Op("SoftsignGrad", {g.dy(), g.input(0)}); });
+      .Gradient([](GradientScope& g) {
+        g.Into(0) = g.Op("SoftsignGrad", {g.dy(), g.input(0)});
+      });
   ActivationGrad(ops, "SoftsignGrad", "gradients / (|features| + 1)^2.", "features", kFloatingTypes)
       .Gradient([](GradientScope& g) {
         Out dy = g.input(0), x = g.input(1);

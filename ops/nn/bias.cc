@@ -27,7 +27,8 @@ absl::Status BiasAddShape(ShapeContext& c) {
   ASSIGN_OR_RETURN(int channel, ChannelDim(c, value.rank()));
   const int64_t found = value.dim(channel), wanted = bias.dim(0);
   if (found >= 0 && wanted >= 0 && found != wanted) {
-    return InvalidArgument("value is ", value.ToString(), " with ", found, " channels, but bias has ", wanted, " elements");
+    return InvalidArgument("value is ", value.ToString(), " with ", found, " channels, but bias has ", wanted,
+                           " elements");
   }
   if (found < 0) value.SetDim(channel, wanted);
   c.SetOutput(0, value);

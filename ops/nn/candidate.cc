@@ -29,7 +29,8 @@ void DefineSampler(OpRegistry& ops, absl::string_view name, absl::string_view su
           return InvalidArgument("true_classes is ", classes.ToString(), ", wanted num_true=", num_true, " columns");
         }
         if (unique && num_sampled > range_max) {
-          return InvalidArgument("num_sampled=", num_sampled, " unique candidates cannot come from range_max=", range_max);
+          return InvalidArgument("num_sampled=", num_sampled,
+                                 " unique candidates cannot come from range_max=", range_max);
         }
         c.SetOutput(0, {num_sampled});
         c.SetOutput(1, {classes.dim(0), num_true});
@@ -43,10 +44,12 @@ void DefineSampler(OpRegistry& ops, absl::string_view name, absl::string_view su
 void DefineCandidateOps(OpRegistry& ops) {
   DefineSampler(ops, "UniformCandidateSampler", "Draws classes from [0, range_max) with equal probability.");
   DefineSampler(ops, "LogUniformCandidateSampler",
-                "Draws classes from [0, range_max) with probability log((k + 2) / (k + 1)) / log(range_max + 1), for classes sorted "
+                "Draws classes from [0, range_max) with probability log((k + 2) / (k + 1)) / log(range_max + 1), for "
+                "classes sorted "
                 "by falling frequency.");
-  ops.Define("ComputeAccidentalHits", "Where sampled candidates are true classes: for each hit the row, the position in "
-                                      "sampled_candidates, and the weight -FLT_MAX that removes it from a softmax.")
+  ops.Define("ComputeAccidentalHits",
+             "Where sampled candidates are true classes: for each hit the row, the position in "
+             "sampled_candidates, and the weight -FLT_MAX that removes it from a softmax.")
       .Input("true_classes", "int64")
       .Input("sampled_candidates", "int64")
       .Output("indices", "int32")

@@ -1,4 +1,5 @@
-// Convolutions (grouped when the filter has fewer input channels than the input), depthwise convolutions, and their gradients.
+// Convolutions (grouped when the filter has fewer input channels than the input), depthwise convolutions, and their
+// gradients.
 #include "core/base/status.h"
 #include "core/graph/gradient_scope.h"
 #include "core/op/shape_context.h"
@@ -26,8 +27,8 @@ absl::Status CheckChannels(const PartialShape& input, const WindowAttrs& w, int6
   }
   const int64_t groups = depthwise ? 1 : channels / filter_in;
   if (groups > 1 && filter_out >= 0 && filter_out % groups != 0) {
-    return InvalidArgument("the filter gives ", filter_out, " channels, which ", groups, " groups (", channels, " / ", filter_in,
-                           ") do not divide");
+    return InvalidArgument("the filter gives ", filter_out, " channels, which ", groups, " groups (", channels, " / ",
+                           filter_in, ") do not divide");
   }
   return absl::OkStatus();
 }
@@ -98,12 +99,13 @@ void DefineFamily(OpRegistry& ops, Family f, int spatial, bool depthwise, std::v
         g.Into(0) = g.Op(f.backprop_input, {ShapeOf(x), filter, dy}, a);
         g.Into(1) = g.Op(f.backprop_filter, {x, ShapeOf(filter), dy}, a);
       });
-  OpBuilder input_grad = with_attrs(ops.Define(f.backprop_input, absl::StrCat("The gradient of a ", kind, " for its input."))
-                                        .Input("input_sizes", sizes_typed ? "Tshape" : "int32")
-                                        .Input("filter", "T")
-                                        .Input("out_backprop", "T")
-                                        .Output("output", "T")
-                                        .Type("T", kFloatingTypes));
+  OpBuilder input_grad =
+      with_attrs(ops.Define(f.backprop_input, absl::StrCat("The gradient of a ", kind, " for its input."))
+                     .Input("input_sizes", sizes_typed ? "Tshape" : "int32")
+                     .Input("filter", "T")
+                     .Input("out_backprop", "T")
+                     .Output("output", "T")
+                     .Type("T", kFloatingTypes));
   if (sizes_typed) input_grad.Type("Tshape", kIndexTypes, DType::kInt32);
   input_grad.Shape(BackpropShape(spatial, 0, 1)).Gradient([f](GradientScope& g) {
     const AttrMap a = SameAttrs(g, kConvAttrs);
@@ -133,9 +135,9 @@ void DefineConvOps(OpRegistry& ops) {
                {"strides: list(int)", "use_cudnn_on_gpu: bool = true", "padding: {'SAME', 'VALID', 'EXPLICIT'}",
                 "explicit_paddings: list(int) = []", kFormat2, kDilations2},
                /*sizes_typed=*/false);
-  DefineFamily(ops,
-               {"DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter"}, 2, true,
-               {"strides: list(int)", "padding: {'SAME', 'VALID'}", kFormat2, kDilations2}, /*sizes_typed=*/false);
+  DefineFamily(
+      ops, {"DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter"}, 2,
+      true, {"strides: list(int)", "padding: {'SAME', 'VALID'}", kFormat2, kDilations2}, /*sizes_typed=*/false);
   DefineFamily(ops, {"Conv3D", "Conv3DBackpropInputV2", "Conv3DBackpropFilterV2"}, 3, false,
                {"strides: list(int) >= 5", "padding: {'SAME', 'VALID'}", kFormat3, kDilations3}, /*sizes_typed=*/true);
 }

@@ -12,7 +12,10 @@ namespace {
 const std::initializer_list<absl::string_view> kAttrs = {"strides", "rates", "padding"};
 
 OpBuilder WithAttrs(OpBuilder b) {
-  b.Type("T", kRealTypes).Attr("strides: list(int) >= 4").Attr("rates: list(int) >= 4").Attr("padding: {'SAME', 'VALID'}");
+  b.Type("T", kRealTypes)
+      .Attr("strides: list(int) >= 4")
+      .Attr("rates: list(int) >= 4")
+      .Attr("padding: {'SAME', 'VALID'}");
   return b;
 }
 
@@ -22,8 +25,8 @@ absl::StatusOr<PartialShape> Dilated(ShapeContext& c) {
   ASSIGN_OR_RETURN(PartialShape input, c.WithRank(0, 4));
   ASSIGN_OR_RETURN(PartialShape filter, c.WithRank(1, 3));
   if (input.dim(3) >= 0 && filter.dim(2) >= 0 && input.dim(3) != filter.dim(2)) {
-    return InvalidArgument("input ", input.ToString(), " has ", input.dim(3), " channels, but the filter ", filter.ToString(),
-                           " has ", filter.dim(2));
+    return InvalidArgument("input ", input.ToString(), " has ", input.dim(3), " channels, but the filter ",
+                           filter.ToString(), " has ", filter.dim(2));
   }
   std::vector<int64_t> sizes;
   for (int i = 0; i < 2; ++i) {
@@ -63,7 +66,8 @@ void DefineDilationOps(OpRegistry& ops) {
       });
   for (int like : {0, 1}) {
     WithAttrs(ops.Define(like == 0 ? "Dilation2DBackpropInput" : "Dilation2DBackpropFilter",
-                         like == 0 ? "The gradient of Dilation2D for its input." : "The gradient of Dilation2D for its filter.")
+                         like == 0 ? "The gradient of Dilation2D for its input."
+                                   : "The gradient of Dilation2D for its filter.")
                   .Input("input", "T")
                   .Input("filter", "T")
                   .Input("out_backprop", "T")

@@ -1,5 +1,5 @@
-// The ops of neural networks: activations, bias, convolution, pooling, normalization, softmax and losses, candidate sampling,
-// and the update steps of optimisers. DefineNnOps defines them all.
+// The ops of neural networks: activations, bias, convolution, pooling, normalization, softmax and losses, candidate
+// sampling, and the update steps of optimisers. DefineNnOps defines them all.
 #ifndef SLUICE_OPS_NN_NN_OPS_H_
 #define SLUICE_OPS_NN_NN_OPS_H_
 

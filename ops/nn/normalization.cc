@@ -26,7 +26,8 @@ absl::Status MergeChannels(ShapeContext& c, int vector_input, bool may_be_empty,
   const int64_t size = v.dim(0);
   if (size < 0 || (may_be_empty && size == 0)) return absl::OkStatus();
   if (*channels >= 0 && *channels != size) {
-    return InvalidArgument(c.op().inputs[vector_input].name, " has ", size, " elements, but there are ", *channels, " channels");
+    return InvalidArgument(c.op().inputs[vector_input].name, " has ", size, " elements, but there are ", *channels,
+                           " channels");
   }
   *channels = size;
   return absl::OkStatus();
@@ -63,8 +64,8 @@ absl::Status BatchNormGradShape(ShapeContext& c) {
   return absl::OkStatus();
 }
 
-// What the second-order rule works with: sums over all but the channels, and vectors made to broadcast along them. Everything is
-// float, whatever the type of x.
+// What the second-order rule works with: sums over all but the channels, and vectors made to broadcast along them.
+// Everything is float, whatever the type of x.
 struct ChannelMath {
   GradientScope* g;
   bool channels_first;
@@ -74,10 +75,11 @@ struct ChannelMath {
   Out Along(Out v) const { return channels_first ? Reshape(v, g->Ints({1, -1, 1, 1})) : v; }
 };
 
-// With r = 1/sqrt(var + eps), h = (x - mean) * r, A = avg(dy), B = avg(dy * h), n elements for each channel, the op computes
+// With r = 1/sqrt(var + eps), h = (x - mean) * r, A = avg(dy), B = avg(dy * h), n elements for each channel, the op
+// computes
 //   x_backprop = scale * r * (dy - A - h * B)    scale_backprop = n * B    offset_backprop = n * A
-// in training, and with constant statistics the same without A and B in the first. Given the gradients G, gs and gb of these
-// three, the rule gives those of dy, x and scale. `centre` projects out the mean and h, and is its own transpose.
+// in training, and with constant statistics the same without A and B in the first. Given the gradients G, gs and gb of
+// these three, the rule gives those of dy, x and scale. `centre` projects out the mean and h, and is its own transpose.
 void BatchNormSecondOrder(GradientScope& g) {
   const bool training = g.MustAttr<bool>("is_training");
   const float epsilon = g.MustAttr<float>("epsilon");
@@ -101,22 +103,25 @@ void BatchNormSecondOrder(GradientScope& g) {
   Out dy_centred = centre(dy);
   g.Into(0) = Cast(scale * r * centre(G) + gs * h + gb, type);
   g.Into(2) = m.Total(G * dy_centred * r);
-  Out for_h = gs * dy - scale * r * (dy * C + G * B);      // the gradient of h where it stands for itself
-  Out for_r = scale * m.Average(G * dy_centred);           // that of r where it is a factor, over n
+  Out for_h = gs * dy - scale * r * (dy * C + G * B);  // the gradient of h where it stands for itself
+  Out for_r = scale * m.Average(G * dy_centred);       // that of r where it is a factor, over n
   g.Into(1) = Cast(r * centre(for_h) - r * r * h * for_r, type);
 }
 
 void DefineBatchNorm(OpRegistry& ops, int version) {
   const char* stat = version == 1 ? "T" : "U";
-  OpBuilder forward = ops.Define(Versioned("FusedBatchNorm", version),
-                                 "(x - mean) / sqrt(variance + epsilon) * scale + offset for each channel, with the statistics of "
-                                 "the batch in training and the given ones otherwise.");
+  OpBuilder forward =
+      ops.Define(Versioned("FusedBatchNorm", version),
+                 "(x - mean) / sqrt(variance + epsilon) * scale + offset for each channel, with the statistics of "
+                 "the batch in training and the given ones otherwise.");
   forward.Input("x", "T").Input("scale", stat).Input("offset", stat).Input("mean", stat).Input("variance", stat);
   forward.Output("y", "T").Output("batch_mean", stat).Output("batch_variance", stat);
   for (int i = 1; i <= (version == 3 ? 3 : 2); ++i) forward.Output(absl::StrCat("reserve_space_", i), stat);
   forward.Type("T", version == 1 ? DTypeSet{DType::kFloat} : kBatchNormTypes);
   if (version > 1) forward.Type("U", {DType::kFloat});
-  forward.Attr("epsilon: float = 0.0001").Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'").Attr("is_training: bool = true");
+  forward.Attr("epsilon: float = 0.0001")
+      .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
+      .Attr("is_training: bool = true");
   const std::string grad = Versioned("FusedBatchNormGrad", version);
   forward.Shape(BatchNormShape).Gradient([version, grad](GradientScope& g) {
     const bool training = g.MustAttr<bool>("is_training");
@@ -161,9 +166,10 @@ void DefineNormalizationOps(OpRegistry& ops) {
     c.SetOutput(0, shape);
     return absl::OkStatus();
   };
-  with_lrn_attrs(ops.Define("LRN", "input / (bias + alpha * sum of squares over nearby channels)^beta; Krizhevsky et al. 2012.")
-                     .Input("input", "T")
-                     .Output("output", "T"))
+  with_lrn_attrs(
+      ops.Define("LRN", "input / (bias + alpha * sum of squares over nearby channels)^beta; Krizhevsky et al. 2012.")
+          .Input("input", "T")
+          .Output("output", "T"))
       .Shape(four_dimensions)
       .Gradient([](GradientScope& g) {
         g.Into(0) = g.Op("LRNGrad", {g.dy(), g.input(0), g.output(0)}, SameAttrs(g, kLrnAttrs));

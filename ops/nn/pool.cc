@@ -70,7 +70,8 @@ ShapeRule PoolGradShape(int spatial, int grad, int ksize_input = -1) {
     if (w) {
       ASSIGN_OR_RETURN(PartialShape pooled, Pooled(*w, input));
       if (!pooled.IsCompatibleWith(c.input(grad))) {
-        return InvalidArgument(c.op().inputs[grad].name, " is ", c.input(grad).ToString(), ", wanted ", pooled.ToString());
+        return InvalidArgument(c.op().inputs[grad].name, " is ", c.input(grad).ToString(), ", wanted ",
+                               pooled.ToString());
       }
     }
     c.SetOutput(0, input);
@@ -98,7 +99,8 @@ void DefineMaxPool(OpRegistry& ops, int spatial) {
   const char* format = spatial == 3 ? kFormat3 : kFormat2;
   const DTypeSet types = spatial == 3 ? kFloatingTypes : kRealTypes | DTypeSet{DType::kQint8};
   const std::string grad = name + "Grad", grad_grad = name + "GradGrad";
-  WindowAttributes(ops.Define(name, "The largest value in each window.").Input("input", "T").Output("output", "T"), spatial)
+  WindowAttributes(ops.Define(name, "The largest value in each window.").Input("input", "T").Output("output", "T"),
+                   spatial)
       .Attr(spatial == 3 ? format : "data_format: {'NHWC', 'NCHW', 'NCHW_VECT_C'} = 'NHWC'")
       .Type("T", types, spatial == 3 ? DType::kInvalid : DType::kFloat)
       .Shape(PoolShape(spatial, true))
@@ -148,7 +150,8 @@ void DefineMaxPoolV2(OpRegistry& ops) {
       .Attr("data_format: {'NHWC', 'NCHW', 'NCHW_VECT_C'} = 'NHWC'")
       .Shape(PoolShape(2, true, 1))
       .Gradient([](GradientScope& g) {
-        g.Into(0) = g.Op("MaxPoolGradV2", {g.input(0), g.output(0), g.dy(), g.input(1), g.input(2)}, SameAttrs(g, kPoolAttrs));
+        g.Into(0) =
+            g.Op("MaxPoolGradV2", {g.input(0), g.output(0), g.dy(), g.input(1), g.input(2)}, SameAttrs(g, kPoolAttrs));
       });
   auto define_grad = [&ops](absl::string_view name, absl::string_view summary, ShapeRule shape, DType default_type,
                             std::string next) {
@@ -171,11 +174,12 @@ void DefineMaxPoolV2(OpRegistry& ops) {
   };
   define_grad("MaxPoolGradV2", "Adds grad at the place of the largest value of each window.", PoolGradShape(2, 2, 3),
               DType::kFloat, "MaxPoolGradGradV2");
-  define_grad("MaxPoolGradGradV2", "Takes grad from the place of the largest value of each window.", PoolGradGradShape(2, 3),
-              DType::kInvalid, "MaxPoolGradV2");
+  define_grad("MaxPoolGradGradV2", "Takes grad from the place of the largest value of each window.",
+              PoolGradGradShape(2, 3), DType::kInvalid, "MaxPoolGradV2");
 }
 
-// NHWC only, with the places of the largest values as flat indices ((y * width + x) * channels + c, batch included when asked).
+// NHWC only, with the places of the largest values as flat indices ((y * width + x) * channels + c, batch included when
+// asked).
 void DefineMaxPoolWithArgmax(OpRegistry& ops) {
   static constexpr char kBatch[] = "include_batch_in_index: bool = false";
   WindowAttributes(ops.Define("MaxPoolWithArgmax", "The largest value in each window, and its flat index.")
@@ -206,7 +210,8 @@ void DefineMaxPoolWithArgmax(OpRegistry& ops) {
           g.Into(1) = g.Op(next, {g.input(0), g.dy(), g.input(2)}, SameAttrs(g, kPoolAttrs));
         });
   };
-  define_grad("MaxPoolGradWithArgmax", "Adds grad at the flat indices argmax.", PoolGradShape(2, 1), "MaxPoolGradGradWithArgmax");
+  define_grad("MaxPoolGradWithArgmax", "Adds grad at the flat indices argmax.", PoolGradShape(2, 1),
+              "MaxPoolGradGradWithArgmax");
   define_grad("MaxPoolGradGradWithArgmax", "Takes grad from the flat indices argmax.", PoolGradGradShape(2),
               "MaxPoolGradWithArgmax");
 }

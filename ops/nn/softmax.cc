@@ -19,8 +19,8 @@ absl::Status AtLeastVector(ShapeContext& c) {
   return absl::OkStatus();
 }
 
-// Both outputs depend on the logits: the loss by `backprop`, and backprop (softmax - labels) by the Jacobian of the softmax.
-// The second is there only where somebody differentiated a gradient.
+// Both outputs depend on the logits: the loss by `backprop`, and backprop (softmax - labels) by the Jacobian of the
+// softmax. The second is there only where somebody differentiated a gradient.
 Out LogitsGradient(GradientScope& g) {
   Out logits = g.input(0), backprop = g.output(1);
   Out gradient = g.has_dy(0) ? TimesRows(g, g.dy(0), backprop) : Out();
@@ -57,7 +57,8 @@ void DefineSoftmax(OpRegistry& ops) {
 
 void DefineSoftmaxOps(OpRegistry& ops) {
   DefineSoftmax(ops);
-  ops.Define("SoftmaxCrossEntropyWithLogits", "-sum(labels * log_softmax(features)) of each row, and its gradient for features.")
+  ops.Define("SoftmaxCrossEntropyWithLogits",
+             "-sum(labels * log_softmax(features)) of each row, and its gradient for features.")
       .Input("features", "T")
       .Input("labels", "T")
       .Output("loss", "T")
@@ -78,7 +79,8 @@ void DefineSoftmaxOps(OpRegistry& ops) {
         g.Into(1) = SumToShapeOf(labels, g.input(1), g.input(0));
       });
   ops.Define("SparseSoftmaxCrossEntropyWithLogits",
-             "-log_softmax(features)[label] of each row, and its gradient for features. A label outside [0, classes) is an error.")
+             "-log_softmax(features)[label] of each row, and its gradient for features. A label outside [0, classes) "
+             "is an error.")
       .Input("features", "T")
       .Input("labels", "Tlabels")
       .Output("loss", "T")

@@ -1,5 +1,5 @@
-// The update steps of optimisers. Each has up to four forms: on reference variables or on resources, with a dense gradient or with
-// one for some rows. A row of the table below defines all forms it names.
+// The update steps of optimisers. Each has up to four forms: on reference variables or on resources, with a dense
+// gradient or with one for some rows. A row of the table below defines all forms it names.
 #include <string>
 #include <vector>
 
@@ -12,14 +12,21 @@
 namespace sluice {
 namespace {
 
-enum Forms { kRef = 1, kResource = 2, kSparseRef = 4, kSparseResource = 8, kDense = kRef | kResource, kSparse = kSparseRef | kSparseResource };
+enum Forms {
+  kRef = 1,
+  kResource = 2,
+  kSparseRef = 4,
+  kSparseResource = 8,
+  kDense = kRef | kResource,
+  kSparse = kSparseRef | kSparseResource
+};
 
 struct Update {
-  const char* name;       // after Apply
+  const char* name;  // after Apply
   int forms;
-  const char* state;      // the variable and its slots
-  const char* values;     // the rest in order; gradients are "grad" and "delta", "step" is the integer global_step
-  const char* attr;       // "" for none beyond use_locking
+  const char* state;   // the variable and its slots
+  const char* values;  // the rest in order; gradients are "grad" and "delta", "step" is the integer global_step
+  const char* attr;    // "" for none beyond use_locking
   const char* summary;
 };
 

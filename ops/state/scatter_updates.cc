@@ -58,7 +58,8 @@ ShapeRule ScatterNdRule(bool resource) {
         return InvalidArgument("indices of ", depth, " parts address a variable of shape ", variable.ToString());
       }
       if (depth >= 0) {
-        PartialShape wanted = Join(PartialShape(indices.dims().subspan(0, indices.rank() - 1)), variable, static_cast<int>(depth));
+        PartialShape wanted =
+            Join(PartialShape(indices.dims().subspan(0, indices.rank() - 1)), variable, static_cast<int>(depth));
         if (!wanted.IsCompatibleWith(c.input(2))) {
           return InvalidArgument("updates must have shape ", wanted.ToString(), ", found ", c.input(2).ToString());
         }
@@ -79,7 +80,8 @@ void DefineScatters(OpRegistry& ops) {
     bool ordered = std::string(kind) == "Min" || std::string(kind) == "Max";
     DTypeSet types = std::string(kind) == "Update" ? kAllTypes : ordered ? kRealTypes : kNumberTypes;
     bool locking = std::string(kind) == "Update";
-    ops.Define(absl::StrCat("Scatter", kind), "Changes rows of a variable: the rows that `indices` names, by `updates`.")
+    ops.Define(absl::StrCat("Scatter", kind),
+               "Changes rows of a variable: the rows that `indices` names, by `updates`.")
         .Input("ref", "Ref(T)")
         .Input("indices", "Tindices")
         .Input("updates", "T")
@@ -89,7 +91,8 @@ void DefineScatters(OpRegistry& ops) {
         .Attr(locking ? "use_locking: bool = true" : "use_locking: bool = false")
         .Traits(kStateful | kWritesState | kNotDifferentiable)
         .Shape(ScatterRule(false));
-    ops.Define(absl::StrCat("ResourceScatter", kind), "Changes rows of a variable: the rows that `indices` names, by `updates`.")
+    ops.Define(absl::StrCat("ResourceScatter", kind),
+               "Changes rows of a variable: the rows that `indices` names, by `updates`.")
         .Input("resource", "resource")
         .Input("indices", "Tindices")
         .Input("updates", "dtype")
@@ -100,7 +103,8 @@ void DefineScatters(OpRegistry& ops) {
   }
   for (const char* kind : {"Update", "Add", "Sub"}) {
     bool update = std::string(kind) == "Update";
-    ops.Define(absl::StrCat("ScatterNd", kind), "Changes the elements or slices of a variable that `indices` addresses.")
+    ops.Define(absl::StrCat("ScatterNd", kind),
+               "Changes the elements or slices of a variable that `indices` addresses.")
         .Input("ref", "Ref(T)")
         .Input("indices", "Tindices")
         .Input("updates", "T")
@@ -110,7 +114,8 @@ void DefineScatters(OpRegistry& ops) {
         .Attr(update ? "use_locking: bool = true" : "use_locking: bool = false")
         .Traits(kStateful | kWritesState | kNotDifferentiable)
         .Shape(ScatterNdRule(false));
-    ops.Define(absl::StrCat("ResourceScatterNd", kind), "Changes the elements or slices of a variable that `indices` addresses.")
+    ops.Define(absl::StrCat("ResourceScatterNd", kind),
+               "Changes the elements or slices of a variable that `indices` addresses.")
         .Input("ref", "resource")
         .Input("indices", "Tindices")
         .Input("updates", "T")
@@ -140,7 +145,8 @@ void DefineGathers(OpRegistry& ops) {
         return absl::OkStatus();
       })
       .Gradient([](GradientScope& g) -> absl::Status {
-        if (g.MustAttr<int64_t>("batch_dims") != 0) return Unimplemented("ResourceGather with batch_dims has no gradient");
+        if (g.MustAttr<int64_t>("batch_dims") != 0)
+          return Unimplemented("ResourceGather with batch_dims has no gradient");
         Out shape = VariableShapeOf(g);
         Out indices = g["indices"];
         DType t = indices.dtype();
@@ -166,7 +172,8 @@ void DefineGathers(OpRegistry& ops) {
           return InvalidArgument("indices of ", depth, " parts address a variable of shape ", variable.ToString());
         }
         if (depth >= 0) {
-          c.SetOutput(0, Join(PartialShape(indices.dims().subspan(0, indices.rank() - 1)), variable, static_cast<int>(depth)));
+          c.SetOutput(
+              0, Join(PartialShape(indices.dims().subspan(0, indices.rank() - 1)), variable, static_cast<int>(depth)));
         }
         return absl::OkStatus();
       })

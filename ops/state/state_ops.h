@@ -9,7 +9,7 @@ namespace sluice {
 void DefineStateOps(OpRegistry& ops);
 
 // The topics, each in a file of its name.
-void DefineVariableOps(OpRegistry& ops);   // variables.cc
+void DefineVariableOps(OpRegistry& ops);     // variables.cc
 void DefineScatterUpdates(OpRegistry& ops);  // scatter_updates.cc
 
 }  // namespace sluice

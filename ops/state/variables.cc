@@ -16,7 +16,8 @@ PartialShape HandleShape(const ShapeContext& c, int input) {
 absl::Status CheckHandleType(const ShapeContext& c, int input, DType dtype) {
   const HandleData* h = c.handle(input);
   if (h == nullptr || h->dtypes.empty() || h->dtypes[0] == dtype) return absl::OkStatus();
-  return InvalidArgument("the variable behind input ", input, " is ", DTypeName(h->dtypes[0]), ", wanted ", DTypeName(dtype));
+  return InvalidArgument("the variable behind input ", input, " is ", DTypeName(h->dtypes[0]), ", wanted ",
+                         DTypeName(dtype));
 }
 
 // dtype agrees and the value fits the declared shape.
@@ -117,7 +118,8 @@ void DefineReferences(OpRegistry& ops) {
       .Attr("dtype: type")
       .Traits(kStateful | kReadsState | kAllowsUninitialized | kNotDifferentiable)
       .Shape(ScalarShape());
-  ops.Define("CountUpTo", "Adds 1 to a scalar variable and yields what it was; OUT_OF_RANGE once it has reached `limit`.")
+  ops.Define("CountUpTo",
+             "Adds 1 to a scalar variable and yields what it was; OUT_OF_RANGE once it has reached `limit`.")
       .Input("ref", "Ref(T)")
       .Output("output", "T")
       .Attr("limit: int")
@@ -186,7 +188,8 @@ void DefineResources(OpRegistry& ops) {
       .Attr("ignore_lookup_error: bool = true")
       .Traits(kStateful | kWritesState)
       .Shape(NoOutputs());
-  ops.Define("ResourceCountUpTo", "Adds 1 to a scalar variable and yields what it was; OUT_OF_RANGE once it has reached `limit`.")
+  ops.Define("ResourceCountUpTo",
+             "Adds 1 to a scalar variable and yields what it was; OUT_OF_RANGE once it has reached `limit`.")
       .Input("resource", "resource")
       .Output("output", "T")
       .Attr("limit: int")

@@ -5,8 +5,7 @@ namespace sluice_python {
 namespace {
 
 struct GraphObject {
-  PyObject_HEAD
-  SL_Graph* graph;
+  PyObject_HEAD SL_Graph* graph;
   int seen;  // operations with smaller ids have been reported by new_nodes()
 };
 
@@ -45,13 +44,15 @@ SL_Operation* OperationOf(SL_Graph* graph, PyObject* id) {
 PyObject* OutputTypes(const SL_Operation* op) {
   const int n = SL_OperationNumOutputs(op);
   PyObject* types = PyTuple_New(n);
-  for (int i = 0; types != nullptr && i < n; ++i) PyTuple_SetItem(types, i, PyLong_FromLong(SL_OperationOutputType(op, i)));
+  for (int i = 0; types != nullptr && i < n; ++i)
+    PyTuple_SetItem(types, i, PyLong_FromLong(SL_OperationOutputType(op, i)));
   return types;
 }
 
 PyObject* IdList(const std::vector<SL_Operation*>& ops) {
   PyObject* list = PyList_New(ops.size());
-  for (size_t i = 0; list != nullptr && i < ops.size(); ++i) PyList_SetItem(list, i, PyLong_FromLong(SL_OperationId(ops[i])));
+  for (size_t i = 0; list != nullptr && i < ops.size(); ++i)
+    PyList_SetItem(list, i, PyLong_FromLong(SL_OperationId(ops[i])));
   return list;
 }
 
@@ -126,7 +127,8 @@ PyObject* SetShape(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   SL_Output output;
   std::vector<int64_t> dims;
   int rank = 0;
-  if (!WantArgs(n, 2, "set_shape") || !ToOutput(Of(self), args[0], &output) || !ToShape(args[1], &dims, &rank)) return nullptr;
+  if (!WantArgs(n, 2, "set_shape") || !ToOutput(Of(self), args[0], &output) || !ToShape(args[1], &dims, &rank))
+    return nullptr;
   Status status;
   SL_RefineShape(Of(self), output, dims.data(), rank, status);
   return status.ok() ? None() : status.RaiseWhileBuilding();
@@ -151,7 +153,8 @@ PyObject* Inputs(PyObject* self, PyObject* id) {
   if (op == nullptr) return nullptr;
   const int n = SL_OperationNumInputs(op);
   PyObject* list = PyList_New(n);
-  for (int i = 0; list != nullptr && i < n; ++i) PyList_SetItem(list, i, PyLong_FromLongLong(KeyOf(SL_OperationInput(op, i))));
+  for (int i = 0; list != nullptr && i < n; ++i)
+    PyList_SetItem(list, i, PyLong_FromLongLong(KeyOf(SL_OperationInput(op, i))));
   return list;
 }
 
@@ -297,8 +300,8 @@ PyObject* Import(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   std::vector<SL_Operation*> control;
   const char* prefix = Text(args[1]);
   if (prefix == nullptr || !Bytes(args[0], &data, &size) || !ToTexts(args[2], &mapped) ||
-      !ToOutputs(graph, args[3], &replacements) || !ToTexts(args[4], &return_outputs) || !ToTexts(args[5], &return_operations) ||
-      !ToOperations(graph, args[6], &control)) {
+      !ToOutputs(graph, args[3], &replacements) || !ToTexts(args[4], &return_outputs) ||
+      !ToTexts(args[5], &return_operations) || !ToOperations(graph, args[6], &control)) {
     return nullptr;
   }
   SL_ImportOptions options = {};
@@ -327,7 +330,8 @@ PyObject* Import(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   return keys && ids && rest ? Py_BuildValue("(OOO)", keys.get(), ids.get(), rest.get()) : nullptr;
 }
 
-// --- gradients --------------------------------------------------------------------------------------------------------
+// --- gradients
+// --------------------------------------------------------------------------------------------------------
 
 PyObject* FromGrad(const SL_Grad& g) {
   return Py_BuildValue("(LLLL)", KeyOf(g.dense), KeyOf(g.values), KeyOf(g.indices), KeyOf(g.dense_shape));
@@ -339,7 +343,8 @@ struct Override {
 };
 
 // The callable gets (operation id, [gradients of outputs]) and gives None, or a list with a gradient for each input.
-int CallOverride(void* arg, SL_Operation* forward, const SL_Grad* dys, int num_dys, SL_Grad* dxs, int num_dxs, SL_Status* status) {
+int CallOverride(void* arg, SL_Operation* forward, const SL_Grad* dys, int num_dys, SL_Grad* dxs, int num_dxs,
+                 SL_Status* status) {
   auto* o = static_cast<Override*>(arg);
   auto fail = [status] {
     SL_SetStatus(status, 2, "a Python gradient failed");  // The Python error stays set and is what the user sees.
@@ -373,7 +378,8 @@ PyObject* Gradients(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   SL_Graph* graph = Of(self);
   std::vector<SL_Output> ys, xs, grad_ys, stop;
   const char* scope = Text(args[3]);
-  if (scope == nullptr || !ToOutputs(graph, args[0], &ys) || !ToOutputs(graph, args[1], &xs) || !ToOutputs(graph, args[5], &stop)) {
+  if (scope == nullptr || !ToOutputs(graph, args[0], &ys) || !ToOutputs(graph, args[1], &xs) ||
+      !ToOutputs(graph, args[5], &stop)) {
     return nullptr;
   }
   if (args[2] != Py_None && !ToOutputs(graph, args[2], &grad_ys)) return nullptr;
@@ -418,8 +424,8 @@ PyObject* Inline(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   if (prefix == nullptr || !ToOutputs(Of(self), args[3], &inputs)) return nullptr;
   std::vector<SL_Output> results(1024);
   Status status;
-  const int count = SL_InlineFunction(Of(self), library, name, prefix, inputs.data(), static_cast<int>(inputs.size()), results.data(),
-                                      static_cast<int>(results.size()), status);
+  const int count = SL_InlineFunction(Of(self), library, name, prefix, inputs.data(), static_cast<int>(inputs.size()),
+                                      results.data(), static_cast<int>(results.size()), status);
   if (!status.ok()) return status.RaiseWhileBuilding();
   PyObject* keys = PyList_New(count);
   for (int i = 0; keys != nullptr && i < count; ++i) PyList_SetItem(keys, i, PyLong_FromLongLong(KeyOf(results[i])));
@@ -441,7 +447,8 @@ PyMethodDef methods[] = {
     {"node_def", NodeDef, METH_O, nullptr},
     {"get_attr", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(GetAttr)), METH_FASTCALL, nullptr},
     {"set_attr", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(SetAttrProto)), METH_FASTCALL, nullptr},
-    {"add_control_input", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(AddControlInput)), METH_FASTCALL, nullptr},
+    {"add_control_input", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(AddControlInput)), METH_FASTCALL,
+     nullptr},
     {"update_input", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(UpdateInput)), METH_FASTCALL, nullptr},
     {"new_nodes", NewNodes, METH_NOARGS, nullptr},
     {"graph_def", GraphDef, METH_O, nullptr},

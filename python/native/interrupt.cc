@@ -1,7 +1,7 @@
-// Ctrl-C while a step runs on the main thread. Python only notes the signal until the interpreter runs again, which it does not
-// while a step is running; so we put a handler of our own before Python's. It wakes a thread that cancels the step; Python's
-// handler runs as ever, and the KeyboardInterrupt is raised when the step has ended. A program that has set a handler of its
-// own, to stop between steps say, keeps its steps whole.
+// Ctrl-C while a step runs on the main thread. Python only notes the signal until the interpreter runs again, which it
+// does not while a step is running; so we put a handler of our own before Python's. It wakes a thread that cancels the
+// step; Python's handler runs as ever, and the KeyboardInterrupt is raised when the step has ended. A program that has
+// set a handler of its own, to stop between steps say, keeps its steps whole.
 #include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -70,8 +70,9 @@ void Watch() {
   }
 }
 
-// Gives this thread a stack for signal handlers. oneDNN's AVX-512 matrix kernels use the stack pointer for data, so a handler
-// on the thread's own stack would write over what they compute on. Python asks for such a stack (SA_ONSTACK) but has none.
+// Gives this thread a stack for signal handlers. oneDNN's AVX-512 matrix kernels use the stack pointer for data, so a
+// handler on the thread's own stack would write over what they compute on. Python asks for such a stack (SA_ONSTACK)
+// but has none.
 void UseSignalStack() {
   static bool done = [] {
     stack_t current;
@@ -90,7 +91,8 @@ bool Install() {
   if (sigaction(SIGINT, nullptr, &current) != 0) return false;
   if ((current.sa_flags & SA_SIGINFO) && current.sa_sigaction == OnInterrupt) return true;
   // Only Python's own way of handling is wrapped: a program that ignores the signal, or dies of it, goes on doing so.
-  if (!(current.sa_flags & SA_SIGINFO) && (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN)) return false;
+  if (!(current.sa_flags & SA_SIGINFO) && (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN))
+    return false;
   static bool watching = [] {
     sem_init(&interrupts, 0, 0);
     std::thread(Watch).detach();

@@ -1,16 +1,18 @@
-// The module `sluice.native._sluice`: the C boundary for Python, by the limited API, so one binary serves every CPython from 3.11.
+// The module `sluice.native._sluice`: the C boundary for Python, by the limited API, so one binary serves every CPython
+// from 3.11.
 #include "python/native/py.h"
 
 namespace sluice_python {
 namespace {
 
-// setup(make_error, convert_feed, make_array, call_host, ndarray, {type enum: (scalar type, dtype)}, main thread's ident)
+// setup(make_error, convert_feed, make_array, call_host, ndarray, {type enum: (scalar type, dtype)}, main thread's
+// ident)
 PyObject* Setup(PyObject*, PyObject* args) {
   PyObject* types = nullptr;
   unsigned long main_thread = 0;
   Hooks h;
-  if (!PyArg_ParseTuple(args, "OOOOOO!k", &h.make_error, &h.convert_feed, &h.make_array, &h.call_host, &h.ndarray, &PyDict_Type,
-                        &types, &main_thread)) {
+  if (!PyArg_ParseTuple(args, "OOOOOO!k", &h.make_error, &h.convert_feed, &h.make_array, &h.call_host, &h.ndarray,
+                        &PyDict_Type, &types, &main_thread)) {
     return nullptr;
   }
   Py_ssize_t at = 0;
@@ -33,7 +35,8 @@ PyObject* Setup(PyObject*, PyObject* args) {
 }
 
 PyObject* FromArg(const SL_ArgSpec& arg) {
-  return Py_BuildValue("(sisssO)", arg.name, arg.type, arg.type_attr, arg.number_attr, arg.type_list_attr, arg.is_ref ? Py_True : Py_False);
+  return Py_BuildValue("(sisssO)", arg.name, arg.type, arg.type_attr, arg.number_attr, arg.type_list_attr,
+                       arg.is_ref ? Py_True : Py_False);
 }
 
 const SL_OpDef* FindOp(PyObject* name) {
@@ -49,7 +52,8 @@ const SL_OpDef* FindOp(PyObject* name) {
 PyObject* OpSpec(PyObject*, PyObject* name) {
   const SL_OpDef* def = FindOp(name);
   if (def == nullptr) return nullptr;
-  const int num_inputs = SL_OpDefNumInputs(def), num_outputs = SL_OpDefNumOutputs(def), num_attrs = SL_OpDefNumAttrs(def);
+  const int num_inputs = SL_OpDefNumInputs(def), num_outputs = SL_OpDefNumOutputs(def),
+            num_attrs = SL_OpDefNumAttrs(def);
   Ref inputs(PyList_New(num_inputs)), outputs(PyList_New(num_outputs)), attrs(PyList_New(num_attrs));
   for (int i = 0; i < num_inputs; ++i) {
     SL_ArgSpec arg;
@@ -72,8 +76,9 @@ PyObject* OpSpec(PyObject*, PyObject* name) {
       PyList_Append(allowed.get(), number.get());
     }
     if (!value || !allowed) return nullptr;
-    PyList_SetItem(attrs.get(), i, Py_BuildValue("(ssOOO)", attr.name, attr.type, attr.default_value == nullptr ? Py_False : Py_True,
-                                                 value.get(), allowed.get()));
+    PyList_SetItem(attrs.get(), i,
+                   Py_BuildValue("(ssOOO)", attr.name, attr.type, attr.default_value == nullptr ? Py_False : Py_True,
+                                 value.get(), allowed.get()));
   }
   return PyErr_Occurred() ? nullptr : Py_BuildValue("(OOO)", inputs.get(), outputs.get(), attrs.get());
 }
@@ -143,7 +148,8 @@ PyObject* Crc32c(PyObject*, PyObject* data) {
 }
 
 // Runs the Python function of a PyFunc node.
-void CallHost(void*, const char* token, SL_Tensor* const* inputs, int num_inputs, SL_Tensor** outputs, int num_outputs, SL_Status* status) {
+void CallHost(void*, const char* token, SL_Tensor* const* inputs, int num_inputs, SL_Tensor** outputs, int num_outputs,
+              SL_Status* status) {
   if (!Py_IsInitialized()) return SL_SetStatus(status, 1, "Python has ended");
   PyGILState_STATE state = PyGILState_Ensure();
   {
@@ -155,7 +161,8 @@ void CallHost(void*, const char* token, SL_Tensor* const* inputs, int num_inputs
     Ref result(PyErr_Occurred() ? nullptr : PyObject_CallFunction(hooks.call_host, "sO", token, arrays.get()));
     if (result && PyTuple_Check(result.get())) {  // (code, message)
       const char* message = Text(PyTuple_GetItem(result.get(), 1));
-      SL_SetStatus(status, static_cast<int>(PyLong_AsLong(PyTuple_GetItem(result.get(), 0))), message == nullptr ? "" : message);
+      SL_SetStatus(status, static_cast<int>(PyLong_AsLong(PyTuple_GetItem(result.get(), 0))),
+                   message == nullptr ? "" : message);
     } else if (result && PyList_Check(result.get()) && PyList_Size(result.get()) == num_outputs) {
       for (int i = 0; i < num_outputs; ++i) {
         outputs[i] = ToTensor(PyList_GetItem(result.get(), i));
@@ -189,7 +196,8 @@ PyMethodDef functions[] = {{"setup", Setup, METH_VARARGS, nullptr},
                            {"crc32c", Crc32c, METH_O, nullptr},
                            {nullptr, nullptr, 0, nullptr}};
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_sluice", "The C boundary of Sluice.", -1, functions, nullptr, nullptr, nullptr, nullptr};
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_sluice", "The C boundary of Sluice.", -1, functions, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
 }  // namespace sluice_python
@@ -197,7 +205,8 @@ PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_sluice", "The C boundary of S
 PyMODINIT_FUNC PyInit__sluice(void) {
   using namespace sluice_python;  // NOLINT
   Ref module(PyModule_Create(&definition));
-  if (!module || !AddArrayType(module.get()) || !AddGraphType(module.get()) || !AddSessionType(module.get())) return nullptr;
+  if (!module || !AddArrayType(module.get()) || !AddGraphType(module.get()) || !AddSessionType(module.get()))
+    return nullptr;
   SL_SetHostFunction(CallHost, nullptr);
   return module.release();
 }

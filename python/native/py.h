@@ -42,13 +42,13 @@ class Ref {
 
 // What the package hands over when it is imported (`_sluice.setup`).
 struct Hooks {
-  PyObject* make_error = nullptr;      // (code, message) -> exception
-  PyObject* convert_feed = nullptr;    // (type enum, value, name) -> (enum, shape, array or list of bytes)
-  PyObject* make_array = nullptr;      // (enum, shape, buffer or list of bytes) -> what a fetch of an unusual type becomes
-  PyObject* call_host = nullptr;       // (token, [arrays]) -> list of (enum, shape, data), or (code, message)
-  PyObject* ndarray = nullptr;         // numpy.ndarray
-  PyObject* scalar_types[32] = {};     // numpy.float32 ... by type enum
-  PyObject* dtypes[32] = {};           // numpy.dtype of the same
+  PyObject* make_error = nullptr;    // (code, message) -> exception
+  PyObject* convert_feed = nullptr;  // (type enum, value, name) -> (enum, shape, array or list of bytes)
+  PyObject* make_array = nullptr;   // (enum, shape, buffer or list of bytes) -> what a fetch of an unusual type becomes
+  PyObject* call_host = nullptr;    // (token, [arrays]) -> list of (enum, shape, data), or (code, message)
+  PyObject* ndarray = nullptr;      // numpy.ndarray
+  PyObject* scalar_types[32] = {};  // numpy.float32 ... by type enum
+  PyObject* dtypes[32] = {};        // numpy.dtype of the same
   unsigned long main_thread = 0;
 };
 extern Hooks hooks;
@@ -90,7 +90,9 @@ class Sequence {
   explicit Sequence(PyObject* o);  // check ok()
   bool ok() const { return size_ >= 0; }
   Py_ssize_t size() const { return size_; }
-  PyObject* operator[](Py_ssize_t i) const { return is_list_ ? PyList_GetItem(object_, i) : PyTuple_GetItem(object_, i); }
+  PyObject* operator[](Py_ssize_t i) const {
+    return is_list_ ? PyList_GetItem(object_, i) : PyTuple_GetItem(object_, i);
+  }
 
  private:
   PyObject* object_;

@@ -19,8 +19,7 @@ struct Shared {
 };
 
 struct SessionObject {
-  PyObject_HEAD
-  std::shared_ptr<Shared>* shared;
+  PyObject_HEAD std::shared_ptr<Shared>* shared;
   PyObject* graph;
 };
 
@@ -42,8 +41,7 @@ struct CallableState {
 };
 
 struct CallableObject {
-  PyObject_HEAD
-  CallableState* state;
+  PyObject_HEAD CallableState* state;
 };
 
 PyObject* session_type = nullptr;
@@ -122,9 +120,10 @@ PyObject* Devices(PyObject* self, PyObject*) {
   const int n = SL_NumDevices(devices);
   Ref list(PyList_New(n));
   for (int i = 0; list && i < n; ++i) {
-    PyList_SetItem(list.get(), i, Py_BuildValue("(ssLK)", SL_DeviceName(devices, i), SL_DeviceType(devices, i),
-                                                static_cast<long long>(SL_DeviceMemory(devices, i)),
-                                                static_cast<unsigned long long>(SL_DeviceIncarnation(devices, i))));
+    PyList_SetItem(list.get(), i,
+                   Py_BuildValue("(ssLK)", SL_DeviceName(devices, i), SL_DeviceType(devices, i),
+                                 static_cast<long long>(SL_DeviceMemory(devices, i)),
+                                 static_cast<unsigned long long>(SL_DeviceIncarnation(devices, i))));
   }
   SL_DeleteDeviceList(devices);
   return list.release();
@@ -156,8 +155,9 @@ PyObject* MakeCallable(PyObject* self, PyObject* args) {
   }
   Status status;
   PyThreadState* thread = PyEval_SaveThread();
-  state->callable = SL_MakeCallable(state->shared->session, feeds.data(), static_cast<int>(feeds.size()), fetches.data(),
-                                    static_cast<int>(fetches.size()), targets.data(), static_cast<int>(targets.size()), status);
+  state->callable =
+      SL_MakeCallable(state->shared->session, feeds.data(), static_cast<int>(feeds.size()), fetches.data(),
+                      static_cast<int>(fetches.size()), targets.data(), static_cast<int>(targets.size()), status);
   PyEval_RestoreThread(thread);
   if (!status.ok()) return status.Raise();
   auto* made = Alloc<CallableObject>(callable_type);
@@ -309,16 +309,19 @@ bool AddSessionType(PyObject* module) {
                                         {Py_tp_methods, session_methods},
                                         {Py_tp_doc, const_cast<char*>("A session of the runtime.")},
                                         {0, nullptr}};
-  static PyType_Spec session_spec = {"sluice.native._sluice.Session", sizeof(SessionObject), 0, Py_TPFLAGS_DEFAULT, session_slots};
-  static PyType_Slot callable_slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(DeallocCallable)},
-                                         {Py_tp_methods, callable_methods},
-                                         {Py_tp_doc, const_cast<char*>("Feeds and fetches of a session, resolved once.")},
-                                         {0, nullptr}};
+  static PyType_Spec session_spec = {"sluice.native._sluice.Session", sizeof(SessionObject), 0, Py_TPFLAGS_DEFAULT,
+                                     session_slots};
+  static PyType_Slot callable_slots[] = {
+      {Py_tp_dealloc, reinterpret_cast<void*>(DeallocCallable)},
+      {Py_tp_methods, callable_methods},
+      {Py_tp_doc, const_cast<char*>("Feeds and fetches of a session, resolved once.")},
+      {0, nullptr}};
   static PyType_Spec callable_spec = {"sluice.native._sluice.Callable", sizeof(CallableObject), 0,
                                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, callable_slots};
   session_type = PyType_FromSpec(&session_spec);
   callable_type = PyType_FromSpec(&callable_spec);
-  return session_type != nullptr && callable_type != nullptr && PyModule_AddObjectRef(module, "Session", session_type) == 0 &&
+  return session_type != nullptr && callable_type != nullptr &&
+         PyModule_AddObjectRef(module, "Session", session_type) == 0 &&
          PyModule_AddObjectRef(module, "Callable", callable_type) == 0;
 }
 

@@ -32,7 +32,8 @@ PyObject* TakeBytes(SL_Buffer* buffer) {
 
 PyObject* TakeText(SL_Buffer* buffer) {
   if (buffer == nullptr) return nullptr;
-  PyObject* text = PyUnicode_DecodeUTF8(static_cast<const char*>(SL_BufferData(buffer)), SL_BufferSize(buffer), "replace");
+  PyObject* text =
+      PyUnicode_DecodeUTF8(static_cast<const char*>(SL_BufferData(buffer)), SL_BufferSize(buffer), "replace");
   SL_DeleteBuffer(buffer);
   return text;
 }
@@ -108,7 +109,8 @@ SL_Tensor* StringTensor(PyObject* list, const std::vector<int64_t>& dims) {
     if (!Bytes(items[i], &values[i], &sizes[i])) return nullptr;
   }
   Status status;
-  SL_Tensor* t = SL_NewStringTensor(dims.data(), static_cast<int>(dims.size()), values.data(), sizes.data(), values.size(), status);
+  SL_Tensor* t = SL_NewStringTensor(dims.data(), static_cast<int>(dims.size()), values.data(), sizes.data(),
+                                    values.size(), status);
   if (t == nullptr) status.RaiseWhileBuilding();
   return t;
 }
@@ -172,8 +174,9 @@ PyObject* StringList(const SL_Tensor* tensor) {
 PyObject* DescribeTensor(const SL_Tensor* tensor) {
   const int dtype = SL_TensorType(tensor);
   Ref shape(TensorShape(tensor));
-  Ref data(dtype == 7 ? StringList(tensor)
-                      : PyBytes_FromStringAndSize(static_cast<const char*>(SL_TensorData(tensor)), SL_TensorBytes(tensor)));
+  Ref data(dtype == 7
+               ? StringList(tensor)
+               : PyBytes_FromStringAndSize(static_cast<const char*>(SL_TensorData(tensor)), SL_TensorBytes(tensor)));
   if (!shape || !data) return nullptr;
   return Py_BuildValue("(iOO)", dtype, shape.get(), data.get());
 }
@@ -424,28 +427,44 @@ bool SetAttr(SL_OpBuilder* b, const SL_OpDef* def, PyObject* key, PyObject* valu
   }
 }
 
-// --- feeds and fetches ------------------------------------------------------------------------------------------------
+// --- feeds and fetches
+// ------------------------------------------------------------------------------------------------
 
 namespace {
 
 // The buffer format of NumPy arrays of a type; null for types without one.
 const char* FormatOf(int dtype) {
   switch (dtype) {
-    case 1: return "f";
-    case 2: return "d";
-    case 3: return "i";
-    case 4: return "B";
-    case 5: return "h";
-    case 6: return "b";
-    case 8: return "Zf";
-    case 9: return "l";
-    case 10: return "?";
-    case 17: return "H";
-    case 18: return "Zd";
-    case 19: return "e";
-    case 22: return "I";
-    case 23: return "L";
-    default: return nullptr;
+    case 1:
+      return "f";
+    case 2:
+      return "d";
+    case 3:
+      return "i";
+    case 4:
+      return "B";
+    case 5:
+      return "h";
+    case 6:
+      return "b";
+    case 8:
+      return "Zf";
+    case 9:
+      return "l";
+    case 10:
+      return "?";
+    case 17:
+      return "H";
+    case 18:
+      return "Zd";
+    case 19:
+      return "e";
+    case 22:
+      return "I";
+    case 23:
+      return "L";
+    default:
+      return nullptr;
   }
 }
 
@@ -465,7 +484,8 @@ std::string ShapeText(const int64_t* dims, int rank) {
   return text + (rank == 1 ? ",)" : ")");
 }
 
-void RaiseShape(const std::vector<int64_t>& dims, int rank, const int64_t* found, int found_rank, const std::string& name) {
+void RaiseShape(const std::vector<int64_t>& dims, int rank, const int64_t* found, int found_rank,
+                const std::string& name) {
   PyErr_Format(PyExc_ValueError, "Cannot feed value of shape %s for Tensor '%s', which has shape '%s'",
                ShapeText(found, found_rank).c_str(), name.c_str(), ShapeText(dims.data(), rank).c_str());
 }
@@ -537,13 +557,13 @@ SL_Tensor* FeedTensor(PyObject* value, int dtype, const std::vector<int64_t>& di
   return t;
 }
 
-// --- the object that lets NumPy read a tensor's bytes -----------------------------------------------------------------
+// --- the object that lets NumPy read a tensor's bytes
+// -----------------------------------------------------------------
 
 namespace {
 
 struct TensorObject {
-  PyObject_HEAD
-  SL_Tensor* tensor;
+  PyObject_HEAD SL_Tensor* tensor;
 };
 
 PyObject* tensor_type = nullptr;
@@ -574,18 +594,41 @@ PyObject* Scalar(const SL_Tensor* tensor, int dtype) {
   const void* data = SL_TensorData(tensor);
   Ref plain;
   switch (dtype) {
-    case 1: plain = Ref(PyFloat_FromDouble(*static_cast<const float*>(data))); break;
-    case 2: plain = Ref(PyFloat_FromDouble(*static_cast<const double*>(data))); break;
-    case 3: plain = Ref(PyLong_FromLong(*static_cast<const int32_t*>(data))); break;
-    case 4: plain = Ref(PyLong_FromLong(*static_cast<const uint8_t*>(data))); break;
-    case 5: plain = Ref(PyLong_FromLong(*static_cast<const int16_t*>(data))); break;
-    case 6: plain = Ref(PyLong_FromLong(*static_cast<const int8_t*>(data))); break;
-    case 9: plain = Ref(PyLong_FromLongLong(*static_cast<const int64_t*>(data))); break;
-    case 10: plain = Ref(PyBool_FromLong(*static_cast<const bool*>(data))); break;
-    case 17: plain = Ref(PyLong_FromLong(*static_cast<const uint16_t*>(data))); break;
-    case 22: plain = Ref(PyLong_FromUnsignedLong(*static_cast<const uint32_t*>(data))); break;
-    case 23: plain = Ref(PyLong_FromUnsignedLongLong(*static_cast<const uint64_t*>(data))); break;
-    default: return nullptr;
+    case 1:
+      plain = Ref(PyFloat_FromDouble(*static_cast<const float*>(data)));
+      break;
+    case 2:
+      plain = Ref(PyFloat_FromDouble(*static_cast<const double*>(data)));
+      break;
+    case 3:
+      plain = Ref(PyLong_FromLong(*static_cast<const int32_t*>(data)));
+      break;
+    case 4:
+      plain = Ref(PyLong_FromLong(*static_cast<const uint8_t*>(data)));
+      break;
+    case 5:
+      plain = Ref(PyLong_FromLong(*static_cast<const int16_t*>(data)));
+      break;
+    case 6:
+      plain = Ref(PyLong_FromLong(*static_cast<const int8_t*>(data)));
+      break;
+    case 9:
+      plain = Ref(PyLong_FromLongLong(*static_cast<const int64_t*>(data)));
+      break;
+    case 10:
+      plain = Ref(PyBool_FromLong(*static_cast<const bool*>(data)));
+      break;
+    case 17:
+      plain = Ref(PyLong_FromLong(*static_cast<const uint16_t*>(data)));
+      break;
+    case 22:
+      plain = Ref(PyLong_FromUnsignedLong(*static_cast<const uint32_t*>(data)));
+      break;
+    case 23:
+      plain = Ref(PyLong_FromUnsignedLongLong(*static_cast<const uint64_t*>(data)));
+      break;
+    default:
+      return nullptr;
   }
   return plain ? PyObject_CallFunctionObjArgs(hooks.scalar_types[dtype], plain.get(), nullptr) : nullptr;
 }
@@ -596,7 +639,8 @@ SL_Tensor* CopyTensor(const SL_Tensor* tensor, Status* status) {
   std::vector<int64_t> dims(rank);
   for (int i = 0; i < rank; ++i) dims[i] = SL_TensorDim(tensor, i);
   SL_Tensor* copy = SL_NewTensor(SL_TensorType(tensor), dims.data(), rank, *status);
-  if (copy != nullptr && SL_TensorBytes(tensor) > 0) std::memcpy(SL_TensorData(copy), SL_TensorData(tensor), SL_TensorBytes(tensor));
+  if (copy != nullptr && SL_TensorBytes(tensor) > 0)
+    std::memcpy(SL_TensorData(copy), SL_TensorData(tensor), SL_TensorBytes(tensor));
   return copy;
 }
 

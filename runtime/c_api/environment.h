@@ -1,5 +1,5 @@
-// What the C boundary runs on: the ops, kernels and passes of the process. Declared here and defined by whoever assembles the
-// library (python/native, a test), so that nothing below has to know the list of all ops.
+// What the C boundary runs on: the ops, kernels and passes of the process. Declared here and defined by whoever
+// assembles the library (python/native, a test), so that nothing below has to know the list of all ops.
 #ifndef SLUICE_RUNTIME_C_API_ENVIRONMENT_H_
 #define SLUICE_RUNTIME_C_API_ENVIRONMENT_H_
 

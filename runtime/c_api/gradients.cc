@@ -12,7 +12,9 @@ namespace {
 
 SL_Output FromOut(const Out& out) { return out.valid() ? FromEndpoint(out.endpoint()) : SL_Output{nullptr, 0}; }
 
-SL_Grad FromGrad(const Grad& g) { return {FromOut(g.dense), FromOut(g.values), FromOut(g.indices), FromOut(g.dense_shape)}; }
+SL_Grad FromGrad(const Grad& g) {
+  return {FromOut(g.dense), FromOut(g.values), FromOut(g.indices), FromOut(g.dense_shape)};
+}
 
 Out ToOut(sluice::GraphBuilder* builder, SL_Output o) { return o.op == nullptr ? Out() : Out(builder, ToEndpoint(o)); }
 
@@ -24,8 +26,8 @@ std::vector<sluice::Endpoint> ToEndpoints(const SL_Output* outputs, int n) {
 
 }  // namespace
 
-void SL_AddGradients(SL_Graph* graph, const SL_Output* ys, int num_ys, const SL_Output* xs, int num_xs, const SL_Output* grad_ys,
-                     const SL_GradientOptions* options, SL_Grad* grads, SL_Status* status) {
+void SL_AddGradients(SL_Graph* graph, const SL_Output* ys, int num_ys, const SL_Output* xs, int num_xs,
+                     const SL_Output* grad_ys, const SL_GradientOptions* options, SL_Grad* grads, SL_Status* status) {
   sluice::Graph* g = graph->graph.get();
   sluice::GradientOptions gradient_options;
   gradient_options.scope = options->scope;
@@ -39,8 +41,9 @@ void SL_AddGradients(SL_Graph* graph, const SL_Output* ys, int num_ys, const SL_
       SL_Status rule_status;
       // The rule adds nodes through the functions of this boundary, which lock the graph themselves.
       g->mu().Unlock();
-      const int handled = options->override_rule(options->arg, sluice::FromNode(scope.node()), dys.data(),
-                                                 static_cast<int>(dys.size()), dxs.data(), static_cast<int>(dxs.size()), &rule_status);
+      const int handled =
+          options->override_rule(options->arg, sluice::FromNode(scope.node()), dys.data(), static_cast<int>(dys.size()),
+                                 dxs.data(), static_cast<int>(dxs.size()), &rule_status);
       g->mu().Lock();
       if (handled < 0) return rule_status.ToStatus();
       if (handled == 0) return false;

@@ -28,7 +28,8 @@ PartialShape MakePartial(const int64_t* dims, int rank) {
 
 absl::StatusOr<AttrValue> ParseAttr(const void* data, size_t size) {
   proto::AttrValue proto;
-  if (!proto.ParseFromArray(data, static_cast<int>(size))) return InvalidArgument("an attribute is not a serialised AttrValue");
+  if (!proto.ParseFromArray(data, static_cast<int>(size)))
+    return InvalidArgument("an attribute is not a serialised AttrValue");
   return AttrFromProto(proto);
 }
 
@@ -104,7 +105,8 @@ void SL_SetAttrTensor(SL_OpBuilder* b, const char* name, const SL_Tensor* value)
 void SL_SetAttrFunc(SL_OpBuilder* b, const char* name, const char* function) {
   b->spec.attrs.Set(name, AttrValue(sluice::FuncRef{function, {}}));
 }
-void SL_SetAttrStringList(SL_OpBuilder* b, const char* name, const char* const* values, const size_t* sizes, int count) {
+void SL_SetAttrStringList(SL_OpBuilder* b, const char* name, const char* const* values, const size_t* sizes,
+                          int count) {
   std::vector<std::string> list;
   for (int i = 0; i < count; ++i) list.emplace_back(values[i], sizes[i]);
   b->spec.attrs.Set(name, AttrValue(std::move(list)));
@@ -175,10 +177,18 @@ const char* SL_OperationSource(const SL_Operation* op, int* line) {
 }
 int SL_OperationNumInputs(const SL_Operation* op) { return ToNode(op)->num_inputs(); }
 SL_Output SL_OperationInput(const SL_Operation* op, int i) { return sluice::FromEndpoint(ToNode(op)->input(i)); }
-int SL_OperationNumControlInputs(const SL_Operation* op) { return static_cast<int>(ToNode(op)->control_inputs().size()); }
-SL_Operation* SL_OperationControlInput(const SL_Operation* op, int i) { return FromNode(ToNode(op)->control_inputs()[i]); }
-int SL_OperationNumControlOutputs(const SL_Operation* op) { return static_cast<int>(ToNode(op)->control_outputs().size()); }
-SL_Operation* SL_OperationControlOutput(const SL_Operation* op, int i) { return FromNode(ToNode(op)->control_outputs()[i]); }
+int SL_OperationNumControlInputs(const SL_Operation* op) {
+  return static_cast<int>(ToNode(op)->control_inputs().size());
+}
+SL_Operation* SL_OperationControlInput(const SL_Operation* op, int i) {
+  return FromNode(ToNode(op)->control_inputs()[i]);
+}
+int SL_OperationNumControlOutputs(const SL_Operation* op) {
+  return static_cast<int>(ToNode(op)->control_outputs().size());
+}
+SL_Operation* SL_OperationControlOutput(const SL_Operation* op, int i) {
+  return FromNode(ToNode(op)->control_outputs()[i]);
+}
 int SL_OperationNumOutputs(const SL_Operation* op) { return ToNode(op)->num_outputs(); }
 int SL_OperationOutputType(const SL_Operation* op, int i) { return static_cast<int>(ToNode(op)->output_type(i)); }
 
@@ -226,7 +236,8 @@ void SL_GraphSetDevice(SL_Graph* graph, SL_Operation* op, const char* device) {
   graph->graph->SetDevice(ToNode(op), device);
 }
 
-void SL_GraphSetAttrProto(SL_Graph* graph, SL_Operation* op, const char* name, const void* data, size_t size, SL_Status* status) {
+void SL_GraphSetAttrProto(SL_Graph* graph, SL_Operation* op, const char* name, const void* data, size_t size,
+                          SL_Status* status) {
   auto value = sluice::ParseAttr(data, size);
   status->Set(value.status());
   if (!value.ok()) return;
@@ -241,7 +252,8 @@ void SL_GraphAddControlInput(SL_Graph* graph, SL_Operation* op, SL_Operation* in
 
 void SL_GraphUpdateInput(SL_Graph* graph, SL_Operation* op, int i, SL_Output input, SL_Status* status) {
   absl::Status s = sluice::CheckOutput(input);
-  if (s.ok() && (i < 0 || i >= ToNode(op)->num_inputs())) s = sluice::OutOfRange(ToNode(op)->info().Describe(), " has no input ", i);
+  if (s.ok() && (i < 0 || i >= ToNode(op)->num_inputs()))
+    s = sluice::OutOfRange(ToNode(op)->info().Describe(), " has no input ", i);
   if (s.ok()) {
     absl::MutexLock lock(&graph->graph->mu());
     s = graph->graph->UpdateInput(ToNode(op), i, ToEndpoint(input));
@@ -283,8 +295,8 @@ SL_Buffer* SL_OperationToDef(const SL_Graph* graph, const SL_Operation* op, SL_S
   return sluice::NewBuffer(def.SerializeAsString());
 }
 
-void SL_ImportGraphDef(SL_Graph* graph, const void* data, size_t size, const SL_ImportOptions* options, SL_Output* outputs,
-                       SL_Operation** operations, SL_Buffer** unused, SL_Status* status) {
+void SL_ImportGraphDef(SL_Graph* graph, const void* data, size_t size, const SL_ImportOptions* options,
+                       SL_Output* outputs, SL_Operation** operations, SL_Buffer** unused, SL_Status* status) {
   sluice::proto::GraphDef def;
   if (size > INT32_MAX || !def.ParseFromArray(data, static_cast<int>(size))) {
     status->Set(sluice::InvalidArgument("these ", size, " bytes are not a serialised GraphDef"));
@@ -297,14 +309,16 @@ void SL_ImportGraphDef(SL_Graph* graph, const void* data, size_t size, const SL_
   }
   for (int i = 0; i < options->num_return_outputs; ++i) import.return_outputs.push_back(options->return_outputs[i]);
   for (int i = 0; i < options->num_return_operations; ++i) import.return_nodes.push_back(options->return_operations[i]);
-  for (int i = 0; i < options->num_control_inputs; ++i) import.control_dependencies.push_back(ToNode(options->control_inputs[i]));
+  for (int i = 0; i < options->num_control_inputs; ++i)
+    import.control_dependencies.push_back(ToNode(options->control_inputs[i]));
   if (options->default_device != nullptr) import.default_device = options->default_device;
   import.uniquify_names = options->uniquify_names != 0;
   absl::MutexLock lock(&graph->graph->mu());
   auto result = sluice::ImportGraphDef(def, import, graph->graph.get());
   status->Set(result.status());
   if (!result.ok()) return;
-  for (size_t i = 0; i < result->return_outputs.size(); ++i) outputs[i] = sluice::FromEndpoint(result->return_outputs[i]);
+  for (size_t i = 0; i < result->return_outputs.size(); ++i)
+    outputs[i] = sluice::FromEndpoint(result->return_outputs[i]);
   for (size_t i = 0; i < result->return_nodes.size(); ++i) operations[i] = FromNode(result->return_nodes[i]);
   if (unused != nullptr) {
     std::string keys;
@@ -322,9 +336,11 @@ void SL_GraphAddFunction(SL_Graph* graph, const SL_Graph* body, const char* name
       ASSIGN_OR_RETURN(function->body, body->graph->Clone([](const Node&) { return true; }));
       RETURN_IF_ERROR(function->body->functions().AddAll(body->graph->functions()));
     }
-    auto put = [](std::vector<sluice::FunctionArg>* args, const Node& node, DType type, PartialShape shape) -> absl::Status {
+    auto put = [](std::vector<sluice::FunctionArg>* args, const Node& node, DType type,
+                  PartialShape shape) -> absl::Status {
       ASSIGN_OR_RETURN(int64_t index, node.info().Attr<int64_t>("index"));
-      if (index < 0 || index > 1'000'000) return sluice::InvalidArgument(node.info().Describe(), ": index ", index, " is out of range");
+      if (index < 0 || index > 1'000'000)
+        return sluice::InvalidArgument(node.info().Describe(), ": index ", index, " is out of range");
       if (args->size() <= static_cast<size_t>(index)) args->resize(index + 1);
       (*args)[index] = {node.name(), type, std::move(shape)};
       return absl::OkStatus();
@@ -334,7 +350,8 @@ void SL_GraphAddFunction(SL_Graph* graph, const SL_Graph* body, const char* name
         RETURN_IF_ERROR(put(&function->args, *node, node->output_type(0), node->output_shape(0)));
       } else if (node->op().name == "_Retval") {
         const sluice::Endpoint& source = node->input(0);
-        RETURN_IF_ERROR(put(&function->results, *node, sluice::BaseType(node->input_type(0)), source.node->output_shape(source.index)));
+        RETURN_IF_ERROR(put(&function->results, *node, sluice::BaseType(node->input_type(0)),
+                            source.node->output_shape(source.index)));
       }
     }
     absl::MutexLock lock(&graph->graph->mu());
@@ -343,8 +360,8 @@ void SL_GraphAddFunction(SL_Graph* graph, const SL_Graph* body, const char* name
   status->Set(add());
 }
 
-int SL_InlineFunction(SL_Graph* graph, const SL_Graph* library, const char* name, const char* prefix, const SL_Output* args,
-                      int num_args, SL_Output* results, int max_results, SL_Status* status) {
+int SL_InlineFunction(SL_Graph* graph, const SL_Graph* library, const char* name, const char* prefix,
+                      const SL_Output* args, int num_args, SL_Output* results, int max_results, SL_Status* status) {
   const sluice::Function* function = nullptr;
   {
     absl::MutexLock lock(&library->graph->mu());
@@ -353,7 +370,8 @@ int SL_InlineFunction(SL_Graph* graph, const SL_Graph* library, const char* name
   auto copy = [&]() -> absl::Status {
     if (function == nullptr) return sluice::NotFound("no function is called '", name, "'");
     if (static_cast<int>(function->args.size()) != num_args) {
-      return sluice::InvalidArgument("function '", name, "' takes ", function->args.size(), " arguments, found ", num_args);
+      return sluice::InvalidArgument("function '", name, "' takes ", function->args.size(), " arguments, found ",
+                                     num_args);
     }
     ASSIGN_OR_RETURN(std::vector<Node*> nodes, function->body->TopologicalOrder());
     absl::MutexLock lock(&graph->graph->mu());

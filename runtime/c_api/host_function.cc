@@ -35,12 +35,13 @@ class HostFunctionKernel : public Kernel {
     h->function(h->arg, token_.c_str(), inputs.data(), c.num_inputs(), outputs.data(), c.num_outputs(), &status);
     absl::Status result = status.ToStatus();
     for (int i = 0; i < c.num_outputs(); ++i) {
-      if (result.ok() && outputs[i] == nullptr) result = Internal(c.node().Describe(), ": its function gave no output ", i);
+      if (result.ok() && outputs[i] == nullptr)
+        result = Internal(c.node().Describe(), ": its function gave no output ", i);
       if (result.ok()) {
         const DType wanted = BaseType(c.node().output_types[i]);
         if (outputs[i]->tensor.dtype() != wanted) {
-          result = InvalidArgument(c.node().Describe(), ": output ", i, " of its function is ", DTypeName(outputs[i]->tensor.dtype()),
-                                   ", wanted ", DTypeName(wanted));
+          result = InvalidArgument(c.node().Describe(), ": output ", i, " of its function is ",
+                                   DTypeName(outputs[i]->tensor.dtype()), ", wanted ", DTypeName(wanted));
         } else {
           c.SetOutput(i, outputs[i]->tensor);
         }

@@ -18,8 +18,9 @@ using sluice::ToOpDef;
 namespace {
 
 void FillArg(const sluice::ArgDef& arg, SL_ArgSpec* spec) {
-  *spec = {arg.name.c_str(), static_cast<int>(arg.type), arg.type_attr.c_str(), arg.number_attr.c_str(),
-           arg.type_list_attr.c_str(), arg.is_ref, arg.doc.c_str()};
+  *spec = {arg.name.c_str(),        static_cast<int>(arg.type), arg.type_attr.c_str(),
+           arg.number_attr.c_str(), arg.type_list_attr.c_str(), arg.is_ref,
+           arg.doc.c_str()};
 }
 
 // Element i of a list, or the scalar itself; null when the attribute is neither.
@@ -62,8 +63,9 @@ void SL_OpDefOutput(const SL_OpDef* def, int i, SL_ArgSpec* spec) { FillArg(ToOp
 int SL_OpDefNumAttrs(const SL_OpDef* def) { return static_cast<int>(ToOpDef(def)->attrs.size()); }
 void SL_OpDefAttr(const SL_OpDef* def, int i, SL_AttrSpec* spec) {
   const sluice::AttrDef& attr = ToOpDef(def)->attrs[i];
-  *spec = {attr.name.c_str(), attr.type.c_str(), attr.default_value.has_value() ? sluice::FromAttr(&attr.default_value) : nullptr,
-           attr.allowed_types.bits(), attr.doc.c_str()};
+  *spec = {attr.name.c_str(), attr.type.c_str(),
+           attr.default_value.has_value() ? sluice::FromAttr(&attr.default_value) : nullptr, attr.allowed_types.bits(),
+           attr.doc.c_str()};
 }
 int SL_OpDefAttrKind(const SL_OpDef* def, const char* name) {
   const sluice::AttrDef* attr = ToOpDef(def)->FindAttr(name);
@@ -134,11 +136,12 @@ int SL_AttrLength(const SL_Attr* attr) {
     return list == nullptr ? -1 : static_cast<int>(list->size());
   };
   int n = 1;
-  for (int k : {size(static_cast<std::vector<std::string>*>(nullptr)), size(static_cast<std::vector<int64_t>*>(nullptr)),
-                size(static_cast<std::vector<float>*>(nullptr)), size(static_cast<std::vector<bool>*>(nullptr)),
-                size(static_cast<std::vector<DType>*>(nullptr)), size(static_cast<std::vector<PartialShape>*>(nullptr)),
-                size(static_cast<std::vector<sluice::Tensor>*>(nullptr)),
-                size(static_cast<std::vector<sluice::FuncRef>*>(nullptr))}) {
+  for (int k :
+       {size(static_cast<std::vector<std::string>*>(nullptr)), size(static_cast<std::vector<int64_t>*>(nullptr)),
+        size(static_cast<std::vector<float>*>(nullptr)), size(static_cast<std::vector<bool>*>(nullptr)),
+        size(static_cast<std::vector<DType>*>(nullptr)), size(static_cast<std::vector<PartialShape>*>(nullptr)),
+        size(static_cast<std::vector<sluice::Tensor>*>(nullptr)),
+        size(static_cast<std::vector<sluice::FuncRef>*>(nullptr))}) {
     if (k >= 0) n = k;
   }
   return n;

@@ -16,14 +16,17 @@ absl::StatusOr<sluice::SessionOptions> ParseConfig(const void* data, size_t size
   sluice::SessionOptions options;
   if (data == nullptr) return options;
   sluice::proto::ConfigProto config;
-  if (!config.ParseFromArray(data, static_cast<int>(size))) return sluice::InvalidArgument("these bytes are not a serialised ConfigProto");
+  if (!config.ParseFromArray(data, static_cast<int>(size)))
+    return sluice::InvalidArgument("these bytes are not a serialised ConfigProto");
   auto cpus = config.device_count().find("CPU");
   if (cpus != config.device_count().end()) {
-    if (cpus->second < 1 || cpus->second > 256) return sluice::InvalidArgument("device_count['CPU'] is ", cpus->second, ", wanted 1 to 256");
+    if (cpus->second < 1 || cpus->second > 256)
+      return sluice::InvalidArgument("device_count['CPU'] is ", cpus->second, ", wanted 1 to 256");
     options.cpu_devices = cpus->second;
   }
   const int threads = std::max(config.intra_op_parallelism_threads(), config.inter_op_parallelism_threads());
-  if (threads < 0 || threads > 4096) return sluice::InvalidArgument("parallelism_threads is ", threads, ", wanted 0 to 4096");
+  if (threads < 0 || threads > 4096)
+    return sluice::InvalidArgument("parallelism_threads is ", threads, ", wanted 0 to 4096");
   if (threads > 0) {
     options.parallelism = threads;
     options.own_pool = true;
@@ -33,7 +36,8 @@ absl::StatusOr<sluice::SessionOptions> ParseConfig(const void* data, size_t size
   options.operation_timeout_ms = config.operation_timeout_in_ms();
   const auto& graph = config.graph_options();
   const auto& rewrite = graph.rewrite_options();
-  options.optimise = graph.optimizer_options().opt_level() != sluice::proto::OptimizerOptions::L0 && !rewrite.disable_meta_optimizer();
+  options.optimise =
+      graph.optimizer_options().opt_level() != sluice::proto::OptimizerOptions::L0 && !rewrite.disable_meta_optimizer();
   const auto off = sluice::proto::RewriterConfig::OFF;
   if (rewrite.constant_folding() == off) options.disabled_passes.push_back("constant_folding");
   if (rewrite.arithmetic_optimization() == off) options.disabled_passes.push_back("arithmetic");
@@ -83,7 +87,8 @@ SL_Session* SL_NewSession(SL_Graph* graph, const void* config, size_t size, SL_S
   if (!options.ok()) return nullptr;
   auto* session = new SL_Session;
   session->graph = graph->graph;
-  session->session = std::make_unique<sluice::Session>(sluice::GetProcessEnvironment().view(), *options, graph->graph.get());
+  session->session =
+      std::make_unique<sluice::Session>(sluice::GetProcessEnvironment().view(), *options, graph->graph.get());
   return session;
 }
 
@@ -105,8 +110,8 @@ const char* SL_DeviceType(const SL_DeviceList* list, int i) { return list->devic
 int64_t SL_DeviceMemory(const SL_DeviceList* list, int i) { return list->devices[i].memory_limit; }
 uint64_t SL_DeviceIncarnation(const SL_DeviceList* list, int i) { return list->devices[i].incarnation; }
 
-SL_Callable* SL_MakeCallable(SL_Session* session, const SL_Output* feeds, int num_feeds, const SL_Output* fetches, int num_fetches,
-                             SL_Operation* const* targets, int num_targets, SL_Status* status) {
+SL_Callable* SL_MakeCallable(SL_Session* session, const SL_Output* feeds, int num_feeds, const SL_Output* fetches,
+                             int num_fetches, SL_Operation* const* targets, int num_targets, SL_Status* status) {
   sluice::CallableSpec spec;
   for (int i = 0; i < num_feeds; ++i) spec.feeds.push_back(EndpointName(feeds[i]));
   for (int i = 0; i < num_fetches; ++i) spec.fetches.push_back(EndpointName(fetches[i]));
@@ -140,7 +145,8 @@ void SL_RunCallable(SL_Callable* callable, SL_Tensor* const* feeds, SL_Tensor** 
     if (options->cancellation != nullptr) run.cancellation = &options->cancellation->token;
     want_metadata = options->metadata != nullptr;
   }
-  absl::Status s = callable->session->session->RunCallable(*callable->callable, inputs, &outputs, run, want_metadata ? &metadata : nullptr);
+  absl::Status s = callable->session->session->RunCallable(*callable->callable, inputs, &outputs, run,
+                                                           want_metadata ? &metadata : nullptr);
   if (ABSL_PREDICT_FALSE(!s.ok())) {
     status->Set(s);
     return;

@@ -10,13 +10,13 @@
  *   SL_Callable* c = SL_MakeCallable(session, feeds, 1, fetches, 1, NULL, 0, s);
  *   SL_RunCallable(c, inputs, outputs, NULL, s);
  *
- * Stability: functions are added and never changed or removed; SL_AbiVersion() grows with additions. Structs passed by pointer
- *   begin with the size that the caller knows (`struct_size`), so they may grow.
- * Threads: any function from any thread on different handles; graphs, sessions and callables also on the same one.
- * Ownership: what SL_New..., SL_Make..., and out-parameters of type T** give belongs to the caller, who deletes it with SL_Delete...;
- *   SL_Operation belongs to its graph. A session keeps its graph alive.
- * Errors: reported in `status`, which is never NULL; on an error the results are NULL or untouched. Codes are the canonical ones.
- * Strings: UTF-8; those returned live as long as the handle they were asked of, unless said otherwise.
+ * Stability: functions are added and never changed or removed; SL_AbiVersion() grows with additions. Structs passed by
+ * pointer begin with the size that the caller knows (`struct_size`), so they may grow. Threads: any function from any
+ * thread on different handles; graphs, sessions and callables also on the same one. Ownership: what SL_New...,
+ * SL_Make..., and out-parameters of type T** give belongs to the caller, who deletes it with SL_Delete...; SL_Operation
+ * belongs to its graph. A session keeps its graph alive. Errors: reported in `status`, which is never NULL; on an error
+ * the results are NULL or untouched. Codes are the canonical ones. Strings: UTF-8; those returned live as long as the
+ * handle they were asked of, unless said otherwise.
  */
 #ifndef SLUICE_RUNTIME_C_API_SLUICE_H_
 #define SLUICE_RUNTIME_C_API_SLUICE_H_
@@ -69,12 +69,12 @@ SL_API void SL_DeleteBuffer(SL_Buffer* buffer);
 /* ---- tensors: types are TensorFlow's DataType numbers ---- */
 /* Uninitialised elements of a plain type. */
 SL_API SL_Tensor* SL_NewTensor(int dtype, const int64_t* dims, int rank, SL_Status* status);
-/* Borrows `data`; `release` (may be NULL) runs once nobody reads it any more, on any thread, and not when there is an error. Nobody
- * writes to it, and what a step keeps of it is a copy. */
+/* Borrows `data`; `release` (may be NULL) runs once nobody reads it any more, on any thread, and not when there is an
+ * error. Nobody writes to it, and what a step keeps of it is a copy. */
 SL_API SL_Tensor* SL_NewBorrowedTensor(int dtype, const int64_t* dims, int rank, const void* data, size_t bytes,
                                        void (*release)(void* arg), void* arg, SL_Status* status);
-SL_API SL_Tensor* SL_NewStringTensor(const int64_t* dims, int rank, const char* const* values, const size_t* sizes, size_t count,
-                                     SL_Status* status);
+SL_API SL_Tensor* SL_NewStringTensor(const int64_t* dims, int rank, const char* const* values, const size_t* sizes,
+                                     size_t count, SL_Status* status);
 SL_API SL_Tensor* SL_ShareTensor(const SL_Tensor* tensor);
 SL_API void SL_DeleteTensor(SL_Tensor* tensor);
 SL_API int SL_TensorType(const SL_Tensor* tensor);
@@ -101,9 +101,9 @@ typedef struct SL_ArgSpec {
 } SL_ArgSpec;
 typedef struct SL_AttrSpec {
   const char* name;
-  const char* type;              /* "int", "list(type)" ... */
-  const SL_Attr* default_value;  /* NULL when there is none */
-  uint32_t allowed_types;        /* bit n: DataType n; 0 allows all */
+  const char* type;             /* "int", "list(type)" ... */
+  const SL_Attr* default_value; /* NULL when there is none */
+  uint32_t allowed_types;       /* bit n: DataType n; 0 allows all */
   const char* doc;
 } SL_AttrSpec;
 /* NULL when there is none. Lives for the process. */
@@ -126,8 +126,8 @@ SL_API SL_Buffer* SL_ListOps(void);
 SL_API SL_Buffer* SL_OpDefProto(const SL_OpDef* def);
 /* The device types with a kernel for the op, each ended by '\n'. */
 SL_API SL_Buffer* SL_KernelDevices(const char* op_type);
-/* Loads a shared library of custom ops: it exports `void SluiceRegisterOps(sluice::OpRegistry*, sluice::KernelRegistry*)`.
- * Gives the names of the ops that it added, each ended by '\n'. */
+/* Loads a shared library of custom ops: it exports `void SluiceRegisterOps(sluice::OpRegistry*,
+ * sluice::KernelRegistry*)`. Gives the names of the ops that it added, each ended by '\n'. */
 SL_API SL_Buffer* SL_LoadOpLibrary(const char* path, SL_Status* status);
 
 /* ---- attribute values ---- */
@@ -178,18 +178,20 @@ SL_API void SL_SetAttrType(SL_OpBuilder* b, const char* name, int value);
 SL_API void SL_SetAttrShape(SL_OpBuilder* b, const char* name, const int64_t* dims, int rank); /* rank -1: unknown */
 SL_API void SL_SetAttrTensor(SL_OpBuilder* b, const char* name, const SL_Tensor* value);
 SL_API void SL_SetAttrFunc(SL_OpBuilder* b, const char* name, const char* function);
-SL_API void SL_SetAttrStringList(SL_OpBuilder* b, const char* name, const char* const* values, const size_t* sizes, int count);
+SL_API void SL_SetAttrStringList(SL_OpBuilder* b, const char* name, const char* const* values, const size_t* sizes,
+                                 int count);
 SL_API void SL_SetAttrIntList(SL_OpBuilder* b, const char* name, const int64_t* values, int count);
 SL_API void SL_SetAttrFloatList(SL_OpBuilder* b, const char* name, const double* values, int count);
 SL_API void SL_SetAttrBoolList(SL_OpBuilder* b, const char* name, const int* values, int count);
 SL_API void SL_SetAttrTypeList(SL_OpBuilder* b, const char* name, const int* values, int count);
-SL_API void SL_SetAttrShapeList(SL_OpBuilder* b, const char* name, const int64_t* const* dims, const int* ranks, int count);
+SL_API void SL_SetAttrShapeList(SL_OpBuilder* b, const char* name, const int64_t* const* dims, const int* ranks,
+                                int count);
 SL_API void SL_SetAttrTensorList(SL_OpBuilder* b, const char* name, SL_Tensor* const* values, int count);
 SL_API void SL_SetAttrFuncList(SL_OpBuilder* b, const char* name, const char* const* functions, int count);
 /* A serialised AttrValue. */
 SL_API void SL_SetAttrProto(SL_OpBuilder* b, const char* name, const void* data, size_t size);
-/* Adds the operation and deletes the builder, also on errors. Attributes that follow from the inputs, or have defaults, may be
- * left out. */
+/* Adds the operation and deletes the builder, also on errors. Attributes that follow from the inputs, or have defaults,
+ * may be left out. */
 SL_API SL_Operation* SL_FinishOp(SL_OpBuilder* b, SL_Status* status);
 /* Deletes a builder without adding anything. */
 SL_API void SL_DropOp(SL_OpBuilder* b);
@@ -207,8 +209,10 @@ SL_API int SL_OperationNumControlOutputs(const SL_Operation* op);
 SL_API SL_Operation* SL_OperationControlOutput(const SL_Operation* op, int i);
 SL_API int SL_OperationNumOutputs(const SL_Operation* op);
 SL_API int SL_OperationOutputType(const SL_Operation* op, int i);
-/* Readers of an output: up to `max` of them into `consumers` (with `inputs[k]` the input's position); returns how many there are. */
-SL_API int SL_OperationConsumers(const SL_Graph* graph, SL_Output output, SL_Operation** consumers, int* inputs, int max);
+/* Readers of an output: up to `max` of them into `consumers` (with `inputs[k]` the input's position); returns how many
+ * there are. */
+SL_API int SL_OperationConsumers(const SL_Graph* graph, SL_Output output, SL_Operation** consumers, int* inputs,
+                                 int max);
 SL_API const SL_Attr* SL_OperationAttr(const SL_Operation* op, const char* name); /* NULL when there is none */
 /* The rank, -1 when unknown; up to `max` sizes go into dims. */
 SL_API int SL_OutputShape(const SL_Graph* graph, SL_Output output, int64_t* dims, int max);
@@ -219,7 +223,8 @@ SL_API int SL_OutputValue(const SL_Graph* graph, SL_Output output, int64_t* valu
 
 SL_API void SL_GraphSetDevice(SL_Graph* graph, SL_Operation* op, const char* device);
 /* A serialised AttrValue. */
-SL_API void SL_GraphSetAttrProto(SL_Graph* graph, SL_Operation* op, const char* name, const void* data, size_t size, SL_Status* status);
+SL_API void SL_GraphSetAttrProto(SL_Graph* graph, SL_Operation* op, const char* name, const void* data, size_t size,
+                                 SL_Status* status);
 SL_API void SL_GraphAddControlInput(SL_Graph* graph, SL_Operation* op, SL_Operation* input, SL_Status* status);
 SL_API void SL_GraphUpdateInput(SL_Graph* graph, SL_Operation* op, int i, SL_Output input, SL_Status* status);
 
@@ -229,45 +234,48 @@ SL_API SL_Buffer* SL_OperationToDef(const SL_Graph* graph, const SL_Operation* o
 
 typedef struct SL_ImportOptions {
   size_t struct_size;
-  const char* prefix;                  /* may be NULL */
-  int num_inputs_mapped;               /* "node:index" or "^node" of the message replaced by an output of the graph */
+  const char* prefix;    /* may be NULL */
+  int num_inputs_mapped; /* "node:index" or "^node" of the message replaced by an output of the graph */
   const char* const* inputs_mapped;
   const SL_Output* input_replacements;
-  int num_return_outputs;              /* "node:index" */
+  int num_return_outputs; /* "node:index" */
   const char* const* return_outputs;
   int num_return_operations;
   const char* const* return_operations;
-  int num_control_inputs;              /* of imported nodes without inputs */
+  int num_control_inputs; /* of imported nodes without inputs */
   SL_Operation* const* control_inputs;
   const char* default_device;
   int uniquify_names;
 } SL_ImportOptions;
-/* `outputs` and `operations` have room for what the options ask. `unused` (may be NULL) gets the keys of inputs_mapped that were
- * not found, each ended by '\n'. */
-SL_API void SL_ImportGraphDef(SL_Graph* graph, const void* def, size_t size, const SL_ImportOptions* options, SL_Output* outputs,
-                              SL_Operation** operations, SL_Buffer** unused, SL_Status* status);
+/* `outputs` and `operations` have room for what the options ask. `unused` (may be NULL) gets the keys of inputs_mapped
+ * that were not found, each ended by '\n'. */
+SL_API void SL_ImportGraphDef(SL_Graph* graph, const void* def, size_t size, const SL_ImportOptions* options,
+                              SL_Output* outputs, SL_Operation** operations, SL_Buffer** unused, SL_Status* status);
 
-/* Adds a function whose body is a copy of `body`: its arguments are the `_Arg` nodes there, its results the `_Retval` nodes, in
- * the order of their `index`. */
+/* Adds a function whose body is a copy of `body`: its arguments are the `_Arg` nodes there, its results the `_Retval`
+ * nodes, in the order of their `index`. */
 SL_API void SL_GraphAddFunction(SL_Graph* graph, const SL_Graph* body, const char* name, SL_Status* status);
 
-/* Adds a copy of the body of a function of `library` to `graph`, its arguments replaced by `args`, under the scope `prefix` (may be
+/* Adds a copy of the body of a function of `library` to `graph`, its arguments replaced by `args`, under the scope
+ * `prefix` (may be
  * ""). `results` gets as many outputs as there is room for; returns how many the function has, -1 on an error. */
-SL_API int SL_InlineFunction(SL_Graph* graph, const SL_Graph* library, const char* name, const char* prefix, const SL_Output* args,
-                             int num_args, SL_Output* results, int max_results, SL_Status* status);
+SL_API int SL_InlineFunction(SL_Graph* graph, const SL_Graph* library, const char* name, const char* prefix,
+                             const SL_Output* args, int num_args, SL_Output* results, int max_results,
+                             SL_Status* status);
 
 /* ---- gradients ---- */
-/* A gradient: `dense`, or rows `values` at `indices` of `dense_shape` (whose op may be NULL); none when all are NULL. */
+/* A gradient: `dense`, or rows `values` at `indices` of `dense_shape` (whose op may be NULL); none when all are NULL.
+ */
 typedef struct SL_Grad {
   SL_Output dense, values, indices, dense_shape;
 } SL_Grad;
-/* A rule in place of the registered one: 1 when it filled `dxs`, 0 to use the registered one, -1 for an error in `status`. It may
- * add nodes to the graph. */
-typedef int (*SL_GradientOverride)(void* arg, SL_Operation* forward, const SL_Grad* dys, int num_dys, SL_Grad* dxs, int num_dxs,
-                                   SL_Status* status);
+/* A rule in place of the registered one: 1 when it filled `dxs`, 0 to use the registered one, -1 for an error in
+ * `status`. It may add nodes to the graph. */
+typedef int (*SL_GradientOverride)(void* arg, SL_Operation* forward, const SL_Grad* dys, int num_dys, SL_Grad* dxs,
+                                   int num_dxs, SL_Status* status);
 typedef struct SL_GradientOptions {
   size_t struct_size;
-  const char* scope;        /* names of new nodes begin with it */
+  const char* scope; /* names of new nodes begin with it */
   int colocate;
   int zeros_for_unconnected;
   int num_stop;
@@ -277,7 +285,8 @@ typedef struct SL_GradientOptions {
 } SL_GradientOptions;
 /* d(sum of ys)/d(xs) into `grads` (num_xs of them). `grad_ys` is NULL or has an output (op NULL: ones) for each y. */
 SL_API void SL_AddGradients(SL_Graph* graph, const SL_Output* ys, int num_ys, const SL_Output* xs, int num_xs,
-                            const SL_Output* grad_ys, const SL_GradientOptions* options, SL_Grad* grads, SL_Status* status);
+                            const SL_Output* grad_ys, const SL_GradientOptions* options, SL_Grad* grads,
+                            SL_Status* status);
 
 /* ---- sessions ---- */
 /* `config` is a serialised ConfigProto, or NULL. */
@@ -294,22 +303,24 @@ SL_API const char* SL_DeviceType(const SL_DeviceList* list, int i);
 SL_API int64_t SL_DeviceMemory(const SL_DeviceList* list, int i);
 SL_API uint64_t SL_DeviceIncarnation(const SL_DeviceList* list, int i);
 
-/* What a step runs: feeds in, fetches out, targets run and not fetched. Resolved once; the session keeps one for each signature. */
-SL_API SL_Callable* SL_MakeCallable(SL_Session* session, const SL_Output* feeds, int num_feeds, const SL_Output* fetches,
-                                    int num_fetches, SL_Operation* const* targets, int num_targets, SL_Status* status);
+/* What a step runs: feeds in, fetches out, targets run and not fetched. Resolved once; the session keeps one for each
+ * signature. */
+SL_API SL_Callable* SL_MakeCallable(SL_Session* session, const SL_Output* feeds, int num_feeds,
+                                    const SL_Output* fetches, int num_fetches, SL_Operation* const* targets,
+                                    int num_targets, SL_Status* status);
 SL_API void SL_DeleteCallable(SL_Callable* callable);
 
 typedef struct SL_RunOptions {
   size_t struct_size;
-  int trace;                       /* collect step statistics */
+  int trace; /* collect step statistics */
   int partition_graphs;
-  int64_t timeout_ms;              /* 0: the session's */
-  SL_Cancellation* cancellation;   /* may be NULL */
-  SL_Buffer** metadata;            /* may be NULL; gets a serialised RunMetadata */
+  int64_t timeout_ms;            /* 0: the session's */
+  SL_Cancellation* cancellation; /* may be NULL */
+  SL_Buffer** metadata;          /* may be NULL; gets a serialised RunMetadata */
 } SL_RunOptions;
 /* Feeds are read and not kept; `fetches` gets as many new tensors as the callable fetches. `options` may be NULL. */
-SL_API void SL_RunCallable(SL_Callable* callable, SL_Tensor* const* feeds, SL_Tensor** fetches, const SL_RunOptions* options,
-                           SL_Status* status);
+SL_API void SL_RunCallable(SL_Callable* callable, SL_Tensor* const* feeds, SL_Tensor** fetches,
+                           const SL_RunOptions* options, SL_Status* status);
 /* Text about a callable: where each node runs and why; the plan. */
 SL_API SL_Buffer* SL_ExplainPlacement(SL_Callable* callable, SL_Status* status);
 SL_API SL_Buffer* SL_DumpPlan(SL_Callable* callable, SL_Status* status);
@@ -322,10 +333,10 @@ SL_API int SL_IsCancelled(const SL_Cancellation* cancellation);
 SL_API void SL_ResetCancellation(SL_Cancellation* cancellation);
 
 /* ---- functions of the host language ---- */
-/* Runs the function that a PyFunc node names by its token: `outputs` gets new tensors, which the runtime deletes. Called on any
- * thread. */
-typedef void (*SL_HostFunction)(void* arg, const char* token, SL_Tensor* const* inputs, int num_inputs, SL_Tensor** outputs,
-                                int num_outputs, SL_Status* status);
+/* Runs the function that a PyFunc node names by its token: `outputs` gets new tensors, which the runtime deletes.
+ * Called on any thread. */
+typedef void (*SL_HostFunction)(void* arg, const char* token, SL_Tensor* const* inputs, int num_inputs,
+                                SL_Tensor** outputs, int num_outputs, SL_Status* status);
 SL_API void SL_SetHostFunction(SL_HostFunction function, void* arg);
 
 #ifdef __cplusplus

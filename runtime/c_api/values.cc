@@ -12,7 +12,8 @@ using sluice::Tensor;
 namespace {
 
 absl::StatusOr<Shape> MakeShape(const int64_t* dims, int rank) {
-  if (rank < 0 || rank > sluice::kMaxRank) return sluice::InvalidArgument("rank ", rank, " is not within 0 .. ", sluice::kMaxRank);
+  if (rank < 0 || rank > sluice::kMaxRank)
+    return sluice::InvalidArgument("rank ", rank, " is not within 0 .. ", sluice::kMaxRank);
   return Shape::Make(absl::MakeConstSpan(dims, rank));
 }
 
@@ -23,8 +24,8 @@ absl::Status CheckType(int dtype, bool plain) {
   return absl::OkStatus();
 }
 
-// Bytes of the caller's. Transient: whoever keeps a value beyond the step (a variable, a queue) gets a copy, so the caller may
-// change its array once the step is over.
+// Bytes of the caller's. Transient: whoever keeps a value beyond the step (a variable, a queue) gets a copy, so the
+// caller may change its array once the step is over.
 class BorrowedBuffer final : public sluice::Buffer {
  public:
   BorrowedBuffer(const void* data, size_t size, void (*release)(void*), void* arg)
@@ -82,20 +83,21 @@ SL_Tensor* SL_NewBorrowedTensor(int dtype, const int64_t* dims, int rank, const 
     const DType type = static_cast<DType>(dtype);
     const size_t wanted = static_cast<size_t>(shape.num_elements()) * sluice::ElementSize(type);
     if (bytes < wanted) {
-      return sluice::InvalidArgument("a ", sluice::DTypeName(type), " tensor of shape ", shape.ToString(), " needs ", wanted,
-                                     " bytes, found ", bytes);
+      return sluice::InvalidArgument("a ", sluice::DTypeName(type), " tensor of shape ", shape.ToString(), " needs ",
+                                     wanted, " bytes, found ", bytes);
     }
     return Tensor(type, std::move(shape), sluice::MakeRef<BorrowedBuffer>(data, bytes, release, arg));
   };
   return Give(make(), status);
 }
 
-SL_Tensor* SL_NewStringTensor(const int64_t* dims, int rank, const char* const* values, const size_t* sizes, size_t count,
-                              SL_Status* status) {
+SL_Tensor* SL_NewStringTensor(const int64_t* dims, int rank, const char* const* values, const size_t* sizes,
+                              size_t count, SL_Status* status) {
   auto make = [&]() -> absl::StatusOr<Tensor> {
     ASSIGN_OR_RETURN(Shape shape, MakeShape(dims, rank));
     if (shape.num_elements() != static_cast<int64_t>(count)) {
-      return sluice::InvalidArgument("shape ", shape.ToString(), " wants ", shape.num_elements(), " strings, found ", count);
+      return sluice::InvalidArgument("shape ", shape.ToString(), " wants ", shape.num_elements(), " strings, found ",
+                                     count);
     }
     ASSIGN_OR_RETURN(Tensor t, Tensor::Make(DType::kString, shape));
     for (size_t i = 0; i < count; ++i) t.data<std::string>()[i].assign(values[i], sizes[i]);
@@ -124,6 +126,8 @@ SL_Buffer* SL_TensorDebugString(const SL_Tensor* tensor) { return sluice::NewBuf
 
 SL_Cancellation* SL_NewCancellation(void) { return new SL_Cancellation; }
 void SL_DeleteCancellation(SL_Cancellation* cancellation) { delete cancellation; }
-void SL_Cancel(SL_Cancellation* cancellation, const char* why) { cancellation->token.Cancel(absl::CancelledError(why)); }
+void SL_Cancel(SL_Cancellation* cancellation, const char* why) {
+  cancellation->token.Cancel(absl::CancelledError(why));
+}
 int SL_IsCancelled(const SL_Cancellation* cancellation) { return cancellation->token.cancelled(); }
 void SL_ResetCancellation(SL_Cancellation* cancellation) { cancellation->token.Reset(); }

@@ -28,7 +28,10 @@ struct HelperGate : public RefCounted {
 class DataflowRun {
  public:
   DataflowRun(absl::Span<Frame* const> frames, const StepCall& call)
-      : frames_(frames), call_(call), token_(frames[0]->context.cancellation), rendezvous_(frames[0]->context.rendezvous) {}
+      : frames_(frames),
+        call_(call),
+        token_(frames[0]->context.cancellation),
+        rendezvous_(frames[0]->context.rendezvous) {}
 
   absl::Status Run() {
     int64_t callback = token_->Register([this] { Abort(token_->status()); });
@@ -106,7 +109,8 @@ class DataflowRun {
         if (!changed_.WaitWithDeadline(&mu_, timed_out_ ? absl::InfiniteFuture() : call_.deadline)) continue;
         if (!queue_.empty() || outstanding_ == 0 || timed_out_) continue;
         timed_out_ = true;
-        absl::Status late = absl::DeadlineExceededError(absl::StrCat("the step ran out of time waiting for ", WaitingFor()));
+        absl::Status late =
+            absl::DeadlineExceededError(absl::StrCat("the step ran out of time waiting for ", WaitingFor()));
         mu_.Unlock();
         Fail(late);
         mu_.Lock();
@@ -302,6 +306,8 @@ class DataflowRun {
 
 }  // namespace
 
-absl::Status RunDataflow(absl::Span<Frame* const> frames, const StepCall& call) { return DataflowRun(frames, call).Run(); }
+absl::Status RunDataflow(absl::Span<Frame* const> frames, const StepCall& call) {
+  return DataflowRun(frames, call).Run();
+}
 
 }  // namespace sluice

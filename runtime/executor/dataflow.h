@@ -1,7 +1,8 @@
 // The tier for steps in which kernels wait: an instruction runs as soon as its inputs are there.
 //
-// The calling thread drives all partitions of the step; lanes among them run first (they never wait). A wait that completes on
-// another thread only queues what became ready and wakes the driver. When expensive instructions pile up, threads of the pool help.
+// The calling thread drives all partitions of the step; lanes among them run first (they never wait). A wait that
+// completes on another thread only queues what became ready and wakes the driver. When expensive instructions pile up,
+// threads of the pool help.
 #ifndef SLUICE_RUNTIME_EXECUTOR_DATAFLOW_H_
 #define SLUICE_RUNTIME_EXECUTOR_DATAFLOW_H_
 

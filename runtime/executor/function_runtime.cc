@@ -67,7 +67,8 @@ bool FunctionRuntime::MayBlock(Handle handle) const {
   return i.plan != nullptr && i.plan->MayBlock();
 }
 
-absl::Status FunctionRuntime::Run(Handle handle, KernelContext& caller, std::vector<Tensor> args, std::vector<Tensor>* results) {
+absl::Status FunctionRuntime::Run(Handle handle, KernelContext& caller, std::vector<Tensor> args,
+                                  std::vector<Tensor>* results) {
   Instance& f = *instances_[handle];
   if (static_cast<int>(args.size()) != f.num_args) {
     return InvalidArgument("function '", f.name, "' takes ", f.num_args, " arguments, found ", args.size());

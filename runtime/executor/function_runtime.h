@@ -1,5 +1,5 @@
-// Plans and runs the functions of a graph for the kernels of one device. A function is planned once for each name, as a step of
-// its own that runs inside the caller's: same cancellation, same resources, on the calling thread.
+// Plans and runs the functions of a graph for the kernels of one device. A function is planned once for each name, as a
+// step of its own that runs inside the caller's: same cancellation, same resources, on the calling thread.
 //
 // Threads: Instantiate while one thread plans; Run from any thread.
 // Lifetime: outlives the plans whose kernels hold its handles.
@@ -27,7 +27,8 @@ class FunctionRuntime final : public FunctionRunner {
   absl::StatusOr<Handle> Instantiate(const FuncRef& function) override;
   int num_results(Handle handle) const override;
   bool MayBlock(Handle handle) const override;
-  absl::Status Run(Handle handle, KernelContext& caller, std::vector<Tensor> args, std::vector<Tensor>* results) override;
+  absl::Status Run(Handle handle, KernelContext& caller, std::vector<Tensor> args,
+                   std::vector<Tensor>* results) override;
 
   std::string Dump() const;
 

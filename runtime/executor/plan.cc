@@ -45,7 +45,9 @@ class Builder {
  private:
   static bool IsArg(const Node& n) { return n.op().name == "_Arg"; }
   static bool IsRetval(const Node& n) { return n.op().name == "_Retval"; }
-  static bool IsOrderOnly(const Node& n) { return n.num_inputs() == 0 && n.num_outputs() == 0 && n.op().traits == kCheap; }
+  static bool IsOrderOnly(const Node& n) {
+    return n.num_inputs() == 0 && n.num_outputs() == 0 && n.op().traits == kCheap;
+  }
   static bool IsPlainIdentity(const Node& n) {
     return n.Is(kIdentity) && n.num_inputs() == 1 && n.num_outputs() == 1 && n.input_type(0) == n.output_type(0) &&
            !IsRefType(n.output_type(0));
@@ -176,8 +178,8 @@ class Builder {
     }
   }
 
-  // Users of one resource run in the order of the lane, so that results do not depend on timing. Nodes behind a wait are left out:
-  // what they wait for may itself need the resource.
+  // Users of one resource run in the order of the lane, so that results do not depend on timing. Nodes behind a wait
+  // are left out: what they wait for may itself need the resource.
   std::vector<std::vector<const Node*>> StateOrder(const std::vector<Node*>& order) const {
     struct Users {
       const Node* writer = nullptr;
@@ -263,9 +265,9 @@ absl::StatusOr<std::unique_ptr<PartitionPlan>> PartitionPlan::Make(std::unique_p
 }
 
 std::string PartitionPlan::Dump() const {
-  std::string out = absl::StrFormat("%s: %s (%s), %d instructions, %d slots\n", environment.device->name(),
-                                    tier == Tier::kLane ? "static lane" : "dataflow", tier_reason, instructions.size(),
-                                    slots.size());
+  std::string out =
+      absl::StrFormat("%s: %s (%s), %d instructions, %d slots\n", environment.device->name(),
+                      tier == Tier::kLane ? "static lane" : "dataflow", tier_reason, instructions.size(), slots.size());
   if (tier == Tier::kLane) {
     absl::StrAppendFormat(&out, "memory: arena %d bytes (lower bound %d, without reuse %d), %d in place\n", arena_bytes,
                           arena_lower_bound, unshared_bytes, in_place);
@@ -274,10 +276,17 @@ std::string PartitionPlan::Dump() const {
     const Slot& slot = slots[s];
     std::string text = absl::StrCat(slot.node->name(), ":", slot.output);
     switch (slot.kind) {
-      case Slot::kArena: absl::StrAppendFormat(&text, "@%d+%d", slot.offset, slot.bytes); break;
-      case Slot::kConstant: text += "(constant)"; break;
-      case Slot::kArgument: text += "(fed)"; break;
-      case Slot::kDynamic: break;
+      case Slot::kArena:
+        absl::StrAppendFormat(&text, "@%d+%d", slot.offset, slot.bytes);
+        break;
+      case Slot::kConstant:
+        text += "(constant)";
+        break;
+      case Slot::kArgument:
+        text += "(fed)";
+        break;
+      case Slot::kDynamic:
+        break;
     }
     return text;
   };

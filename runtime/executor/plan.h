@@ -1,10 +1,10 @@
-// The immutable plan of one partition (one device's share of a step): prepared kernels in order, where each tensor lives, and
-// when it goes. Concurrent steps share a plan; what changes lives in their frames.
+// The immutable plan of one partition (one device's share of a step): prepared kernels in order, where each tensor
+// lives, and when it goes. Concurrent steps share a plan; what changes lives in their frames.
 //
 //   graph (its nodes on one device)  ->  instructions over slots
 //
-// A slot holds one tensor. `_Arg` nodes, constants and identities become slots without an instruction; `_Retval` nodes become
-// results. Two tiers run a plan:
+// A slot holds one tensor. `_Arg` nodes, constants and identities become slots without an instruction; `_Retval` nodes
+// become results. Two tiers run a plan:
 //   lane      one thread runs the instructions in order: no counters, and static shapes live in one arena laid out here
 //   dataflow  instructions run when their inputs are there; for partitions in which a kernel waits (receive, dequeue)
 #ifndef SLUICE_RUNTIME_EXECUTOR_PLAN_H_
@@ -24,21 +24,21 @@ namespace sluice {
 enum class Tier { kLane, kDataflow };
 
 enum InstructionFlags : uint32_t {
-  kAsyncInstruction = 1,   // Start instead of Run
-  kPlannedOutputs = 2,     // some output lives in the arena
-  kCheckOutputs = 8,       // a kernel that passed on bytes of the arena would break its promise
-  kWorthSharing = 4,       // expensive enough to be offered to another thread
+  kAsyncInstruction = 1,  // Start instead of Run
+  kPlannedOutputs = 2,    // some output lives in the arena
+  kCheckOutputs = 8,      // a kernel that passed on bytes of the arena would break its promise
+  kWorthSharing = 4,      // expensive enough to be offered to another thread
 };
 
 struct Instruction {
   const Kernel* kernel = nullptr;
-  uint64_t last_use = 0;              // bit i: input i dies here
-  uint32_t first_operand = 0;         // in PartitionPlan::operands: the inputs, then the outputs
+  uint64_t last_use = 0;       // bit i: input i dies here
+  uint32_t first_operand = 0;  // in PartitionPlan::operands: the inputs, then the outputs
   uint32_t num_inputs = 0;
   uint32_t num_outputs = 0;
-  uint32_t release_begin = 0;         // lane: slots to empty afterwards; dataflow: slots it reads. In PartitionPlan::releases
+  uint32_t release_begin = 0;  // lane: slots to empty afterwards; dataflow: slots it reads. In PartitionPlan::releases
   uint32_t release_end = 0;
-  uint32_t successor_begin = 0;       // dataflow: in PartitionPlan::successors
+  uint32_t successor_begin = 0;  // dataflow: in PartitionPlan::successors
   uint32_t successor_end = 0;
   uint32_t num_predecessors = 0;
   uint32_t flags = 0;
@@ -48,8 +48,8 @@ struct Slot {
   enum Kind : uint8_t { kDynamic, kArgument, kConstant, kArena };
   Kind kind = kDynamic;
   bool is_result = false;
-  uint32_t readers = 0;      // instructions that read it
-  int64_t offset = 0;        // kArena
+  uint32_t readers = 0;  // instructions that read it
+  int64_t offset = 0;    // kArena
   int64_t bytes = 0;
   Tensor constant;
   const Node* node = nullptr;  // who makes it, for messages and dumps
@@ -73,26 +73,27 @@ struct PlanEnvironment {
 class PartitionPlan {
  public:
   // Errors name the node. The graph holds the device's nodes only and belongs to the plan.
-  static absl::StatusOr<std::unique_ptr<PartitionPlan>> Make(std::unique_ptr<Graph> graph, const PlanEnvironment& environment);
+  static absl::StatusOr<std::unique_ptr<PartitionPlan>> Make(std::unique_ptr<Graph> graph,
+                                                             const PlanEnvironment& environment);
 
   Tier tier = Tier::kLane;
   std::string tier_reason;
   PlanEnvironment environment;
   std::unique_ptr<Graph> graph;
   std::vector<Instruction> instructions;
-  std::vector<const Node*> nodes;          // of each instruction
+  std::vector<const Node*> nodes;  // of each instruction
   std::vector<std::unique_ptr<Kernel>> kernels;
   std::vector<uint32_t> operands;
   std::vector<uint32_t> releases;
   std::vector<uint32_t> successors;
-  std::vector<uint32_t> initial;           // dataflow: instructions without predecessors
+  std::vector<uint32_t> initial;  // dataflow: instructions without predecessors
   std::vector<Slot> slots;
   std::vector<Binding> arguments;
   std::vector<Binding> results;
   int64_t arena_bytes = 0;
   int64_t arena_lower_bound = 0;
-  int64_t unshared_bytes = 0;              // what the arena's tensors would take without reuse
-  int in_place = 0;                        // outputs that took over an input's place
+  int64_t unshared_bytes = 0;  // what the arena's tensors would take without reuse
+  int in_place = 0;            // outputs that took over an input's place
 
   // Instructions, slots and memory in text.
   std::string Dump() const;

@@ -150,7 +150,8 @@ class LaneMemory {
       const Slot& slot = p_.slots[s];
       if (slot.bytes != p_.slots[out].bytes) continue;
       if (!(slot.node->output_shape(slot.output) == node.output_shape(static_cast<int>(o)))) continue;
-      if (ElementSize(slot.node->output_type(slot.output)) != ElementSize(node.output_type(static_cast<int>(o)))) continue;
+      if (ElementSize(slot.node->output_type(slot.output)) != ElementSize(node.output_type(static_cast<int>(o))))
+        continue;
       return s;
     }
     return -1;
@@ -205,7 +206,8 @@ class LaneMemory {
     std::vector<std::vector<uint32_t>> at(p_.instructions.size());
     for (int s = 0; s < n_; ++s) {
       const Slot& slot = p_.slots[s];
-      if ((slot.kind != Slot::kDynamic && slot.kind != Slot::kArgument) || own_last_[s] == kForever || own_last_[s] < 0) continue;
+      if ((slot.kind != Slot::kDynamic && slot.kind != Slot::kArgument) || own_last_[s] == kForever || own_last_[s] < 0)
+        continue;
       at[own_last_[s]].push_back(static_cast<uint32_t>(s));
     }
     for (size_t k = 0; k < at.size(); ++k) {
@@ -239,7 +241,9 @@ void PlanDataflowMemory(PartitionPlan* plan) {
     for (uint32_t j = 0; j < i.num_inputs && j < 64; ++j) {
       const Slot& slot = plan->slots[plan->operands[i.first_operand + j]];
       // The only reader of a slot is also the last; with several the order is not known.
-      if (slot.readers == 1 && std::count(first, first + i.num_inputs, first[j]) == 1 && slot.kind != Slot::kConstant && !slot.is_result) i.last_use |= uint64_t{1} << j;
+      if (slot.readers == 1 && std::count(first, first + i.num_inputs, first[j]) == 1 && slot.kind != Slot::kConstant &&
+          !slot.is_result)
+        i.last_use |= uint64_t{1} << j;
     }
   }
 }

@@ -30,8 +30,11 @@ class PlanTest : public ::testing::Test {
     DefineControlOps(ops_);
     DefineTestOps(ops_);
     ops_.Define("TestVar", "").Output("ref", "Ref(float)").Traits(kStateful).Shape(ScalarShape());
-    ops_.Define("TestRead", "").Input("ref", "Ref(float)").Output("value", "float").Traits(kReadsState | kStateful).Shape(
-        ScalarShape());
+    ops_.Define("TestRead", "")
+        .Input("ref", "Ref(float)")
+        .Output("value", "float")
+        .Traits(kReadsState | kStateful)
+        .Shape(ScalarShape());
     ops_.Define("TestAssign", "")
         .Input("ref", "Ref(float)")
         .Input("value", "float")
@@ -70,7 +73,8 @@ class PlanTest : public ::testing::Test {
 };
 
 constexpr char kChain[] =
-    "x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); b = TestMix(a, N=1); c = TestMix(b, N=1); d = TestMix(c, N=1); "
+    "x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); b = TestMix(a, N=1); c = TestMix(b, N=1); d = "
+    "TestMix(c, N=1); "
     "r = _Retval(d, T=float, index=0)";
 
 TEST_F(PlanTest, AChainNeedsTwoBuffers) {
@@ -81,33 +85,38 @@ TEST_F(PlanTest, AChainNeedsTwoBuffers) {
 }
 
 TEST_F(PlanTest, ElementWiseOpsRunInPlace) {
-  auto plan = Plan("x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); b = TestAdd(a, x); c = TestAdd(b, x); "
-                   "d = TestMix(c, N=1); r = _Retval(d, T=float, index=0)");
+  auto plan = Plan(
+      "x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); b = TestAdd(a, x); c = TestAdd(b, x); "
+      "d = TestMix(c, N=1); r = _Retval(d, T=float, index=0)");
   EXPECT_EQ(plan->in_place, 2) << plan->Dump();
   EXPECT_EQ(plan->arena_bytes, 1024);
 }
 
 TEST_F(PlanTest, AnInputThatIsReadLaterIsNotOverwritten) {
-  auto plan = Plan("x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); b = TestAdd(a, x); c = TestMix(a, b, N=2); "
-                   "r = _Retval(c, T=float, index=0)");
+  auto plan = Plan(
+      "x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); b = TestAdd(a, x); c = TestMix(a, b, N=2); "
+      "r = _Retval(c, T=float, index=0)");
   EXPECT_EQ(plan->in_place, 0) << plan->Dump();
 }
 
 TEST_F(PlanTest, AnAliasKeepsTheBytesOfItsInput) {
-  auto plan = Plan("x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); v = TestReshape(a, shape=[16,16]); "
-                   "b = TestMix(x, N=1); c = TestMix(b, N=1); d = TestMix(v, c, N=2); r = _Retval(d, T=float, index=0)");
+  auto plan = Plan(
+      "x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); v = TestReshape(a, shape=[16,16]); "
+      "b = TestMix(x, N=1); c = TestMix(b, N=1); d = TestMix(v, c, N=2); r = _Retval(d, T=float, index=0)");
   EXPECT_EQ(plan->arena_bytes, 3 * 1024) << plan->Dump();
 }
 
 TEST_F(PlanTest, WhatIsFetchedThroughAnAliasIsNotInTheArena) {
-  auto plan = Plan("x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); v = TestReshape(a, shape=[16,16]); "
-                   "r = _Retval(v, T=float, index=0)");
+  auto plan = Plan(
+      "x = _Arg(T=float, index=0, shape=[256]); a = TestMix(x, N=1); v = TestReshape(a, shape=[16,16]); "
+      "r = _Retval(v, T=float, index=0)");
   EXPECT_EQ(plan->arena_bytes, 0) << plan->Dump();
 }
 
 TEST_F(PlanTest, IdentitiesAndNoOpsCostNothing) {
-  auto plan = Plan("x = _Arg(T=float, index=0, shape=[4]); n = NoOp(); a = Identity(x, ^n); b = Identity(a); c = TestUnknown(b); "
-                   "d = Identity(c); r = _Retval(d, T=float, index=0)");
+  auto plan = Plan(
+      "x = _Arg(T=float, index=0, shape=[4]); n = NoOp(); a = Identity(x, ^n); b = Identity(a); c = TestUnknown(b); "
+      "d = Identity(c); r = _Retval(d, T=float, index=0)");
   EXPECT_EQ(plan->instructions.size(), 1u) << plan->Dump();
 }
 
@@ -118,8 +127,9 @@ TEST_F(PlanTest, AKernelThatWaitsMakesThePartitionDataflow) {
 }
 
 TEST_F(PlanTest, DataflowKeepsTheOrderOfStateExceptBehindWaits) {
-  auto plan = Plan("v = TestVar(); x = Const(value=float[]{1}); w = TestAssign(v, x); r = TestRead(v); "
-                   "b = TestBlock(x); s = TestRead(v, ^b)");
+  auto plan = Plan(
+      "v = TestVar(); x = Const(value=float[]{1}); w = TestAssign(v, x); r = TestRead(v); "
+      "b = TestBlock(x); s = TestRead(v, ^b)");
   auto predecessors = [&](const std::string& name) {
     for (size_t k = 0; k < plan->nodes.size(); ++k) {
       if (plan->nodes[k]->name() == name) return static_cast<int>(plan->instructions[k].num_predecessors);
@@ -127,18 +137,24 @@ TEST_F(PlanTest, DataflowKeepsTheOrderOfStateExceptBehindWaits) {
     return -1;
   };
   EXPECT_EQ(plan->tier, Tier::kDataflow);
-  EXPECT_EQ(predecessors("w"), 2) << "the variable and its reader r, not s, which may wait for what only w lets happen\n" << plan->Dump();
+  EXPECT_EQ(predecessors("w"), 2)
+      << "the variable and its reader r, not s, which may wait for what only w lets happen\n"
+      << plan->Dump();
   EXPECT_EQ(predecessors("r"), 1);
 }
 
 TEST_F(PlanTest, WritersComeAfterReadersAndWhatUsesTheirValues) {
-  EXPECT_EQ(Order("v = TestVar(); x = Const(value=float[]{1}); w = TestAssign(v, x); r = TestRead(v); y = TestAdd(r, x)"),
-            "v x r y w");
-  EXPECT_EQ(Order("v = TestVar(); x = Const(value=float[]{1}); w = TestAssign(v, x); r = TestRead(v, ^w); y = TestAdd(r, x)"),
-            "v x w r y")
+  EXPECT_EQ(
+      Order("v = TestVar(); x = Const(value=float[]{1}); w = TestAssign(v, x); r = TestRead(v); y = TestAdd(r, x)"),
+      "v x r y w");
+  EXPECT_EQ(
+      Order("v = TestVar(); x = Const(value=float[]{1}); w = TestAssign(v, x); r = TestRead(v, ^w); y = TestAdd(r, x)"),
+      "v x w r y")
       << "a reader that asks to come later does";
-  EXPECT_EQ(Order("v = TestVar(); r = TestRead(v); u = TestVar(); s = TestRead(u); w = TestAssign(v, s); z = TestAssign(u, r)"),
-            "v r u s w z")
+  EXPECT_EQ(
+      Order(
+          "v = TestVar(); r = TestRead(v); u = TestVar(); s = TestRead(u); w = TestAssign(v, s); z = TestAssign(u, r)"),
+      "v r u s w z")
       << "wishes that contradict are given up";
 }
 
@@ -192,7 +208,8 @@ TEST_F(PlanTest, RandomGraphsComputeTheSameWithPlannedMemoryAsWithout) {
       for (int r = 0; r < results; ++r) {
         for (float got : out[r].flat<float>()) {
           ASSERT_EQ(got, static_cast<float>(value[fetched[r]])) << "node n" << fetched[r] << "\n"
-                                                                << absl::StrJoin(lines, "\n") << "\n" << plan.Dump();
+                                                                << absl::StrJoin(lines, "\n") << "\n"
+                                                                << plan.Dump();
         }
       }
     }

@@ -10,8 +10,9 @@
 
 namespace sluice {
 
-// Puts a `_ReadRef` node between a reference and each consumer that wants a value. Readers of one reference with the same control
-// inputs share a node, colocated with the variable; others read when their own control inputs have run, as their user ordered.
+// Puts a `_ReadRef` node between a reference and each consumer that wants a value. Readers of one reference with the
+// same control inputs share a node, colocated with the variable; others read when their own control inputs have run, as
+// their user ordered.
 absl::Status InsertReadRefs(Graph* graph);
 
 // Removes every node that no root depends on.

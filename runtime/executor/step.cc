@@ -85,7 +85,8 @@ void StepPlan::CancelAll(const absl::Status& why) {
 
 // --- Frame ---
 
-Frame::Frame(const PartitionPlan& p) : plan(p), slots(p.slots.size()), operands(p.operands.size()), planned(p.operands.size()) {
+Frame::Frame(const PartitionPlan& p)
+    : plan(p), slots(p.slots.size()), operands(p.operands.size()), planned(p.operands.size()) {
   for (size_t s = 0; s < slots.size(); ++s) {
     if (p.slots[s].kind == Slot::kConstant) slots[s] = p.slots[s].constant;
   }
@@ -100,7 +101,8 @@ Frame::Frame(const PartitionPlan& p) : plan(p), slots(p.slots.size()), operands(
     Tensor** inputs = operands.data() + i.first_operand;
     contexts[k].Bind(&context, &p.nodes[k]->info(), inputs, static_cast<int>(i.num_inputs), inputs + i.num_inputs,
                      static_cast<int>(i.num_outputs),
-                     (i.flags & kPlannedOutputs) != 0 ? planned.data() + i.first_operand + i.num_inputs : nullptr, i.last_use);
+                     (i.flags & kPlannedOutputs) != 0 ? planned.data() + i.first_operand + i.num_inputs : nullptr,
+                     i.last_use);
   }
   if (p.tier == Tier::kDataflow) {
     pending = std::make_unique<std::atomic<int32_t>[]>(p.instructions.size());
@@ -118,8 +120,9 @@ absl::Status Frame::ReserveArena() {
   if (arena != nullptr || plan.arena_bytes == 0) return absl::OkStatus();
   arena = HostAllocator()->Allocate(static_cast<size_t>(plan.arena_bytes));
   if (arena == nullptr) {
-    return ResourceExhausted(context.device->name(), ": no ", plan.arena_bytes, " bytes for the planned tensors of a step; ",
-                             HostAllocator()->stats().live_bytes, " bytes are in use");
+    return ResourceExhausted(context.device->name(), ": no ", plan.arena_bytes,
+                             " bytes for the planned tensors of a step; ", HostAllocator()->stats().live_bytes,
+                             " bytes are in use");
   }
   std::vector<Buffer*> view_of(plan.slots.size(), nullptr);
   for (size_t s = 0; s < plan.slots.size(); ++s) {
@@ -226,8 +229,8 @@ absl::Status LaneLoop(Frame& frame, const StepCall& call) {
     int64_t start = 0;
     if constexpr (kSlow) {
       if (absl::Now() >= call.deadline) {
-        return absl::DeadlineExceededError(
-            absl::StrCat("the step ran out of time before ", plan.nodes[k]->info().Describe(), " (node ", k, " of ", count, ")"));
+        return absl::DeadlineExceededError(absl::StrCat(
+            "the step ran out of time before ", plan.nodes[k]->info().Describe(), " (node ", k, " of ", count, ")"));
       }
       start = StepTrace::Now();
     }

@@ -3,11 +3,13 @@
 //   StepPlan      the partitions of one signature, and a pool of steps
 //   Step          a frame for each partition (slots, contexts, arena), the rendezvous between them, the first error
 //
-// A warm step takes a Step from the pool, binds arguments, runs, moves results out and gives the Step back: no lock, no memory
-// from the heap.
+// A warm step takes a Step from the pool, binds arguments, runs, moves results out and gives the Step back: no lock, no
+// memory from the heap.
 //
-// Threads: a StepPlan is shared by concurrent steps. A Step belongs to the thread that runs it, which drives everything; pool
-//          threads help when there is expensive work to share, and threads that complete a wait only queue what became ready.
+// Threads: a StepPlan is shared by concurrent steps. A Step belongs to the thread that runs it, which drives
+// everything; pool
+//          threads help when there is expensive work to share, and threads that complete a wait only queue what became
+//          ready.
 #ifndef SLUICE_RUNTIME_EXECUTOR_STEP_H_
 #define SLUICE_RUNTIME_EXECUTOR_STEP_H_
 
@@ -68,8 +70,8 @@ struct StepCall {
   CancellationToken* cancellation = nullptr;  // the caller's; cancelling it ends the step
   Rendezvous* rendezvous = nullptr;           // instead of the step's own, for steps that span processes
   StepTrace* trace = nullptr;
-  const StepContext* parent = nullptr;        // of the kernel that calls a function
-  int depth = 0;                              // of calls within calls
+  const StepContext* parent = nullptr;  // of the kernel that calls a function
+  int depth = 0;                        // of calls within calls
 };
 
 // One partition's mutable part.
@@ -77,20 +79,20 @@ struct Frame {
   explicit Frame(const PartitionPlan& plan);
   ~Frame();
   absl::Status ReserveArena();  // no-op when it is there
-  void Clear();  // drops every tensor of the step
+  void Clear();                 // drops every tensor of the step
 
   const PartitionPlan& plan;
   StepContext context;
   std::vector<Tensor> slots;
   std::vector<Tensor*> operands;
-  std::vector<PlannedOutput> planned;      // parallel to operands
-  std::vector<KernelContext> contexts;     // one for each instruction
-  std::vector<RefPtr<Buffer>> views;       // of the arena
+  std::vector<PlannedOutput> planned;   // parallel to operands
+  std::vector<KernelContext> contexts;  // one for each instruction
+  std::vector<RefPtr<Buffer>> views;    // of the arena
   void* arena = nullptr;
-  bool dirty = false;                      // an arena slot holds something else
+  bool dirty = false;  // an arena slot holds something else
   // dataflow
-  std::unique_ptr<std::atomic<int32_t>[]> pending;   // predecessors that have not run, by instruction
-  std::unique_ptr<std::atomic<int32_t>[]> readers;   // that have not run, by slot
+  std::unique_ptr<std::atomic<int32_t>[]> pending;  // predecessors that have not run, by instruction
+  std::unique_ptr<std::atomic<int32_t>[]> readers;  // that have not run, by slot
 };
 
 class Step {
@@ -98,7 +100,8 @@ class Step {
   explicit Step(const StepPlan& plan);
   ~Step();
 
-  // `arguments` by index; their tensors are copied (shared), or moved out of `movable` when given. `results` has num_results().
+  // `arguments` by index; their tensors are copied (shared), or moved out of `movable` when given. `results` has
+  // num_results().
   absl::Status Run(const StepCall& call, absl::Span<const Tensor> arguments, Tensor* movable, Tensor* results);
 
   CancellationToken& cancellation() { return cancellation_; }
@@ -116,14 +119,15 @@ class Step {
 // Runs a lane from its first to its last instruction on the calling thread.
 absl::Status RunLane(Frame& frame, const StepCall& call);
 
-// Makes outputs of instruction k safe that are not where the plan put them: bytes of the arena that a kernel passed on although
-// its op does not say kMayAlias are copied to where they belong.
+// Makes outputs of instruction k safe that are not where the plan put them: bytes of the arena that a kernel passed on
+// although its op does not say kMayAlias are copied to where they belong.
 absl::Status CheckOutputs(Frame& frame, size_t k);
 
 // Records instruction k.
 void Trace(const Frame& frame, size_t k, int64_t scheduled_ns, int64_t start_ns, StepTrace* trace);
 
-// `status` of instruction k of a plan, with the node, its device and its inputs; the node's name is also its payload kNodePayload.
+// `status` of instruction k of a plan, with the node, its device and its inputs; the node's name is also its payload
+// kNodePayload.
 absl::Status DescribeFailure(const Frame& frame, size_t k, const absl::Status& status);
 inline constexpr char kNodePayload[] = "sluice/node";
 inline constexpr char kOpPayload[] = "sluice/op";

@@ -24,7 +24,8 @@ int64_t MostAlive(const std::vector<Region>& regions) {
   return most;
 }
 
-// Places regions in the given order, each into the tightest gap between those already placed that live at the same time.
+// Places regions in the given order, each into the tightest gap between those already placed that live at the same
+// time.
 std::vector<int64_t> PlaceInOrder(const std::vector<Region>& regions, const std::vector<int>& order) {
   std::vector<int64_t> offsets(regions.size(), 0);
   std::vector<int> placed;  // by offset
@@ -42,9 +43,8 @@ std::vector<int64_t> PlaceInOrder(const std::vector<Region>& regions, const std:
       end_of_last = std::max(end_of_last, offsets[p] + q.bytes);
     }
     offsets[k] = best >= 0 ? best : end_of_last;
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), k,
-                                   [&](int a, int b) { return offsets[a] < offsets[b]; }),
-                  k);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), k, [&](int a, int b) { return offsets[a] < offsets[b]; }), k);
   }
   return offsets;
 }

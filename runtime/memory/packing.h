@@ -1,7 +1,7 @@
 // Lays out buffers with known lifetimes in one block, so that buffers which live at the same time do not overlap.
 //
-// Two greedy methods run (largest first at the best-fitting gap; in time order at the best-fitting gap) and the smaller result is
-// kept. Usually it is within a few percent of the lower bound, the most bytes that live at once.
+// Two greedy methods run (largest first at the best-fitting gap; in time order at the best-fitting gap) and the smaller
+// result is kept. Usually it is within a few percent of the lower bound, the most bytes that live at once.
 #ifndef SLUICE_RUNTIME_MEMORY_PACKING_H_
 #define SLUICE_RUNTIME_MEMORY_PACKING_H_
 

@@ -22,8 +22,9 @@ class Splitter {
         const Endpoint from = n->input(i);
         if (from.node->assigned_device() == n->assigned_device()) continue;
         if (IsRefType(n->input_type(i))) {
-          return InvalidArgument(n->info().Describe(), " on ", n->assigned_device(), " needs the reference of '", from.node->name(),
-                                 "' on ", from.node->assigned_device(), ": a reference cannot leave its device");
+          return InvalidArgument(n->info().Describe(), " on ", n->assigned_device(), " needs the reference of '",
+                                 from.node->name(), "' on ", from.node->assigned_device(),
+                                 ": a reference cannot leave its device");
         }
         ASSIGN_OR_RETURN(Node * recv, Receive(from, n->assigned_device()));
         RETURN_IF_ERROR(graph_.UpdateInput(n, i, {recv, 0}));
@@ -106,8 +107,8 @@ class Splitter {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Partition>> PartitionGraph(std::unique_ptr<Graph> graph,
-                                                      const std::function<uint64_t(const std::string& device)>& incarnation) {
+absl::StatusOr<std::vector<Partition>> PartitionGraph(
+    std::unique_ptr<Graph> graph, const std::function<uint64_t(const std::string& device)>& incarnation) {
   std::set<std::string> devices;
   for (Node* n : graph->nodes()) {
     if (n->assigned_device().empty()) return Internal(n->info().Describe(), " has no device");
@@ -120,7 +121,8 @@ absl::StatusOr<std::vector<Partition>> PartitionGraph(std::unique_ptr<Graph> gra
   }
   RETURN_IF_ERROR(Splitter(graph.get(), incarnation).Run());
   for (const std::string& device : devices) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Graph> part, graph->Clone([&](const Node& n) { return n.assigned_device() == device; }));
+    ASSIGN_OR_RETURN(std::unique_ptr<Graph> part,
+                     graph->Clone([&](const Node& n) { return n.assigned_device() == device; }));
     partitions.push_back({device, std::move(part)});
   }
   return partitions;

@@ -55,8 +55,9 @@ TEST_F(PartitionTest, OneDeviceIsOnePartition) {
 }
 
 TEST_F(PartitionTest, AnEdgeAcrossDevicesBecomesASendAndAReceive) {
-  EXPECT_THAT(Split("a = Const(value=float[1]{1}) @/cpu:0; b = TestUnknown(a) @/cpu:1"),
-              ElementsAre("/cpu:0| a=Const(); a/_send_0=_Send(a)", "/cpu:1| b=TestUnknown(a/_recv_0); a/_recv_0=_Recv()"));
+  EXPECT_THAT(
+      Split("a = Const(value=float[1]{1}) @/cpu:0; b = TestUnknown(a) @/cpu:1"),
+      ElementsAre("/cpu:0| a=Const(); a/_send_0=_Send(a)", "/cpu:1| b=TestUnknown(a/_recv_0); a/_recv_0=_Recv()"));
   const Node* recv = parts_[1]->Find("a/_recv_0");
   EXPECT_EQ(*recv->info().Attr<std::string>("send_device"), "/cpu:0");
   EXPECT_EQ(*recv->info().Attr<std::string>("recv_device"), "/cpu:1");

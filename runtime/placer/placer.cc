@@ -29,9 +29,8 @@ class Placer {
     because_.resize(parent_.size());
     order_.resize(devices.size());
     std::iota(order_.begin(), order_.end(), 0);
-    std::stable_sort(order_.begin(), order_.end(), [&](int a, int b) {
-      return (devices_[a].type != kCpu) > (devices_[b].type != kCpu);
-    });
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](int a, int b) { return (devices_[a].type != kCpu) > (devices_[b].type != kCpu); });
   }
 
   absl::StatusOr<std::string> Run() {
@@ -112,9 +111,10 @@ class Placer {
         g.wanted = *both;
         if (g.wanted_by == nullptr) g.wanted_by = n;
       } else if (!options_.soft_placement) {
-        return InvalidArgument("cannot place ", n->info().Describe(), " on '", asked, "': it must be on one device with ",
-                               g.wanted_by->info().Describe(), ", which is on '", g.wanted_by->info().device, "' (",
-                               Reason(n, g), "); allow_soft_placement lets it follow");
+        return InvalidArgument("cannot place ", n->info().Describe(), " on '", asked,
+                               "': it must be on one device with ", g.wanted_by->info().Describe(), ", which is on '",
+                               g.wanted_by->info().device, "' (", Reason(n, g),
+                               "); allow_soft_placement lets it follow");
       }
     }
     for (Group& g : groups_) g.wanted = DeviceName::Override(fill, g.wanted);
@@ -155,8 +155,9 @@ class Placer {
     Group& g = GroupOf(n);
     if (g.device >= 0) return absl::OkStatus();
     std::vector<int> fit = Candidates(g, g.wanted);
-    g.why = g.wanted_by != nullptr ? absl::StrCat("'", g.wanted_by->name(), "' asks for '", g.wanted_by->info().device, "'")
-                                   : "it is the default";
+    g.why = g.wanted_by != nullptr
+                ? absl::StrCat("'", g.wanted_by->name(), "' asks for '", g.wanted_by->info().device, "'")
+                : "it is the default";
     if (fit.empty() && options_.soft_placement) {
       DeviceName task = g.wanted;
       task.type.reset();
@@ -217,7 +218,8 @@ class Placer {
         if (!s.ok()) return Annotate(s, absl::StrCat("cannot place ", who->info().Describe(), ": "));
       }
     }
-    return InvalidArgument("cannot place ", who->info().Describe(), ": no device will do: ", absl::StrJoin(lacking, ", "));
+    return InvalidArgument("cannot place ", who->info().Describe(),
+                           ": no device will do: ", absl::StrJoin(lacking, ", "));
   }
 
   std::string Explain() {
@@ -227,8 +229,9 @@ class Placer {
       n->set_assigned_device(devices_[g.device].name);
       absl::StrAppend(&text, n->name(), " (", n->op().name, "): ", devices_[g.device].name, " because ", g.why);
       if (g.members.size() > 1) {
-        absl::StrAppend(&text, "; ", because_[n->id()].empty() ? absl::StrCat("together with ", g.members.size() - 1, " others")
-                                                               : because_[n->id()]);
+        absl::StrAppend(&text, "; ",
+                        because_[n->id()].empty() ? absl::StrCat("together with ", g.members.size() - 1, " others")
+                                                  : because_[n->id()]);
       }
       text += "\n";
     }
@@ -239,10 +242,10 @@ class Placer {
   const std::vector<PlacerDevice>& devices_;
   const PlacerOptions& options_;
   const std::vector<Node*> nodes_;
-  std::vector<int> parent_;            // union-find over node ids
-  std::vector<std::string> because_;   // why a node was joined to another
-  std::vector<Group> groups_;          // by representative
-  std::vector<int> order_;             // devices, the preferred first
+  std::vector<int> parent_;           // union-find over node ids
+  std::vector<std::string> because_;  // why a node was joined to another
+  std::vector<Group> groups_;         // by representative
+  std::vector<int> order_;            // devices, the preferred first
 };
 
 }  // namespace
@@ -256,7 +259,8 @@ absl::StatusOr<PlacerDevice> MakePlacerDevice(const std::string& full_name) {
   return device;
 }
 
-absl::StatusOr<std::string> PlaceGraph(Graph* graph, const std::vector<PlacerDevice>& devices, const PlacerOptions& options) {
+absl::StatusOr<std::string> PlaceGraph(Graph* graph, const std::vector<PlacerDevice>& devices,
+                                       const PlacerOptions& options) {
   return Placer(graph, devices, options).Run();
 }
 

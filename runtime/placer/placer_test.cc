@@ -27,16 +27,22 @@ class PlacerTest : public ::testing::Test {
     DefineControlOps(ops_);
     DefineTestOps(ops_);
     ops_.Define("TestVar", "").Output("ref", "Ref(float)").Traits(kStateful).Shape(ScalarShape());
-    ops_.Define("TestAssign", "").Input("ref", "Ref(float)").Input("value", "float").Traits(kWritesState).Shape(NoOutputs());
+    ops_.Define("TestAssign", "")
+        .Input("ref", "Ref(float)")
+        .Input("value", "float")
+        .Traits(kWritesState)
+        .Shape(NoOutputs());
     EXPECT_TRUE(ops_.Finish().ok()) << ops_.Finish();
     AddControlKernelsCpu(kernels_);
     AddTestKernels(kernels_);
     for (const char* op : {"TestVar", "TestAssign"}) kernels_.Add(op, kCpu, KernelDef().Make<TestKernel>());
-    for (const char* op : {"TestAdd", "Const", "Identity", "TestVar"}) kernels_.Add(op, kCuda, KernelDef().Make<TestKernel>());
+    for (const char* op : {"TestAdd", "Const", "Identity", "TestVar"})
+      kernels_.Add(op, kCuda, KernelDef().Make<TestKernel>());
   }
 
   // "node:CPU:0 ..." in order of creation, or the error.
-  std::string Place(absl::string_view text, bool soft = false, std::vector<std::string> names = {"CPU:0", "CPU:1", "GPU:0"}) {
+  std::string Place(absl::string_view text, bool soft = false,
+                    std::vector<std::string> names = {"CPU:0", "CPU:1", "GPU:0"}) {
     graph_ = std::make_unique<Graph>(&ops_);
     absl::Status parsed = ParseGraphText(text, graph_.get());
     EXPECT_TRUE(parsed.ok()) << parsed;
@@ -64,21 +70,24 @@ TEST_F(PlacerTest, PrefersAcceleratorsThenTheFirstDevice) {
 }
 
 TEST_F(PlacerTest, FollowsDeviceStringsWholeAndPartial) {
-  EXPECT_EQ(Place("a = Const(value=float[1]{1}) @/cpu:1; b = TestAdd(a, a) @/device:CPU:1; c = TestAdd(b, b) @/job:a/device:CPU:*"),
+  EXPECT_EQ(Place("a = Const(value=float[1]{1}) @/cpu:1; b = TestAdd(a, a) @/device:CPU:1; c = TestAdd(b, b) "
+                  "@/job:a/device:CPU:*"),
             "a@CPU:1 b@CPU:1 c@CPU:0");
 }
 
 TEST_F(PlacerTest, SourcesGoToTheirConsumersAndPassThroughsStayWithTheirInput) {
-  EXPECT_EQ(Place("a = Const(value=float[1]{1}); b = TestAdd(a, a) @/cpu:1; c = Identity(b)"), "a@CPU:1 b@CPU:1 c@CPU:1");
+  EXPECT_EQ(Place("a = Const(value=float[1]{1}); b = TestAdd(a, a) @/cpu:1; c = Identity(b)"),
+            "a@CPU:1 b@CPU:1 c@CPU:1");
 }
 
 TEST_F(PlacerTest, ClassesAndReferencesStayTogether) {
   EXPECT_EQ(Place("v = TestVar() @/cpu:1; x = Const(value=float[]{1}); s = TestAssign(v, x); "
                   "y = TestAdd(x, x, _class=['loc:@v'])"),
             "v@CPU:1 x@CPU:1 s@CPU:1 y@CPU:1");
-  EXPECT_THAT(explanation_, AllOf(HasSubstr("s (TestAssign): /job:a/replica:0/task:0/device:CPU:1 because 'v' asks for '/cpu:1'; it "
-                                            "uses the reference of 'v'"),
-                                  HasSubstr("colocated with 'v'")));
+  EXPECT_THAT(explanation_,
+              AllOf(HasSubstr("s (TestAssign): /job:a/replica:0/task:0/device:CPU:1 because 'v' asks for '/cpu:1'; it "
+                              "uses the reference of 'v'"),
+                    HasSubstr("colocated with 'v'")));
 }
 
 TEST_F(PlacerTest, AGroupGoesWhereAllOfItHasKernels) {
@@ -87,20 +96,23 @@ TEST_F(PlacerTest, AGroupGoesWhereAllOfItHasKernels) {
 
 TEST_F(PlacerTest, NamesConstraintsThatContradict) {
   const char* text = "v = TestVar() @/cpu:1; x = Const(value=float[]{1}); s = TestAssign(v, x) @/cpu:0";
-  EXPECT_THAT(Place(text), AllOf(HasSubstr("cannot place TestAssign 's' on '/cpu:0'"), HasSubstr("TestVar 'v', which is on '/cpu:1'"),
-                                 HasSubstr("it uses the reference of 'v'")));
+  EXPECT_THAT(Place(text),
+              AllOf(HasSubstr("cannot place TestAssign 's' on '/cpu:0'"),
+                    HasSubstr("TestVar 'v', which is on '/cpu:1'"), HasSubstr("it uses the reference of 'v'")));
   EXPECT_EQ(Place(text, /*soft=*/true), "v@CPU:1 x@CPU:1 s@CPU:1");
 }
 
 TEST_F(PlacerTest, SaysWhichDevicesThereAre) {
   const char* text = "a = Const(value=float[1]{1}); b = TestAdd(a, a) @/gpu:3";
-  EXPECT_THAT(Place(text), AllOf(HasSubstr("TestAdd 'b': it asks for '/device:GPU:3'"), HasSubstr("device:CPU:0, /job:a")));
+  EXPECT_THAT(Place(text),
+              AllOf(HasSubstr("TestAdd 'b': it asks for '/device:GPU:3'"), HasSubstr("device:CPU:0, /job:a")));
   EXPECT_EQ(Place(text, /*soft=*/true, {"CPU:0"}), "a@CPU:0 b@CPU:0");
 }
 
 TEST_F(PlacerTest, SaysWhichKernelIsMissing) {
   const char* text = "a = Const(value=float[1]{1}); b = TestMix(a, N=1) @/gpu:0";
-  EXPECT_THAT(Place(text), AllOf(HasSubstr("cannot place TestMix 'b'"), HasSubstr("no kernel on GPU"), HasSubstr("CPU: any types")));
+  EXPECT_THAT(Place(text),
+              AllOf(HasSubstr("cannot place TestMix 'b'"), HasSubstr("no kernel on GPU"), HasSubstr("CPU: any types")));
   EXPECT_EQ(Place(text, /*soft=*/true), "a@CPU:0 b@CPU:0");
 }
 

@@ -10,11 +10,13 @@ namespace {
 
 absl::StatusOr<Endpoint> Resolve(const Graph& graph, absl::string_view what, const std::string& name) {
   absl::StatusOr<ParsedInput> parsed = ParseInputName(name);
-  if (!parsed.ok() || parsed->control) return InvalidArgument("the ", what, " '", name, "' is not the name of a tensor (name:index)");
+  if (!parsed.ok() || parsed->control)
+    return InvalidArgument("the ", what, " '", name, "' is not the name of a tensor (name:index)");
   Node* node = graph.Find(parsed->node);
   if (node == nullptr) return NotFound("the ", what, " '", name, "': the graph has no node '", parsed->node, "'");
   if (parsed->index < 0 || parsed->index >= node->num_outputs()) {
-    return OutOfRange("the ", what, " '", name, "': ", node->info().Describe(), " has ", node->num_outputs(), " outputs");
+    return OutOfRange("the ", what, " '", name, "': ", node->info().Describe(), " has ", node->num_outputs(),
+                      " outputs");
   }
   return Endpoint{node, parsed->index};
 }

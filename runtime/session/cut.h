@@ -1,5 +1,6 @@
-// The part of a graph that one signature needs, as a graph of its own: fed tensors become `_Arg` nodes, fetched ones get `_Retval`
-// nodes, references are read where values are wanted, and everything that neither fetches nor targets need is gone.
+// The part of a graph that one signature needs, as a graph of its own: fed tensors become `_Arg` nodes, fetched ones
+// get `_Retval` nodes, references are read where values are wanted, and everything that neither fetches nor targets
+// need is gone.
 #ifndef SLUICE_RUNTIME_SESSION_CUT_H_
 #define SLUICE_RUNTIME_SESSION_CUT_H_
 

@@ -12,7 +12,8 @@ absl::StatusOr<std::vector<Tensor>> Evaluate(const KernelRegistry& kernels, Devi
   if (node.op->traits & (kStateful | kReadsState | kWritesState | kBlocking | kSource)) {
     return Unimplemented(node.Describe(), ": depends on more than its inputs");
   }
-  if (kernels.Find(node, device->type()) == nullptr) return Unimplemented(node.Describe(), ": no kernel on ", device->type());
+  if (kernels.Find(node, device->type()) == nullptr)
+    return Unimplemented(node.Describe(), ": no kernel on ", device->type());
   ASSIGN_OR_RETURN(std::unique_ptr<Kernel> kernel, kernels.MakeKernel(node, device->type()));
   ResourceStore resources;
   CancellationToken cancellation;

@@ -34,8 +34,8 @@ absl::Status RunPasses(const PlannerSetup& setup, CutGraph* cut) {
     absl::StatusOr<bool> changed = pass->Run(cut->graph.get(), context);
     if (!changed.ok()) return Annotate(changed.status(), absl::StrCat("pass ", pass->name(), ": "));
     if (*changed && options.dump_passes) {
-      std::fprintf(stderr, "# before %s\n%s# after %s\n%s\n", pass->name().c_str(), before.c_str(), pass->name().c_str(),
-                   GraphToText(*cut->graph).c_str());
+      std::fprintf(stderr, "# before %s\n%s# after %s\n%s\n", pass->name().c_str(), before.c_str(),
+                   pass->name().c_str(), GraphToText(*cut->graph).c_str());
     }
     if (kVerifyPasses) {
       absl::Status valid = VerifyGraph(*cut->graph);
@@ -74,9 +74,10 @@ bool Fits(const PartialShape& wanted, const Shape& found) {
 
 absl::Status CheckFeed(const FeedCheck& wanted, const Tensor& found) {
   if (ABSL_PREDICT_TRUE(found.dtype() == wanted.dtype && Fits(wanted.shape, found.shape()))) return absl::OkStatus();
-  return InvalidArgument("cannot feed '", wanted.name, "': ", wanted.describe, " wants ", DTypeName(wanted.dtype), " ",
-                         wanted.shape.ToString(), ", found ",
-                         found.IsValid() ? absl::StrCat(DTypeName(found.dtype()), " ", found.shape().ToString()) : "no value");
+  return InvalidArgument(
+      "cannot feed '", wanted.name, "': ", wanted.describe, " wants ", DTypeName(wanted.dtype), " ",
+      wanted.shape.ToString(), ", found ",
+      found.IsValid() ? absl::StrCat(DTypeName(found.dtype()), " ", found.shape().ToString()) : "no value");
 }
 
 std::string SessionPlan::Dump() const {
@@ -110,8 +111,8 @@ absl::StatusOr<std::unique_ptr<SessionPlan>> MakeSessionPlan(const PlannerSetup&
     e.kernels = setup.environment->kernels;
     e.device = setup.devices[d];
     e.resources = setup.resources[d];
-    plan->functions.push_back(std::make_unique<FunctionRuntime>(functions->functions(), &functions->ops(), e.kernels, e.device,
-                                                                e.resources));
+    plan->functions.push_back(
+        std::make_unique<FunctionRuntime>(functions->functions(), &functions->ops(), e.kernels, e.device, e.resources));
     e.functions = plan->functions.back().get();
     ASSIGN_OR_RETURN(std::unique_ptr<PartitionPlan> partition, PartitionPlan::Make(std::move(part.graph), e));
     partitions.push_back(std::move(partition));

@@ -1,5 +1,5 @@
-// Makes the plan of one signature: cuts the graph down to what feeds, fetches and targets need, runs the passes, places the nodes,
-// splits the graph by device and plans each part.
+// Makes the plan of one signature: cuts the graph down to what feeds, fetches and targets need, runs the passes, places
+// the nodes, splits the graph by device and plans each part.
 #ifndef SLUICE_RUNTIME_SESSION_PLANNER_H_
 #define SLUICE_RUNTIME_SESSION_PLANNER_H_
 
@@ -26,9 +26,9 @@ struct FeedCheck {
 absl::Status CheckFeed(const FeedCheck& wanted, const Tensor& found);
 
 struct SessionPlan {
-  int64_t mutations = 0;                 // of the graph when it was planned
+  int64_t mutations = 0;  // of the graph when it was planned
   std::vector<FeedCheck> feeds;
-  std::string placement;                 // why every node is where it is
+  std::string placement;                                    // why every node is where it is
   std::vector<std::unique_ptr<FunctionRuntime>> functions;  // one for each partition
   std::unique_ptr<StepPlan> step;
 
@@ -39,8 +39,8 @@ struct SessionPlan {
 struct PlannerSetup {
   const Environment* environment = nullptr;
   const SessionOptions* options = nullptr;
-  std::vector<Device*> devices;              // the first one is the default
-  std::vector<ResourceStore*> resources;     // of each device
+  std::vector<Device*> devices;           // the first one is the default
+  std::vector<ResourceStore*> resources;  // of each device
 };
 
 // Locks the graph while it copies what it needs.

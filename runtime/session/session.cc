@@ -67,7 +67,8 @@ struct Session::Impl {
   Impl(const Environment& e, const SessionOptions& o, Graph* g) : environment(e), options(o), graph(g) {
     if (options.own_pool) own_pool = std::make_unique<ThreadPool>(options.parallelism);
     ThreadPool* pool = own_pool ? own_pool.get() : ProcessPool(options.parallelism);
-    devices = MakeCpuDevices(absl::StrCat("/job:", options.job, "/replica:0/task:0"), std::max(1, options.cpu_devices), pool);
+    devices =
+        MakeCpuDevices(absl::StrCat("/job:", options.job, "/replica:0/task:0"), std::max(1, options.cpu_devices), pool);
     setup.environment = &environment;
     setup.options = &options;
     for (const auto& d : devices) {
@@ -102,7 +103,8 @@ struct Session::Impl {
       return InvalidArgument("the step takes ", plan->feeds.size(), " feeds, found ", feeds.size());
     }
     for (size_t i = 0; i < feeds.size(); ++i) RETURN_IF_ERROR(CheckFeed(plan->feeds[i], feeds[i]));
-    // What the last step left there goes first: it may be the value of a variable, which is updated in place when nobody holds it.
+    // What the last step left there goes first: it may be the value of a variable, which is updated in place when
+    // nobody holds it.
     for (Tensor& t : *fetches) t = Tensor();
     fetches->resize(plan->step->num_results());
     StepCall call;
@@ -114,7 +116,8 @@ struct Session::Impl {
     return RunPlan(*plan, call, feeds, fetches);
   }
 
-  absl::Status RunPlan(SessionPlan& plan, const StepCall& call, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches) {
+  absl::Status RunPlan(SessionPlan& plan, const StepCall& call, absl::Span<const Tensor> feeds,
+                       std::vector<Tensor>* fetches) {
     Step* step = plan.step->Take();
     absl::Status status = step->Run(call, feeds, nullptr, fetches->data());
     plan.step->GiveBack(step);

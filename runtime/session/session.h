@@ -1,14 +1,15 @@
 // Runs a graph: feeds in, fetches out, any number of steps at once.
 //
-//   Session session(options, &graph);                       // the graph may keep growing; changes are seen by the next step
-//   ASSIGN_OR_RETURN(auto callable, session.MakeCallable({.feeds = {"x:0"}, .fetches = {"y:0"}}));
+//   Session session(options, &graph);                       // the graph may keep growing; changes are seen by the next
+//   step ASSIGN_OR_RETURN(auto callable, session.MakeCallable({.feeds = {"x:0"}, .fetches = {"y:0"}}));
 //   ASSIGN_OR_RETURN(std::vector<Tensor> y, session.RunCallable(*callable, {x}));
 //
 // One plan is made for each (graph, feeds, fetches, targets) and kept; it is immutable and shared by concurrent steps.
 //
 // Threads:  any method from any thread; the graph is guarded by graph->mu().
 // Errors:   the first error of a step cancels it and is returned, naming the node; the session stays usable.
-// Lifetime: the graph, the environment and the devices must outlive the session; Close cancels what runs and waits for it.
+// Lifetime: the graph, the environment and the devices must outlive the session; Close cancels what runs and waits for
+// it.
 #ifndef SLUICE_RUNTIME_SESSION_SESSION_H_
 #define SLUICE_RUNTIME_SESSION_SESSION_H_
 
@@ -35,9 +36,9 @@ struct Environment {
 };
 
 struct SessionOptions {
-  int cpu_devices = 1;           // ConfigProto.device_count["CPU"]
-  int parallelism = 0;           // threads for work inside and between ops; 0: the CPUs this process may use
-  bool own_pool = false;         // threads of its own instead of the process's
+  int cpu_devices = 1;    // ConfigProto.device_count["CPU"]
+  int parallelism = 0;    // threads for work inside and between ops; 0: the CPUs this process may use
+  bool own_pool = false;  // threads of its own instead of the process's
   bool soft_placement = false;
   bool log_placement = false;
   bool optimise = true;
@@ -51,7 +52,7 @@ struct SessionOptions {
 struct NodeStats {
   std::string name;
   std::string op;
-  int64_t start_ns = 0;   // since the step began
+  int64_t start_ns = 0;  // since the step began
   int64_t end_ns = 0;
   int64_t scheduled_ns = 0;
   int64_t thread = 0;
@@ -80,7 +81,7 @@ struct RunMetadata {
 };
 
 struct CallableSpec {
-  std::vector<std::string> feeds;    // "name:index"
+  std::vector<std::string> feeds;  // "name:index"
   std::vector<std::string> fetches;
   std::vector<std::string> targets;  // node names, run and not fetched
 };
@@ -96,11 +97,12 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   absl::StatusOr<std::vector<Tensor>> Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
-                                          const std::vector<std::string>& fetches, const std::vector<std::string>& targets,
-                                          const RunOptions& options = {}, RunMetadata* metadata = nullptr);
+                                          const std::vector<std::string>& fetches,
+                                          const std::vector<std::string>& targets, const RunOptions& options = {},
+                                          RunMetadata* metadata = nullptr);
 
-  // Cached by the spec: asking again returns the same. Its plan is made by the first step, and again after the graph's existing
-  // nodes changed.
+  // Cached by the spec: asking again returns the same. Its plan is made by the first step, and again after the graph's
+  // existing nodes changed.
   absl::StatusOr<std::shared_ptr<Callable>> MakeCallable(const CallableSpec& spec);
   // `feeds` in the order of the spec. The fast path: no names, no locks, no allocation of its own when warm.
   absl::Status RunCallable(Callable& callable, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,

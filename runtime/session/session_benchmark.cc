@@ -66,7 +66,8 @@ std::vector<std::string> Layers() {
     for (int i = 0; i < 100; ++i) {
       std::string inputs;
       if (layer > 0) {
-        int a = (layer - 1) * 100 + static_cast<int>(random() % 100), b = (layer - 1) * 100 + static_cast<int>(random() % 100);
+        int a = (layer - 1) * 100 + static_cast<int>(random() % 100),
+            b = (layer - 1) * 100 + static_cast<int>(random() % 100);
         inputs = a == b ? absl::StrCat("^n", a) : absl::StrCat("^n", a, ", ^n", b);
       }
       lines.push_back(absl::StrCat("n", layer * 100 + i, " = TestNull(", inputs, ")"));
@@ -114,7 +115,8 @@ void StepOverhead(benchmark::State& state) {
     spec.feeds.push_back(absl::StrCat("x", i, ":0"));
     xs.push_back(Tensor::FromValues<float>(Shape({1}), {1.0f}));
   }
-  lines.push_back(feeds == 1 ? "y = TestAdd(x0, one)" : absl::StrCat("y = TestMix(", absl::StrJoin(names, ", "), ", N=", feeds, ")"));
+  lines.push_back(feeds == 1 ? "y = TestAdd(x0, one)"
+                             : absl::StrCat("y = TestMix(", absl::StrJoin(names, ", "), ", N=", feeds, ")"));
   w.Build(lines);
   spec.fetches = {"y:0"};
   Session session(w.environment, {}, &w.graph);

@@ -55,8 +55,9 @@ class SessionTest : public ::testing::Test {
     if (!session_) session_ = std::make_unique<Session>(environment_, options_, &graph_);
     return *session_;
   }
-  absl::StatusOr<std::vector<Tensor>> Run(std::vector<std::pair<std::string, Tensor>> feeds, std::vector<std::string> fetches,
-                                          std::vector<std::string> targets = {}, const RunOptions& options = {}) {
+  absl::StatusOr<std::vector<Tensor>> Run(std::vector<std::pair<std::string, Tensor>> feeds,
+                                          std::vector<std::string> fetches, std::vector<std::string> targets = {},
+                                          const RunOptions& options = {}) {
     return session().Run(feeds, fetches, targets, options);
   }
   // The fetched floats, or the message of the error.
@@ -77,7 +78,8 @@ class SessionTest : public ::testing::Test {
 TEST_F(SessionTest, FetchesWhatIsComputedFromFeedsAndConstants) {
   Build("x = Placeholder(dtype=float, shape=[?]); c = Const(value=float[2]{1,2}); y = TestAdd(x, c)");
   EXPECT_EQ(Text(Run({{"x:0", Floats({10, 20})}}, {"y:0"})), "float [2] 11 22");
-  EXPECT_EQ(Text(Run({{"x", Floats({1, 1})}}, {"y", "c", "x", "y"})), "float [2] 2 3; float [2] 1 2; float [2] 1 1; float [2] 2 3");
+  EXPECT_EQ(Text(Run({{"x", Floats({1, 1})}}, {"y", "c", "x", "y"})),
+            "float [2] 2 3; float [2] 1 2; float [2] 1 1; float [2] 2 3");
 }
 
 TEST_F(SessionTest, FeedsTensorsInTheMiddleOfTheGraph) {
@@ -105,11 +107,14 @@ TEST_F(SessionTest, SeesNodesAndChangesThatComeLater) {
 
 TEST_F(SessionTest, SaysWhatIsWrongWithAFeed) {
   Build("x = Placeholder(dtype=float, shape=[?,3]); y = TestUnknown(x)");
-  EXPECT_EQ(Text(Run({{"x:0", Floats({1, 2})}}, {"y:0"})), "cannot feed 'x:0': Placeholder 'x' wants float [?,3], found float [2]");
+  EXPECT_EQ(Text(Run({{"x:0", Floats({1, 2})}}, {"y:0"})),
+            "cannot feed 'x:0': Placeholder 'x' wants float [?,3], found float [2]");
   EXPECT_EQ(Text(Run({{"x:0", Tensor::Scalar<int32_t>(1)}}, {"y:0"})),
             "cannot feed 'x:0': Placeholder 'x' wants float [?,3], found int32 []");
-  EXPECT_EQ(Text(Run({{"x:0", Tensor()}}, {"y:0"})), "cannot feed 'x:0': Placeholder 'x' wants float [?,3], found no value");
-  EXPECT_THAT(Text(Run({}, {"y:0"})), HasSubstr("You must feed a value for placeholder tensor 'x' with dtype float and shape [?,3]"));
+  EXPECT_EQ(Text(Run({{"x:0", Tensor()}}, {"y:0"})),
+            "cannot feed 'x:0': Placeholder 'x' wants float [?,3], found no value");
+  EXPECT_THAT(Text(Run({}, {"y:0"})),
+              HasSubstr("You must feed a value for placeholder tensor 'x' with dtype float and shape [?,3]"));
   EXPECT_THAT(Text(Run({{"q:0", Floats({1})}}, {"y:0"})), HasSubstr("the graph has no node 'q'"));
   EXPECT_THAT(Text(Run({}, {"y:4"})), HasSubstr("has 1 outputs"));
 }
@@ -117,7 +122,8 @@ TEST_F(SessionTest, SaysWhatIsWrongWithAFeed) {
 TEST_F(SessionTest, NamesTheNodeThatFailsAndStaysUsable) {
   Build("x = Placeholder(dtype=float); c = Const(value=float[2]{1,2}); y = TestAdd(x, c)");
   EXPECT_THAT(Text(Run({{"x:0", Floats({1, 2, 3})}}, {"y:0"})),
-              AllOf(HasSubstr("TestAdd 'y': a is [3], b is [2]"), HasSubstr("device /job:localhost/replica:0/task:0/device:CPU:0"),
+              AllOf(HasSubstr("TestAdd 'y': a is [3], b is [2]"),
+                    HasSubstr("device /job:localhost/replica:0/task:0/device:CPU:0"),
                     HasSubstr("inputs float [3], float [2]")));
   EXPECT_EQ(Text(Run({{"x:0", Floats({1, 2})}}, {"y:0"})), "float [2] 2 4");
 }
@@ -130,8 +136,9 @@ TEST_F(SessionTest, RunsTargetsWithoutFetchingThem) {
 }
 
 TEST_F(SessionTest, ConcurrentStepsDoNotMix) {
-  Build("x = Placeholder(dtype=float, shape=[64]); a = TestMix(x, N=1); b = TestMix(a, x, N=2); c = TestMix(b, a, N=2); "
-        "d = TestAdd(c, x)");
+  Build(
+      "x = Placeholder(dtype=float, shape=[64]); a = TestMix(x, N=1); b = TestMix(a, x, N=2); c = TestMix(b, a, N=2); "
+      "d = TestAdd(c, x)");
   auto callable = session().MakeCallable({{"x:0"}, {"d:0"}, {}});
   ASSERT_TRUE(callable.ok());
   std::vector<std::thread> threads;
@@ -200,20 +207,25 @@ TEST_F(SessionTest, TracesEveryNodeThatRan) {
 
 TEST_F(SessionTest, StepsSpanDevices) {
   options_.cpu_devices = 3;
-  Build("x = Placeholder(dtype=float, shape=[2]) @/cpu:0; a = TestUnknown(x) @/cpu:1; n = TestCount(x, ^a) @/cpu:2; "
-        "y = TestAdd(a, n) @/cpu:0");
-  for (int i = 0; i < 50; ++i) EXPECT_EQ(Text(Run({{"x:0", Floats({1, 2})}}, {"y:0", "a:0"})), "float [2] 3 5; float [2] 2 3");
+  Build(
+      "x = Placeholder(dtype=float, shape=[2]) @/cpu:0; a = TestUnknown(x) @/cpu:1; n = TestCount(x, ^a) @/cpu:2; "
+      "y = TestAdd(a, n) @/cpu:0");
+  for (int i = 0; i < 50; ++i)
+    EXPECT_EQ(Text(Run({{"x:0", Floats({1, 2})}}, {"y:0", "a:0"})), "float [2] 3 5; float [2] 2 3");
   auto dump = session().DumpPlan({{"x:0"}, {"y:0"}, {}});
   ASSERT_TRUE(dump.ok()) << dump.status();
   EXPECT_THAT(*dump, AllOf(HasSubstr("dataflow (_Recv 'a/_recv_0' may wait)"), HasSubstr("device:CPU:2")));
   auto explained = session().ExplainPlacement({{"x:0"}, {"y:0"}, {}});
   ASSERT_TRUE(explained.ok());
-  EXPECT_THAT(*explained, HasSubstr("a (TestUnknown): /job:localhost/replica:0/task:0/device:CPU:1 because 'a' asks for '/cpu:1'"));
+  EXPECT_THAT(*explained,
+              HasSubstr("a (TestUnknown): /job:localhost/replica:0/task:0/device:CPU:1 because 'a' asks for '/cpu:1'"));
 }
 
 TEST_F(SessionTest, AnErrorOnOneDeviceEndsTheOthers) {
   options_.cpu_devices = 2;
-  Build("x = Const(value=float[1]{1}); f = TestFail(message='no way') @/cpu:1; y = TestUnknown(f) @/cpu:0; w = TestBlock(x) @/cpu:0");
+  Build(
+      "x = Const(value=float[1]{1}); f = TestFail(message='no way') @/cpu:1; y = TestUnknown(f) @/cpu:0; w = "
+      "TestBlock(x) @/cpu:0");
   auto r = Run({}, {"y:0", "w:0"});
   EXPECT_EQ(r.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(Text(r), HasSubstr("TestFail 'f': no way [device /job:localhost/replica:0/task:0/device:CPU:1"));

@@ -50,7 +50,8 @@ class StateTest : public ::testing::Test {
     ASSERT_TRUE(s.ok()) << s;
   }
   // A function of floats, one argument a name.
-  void AddFunction(const std::string& name, int args, int results, absl::string_view body, DType result = DType::kFloat) {
+  void AddFunction(const std::string& name, int args, int results, absl::string_view body,
+                   DType result = DType::kFloat) {
     auto f = std::make_unique<Function>();
     f->name = name;
     f->args.assign(args, {"a", DType::kFloat, PartialShape()});
@@ -60,7 +61,8 @@ class StateTest : public ::testing::Test {
     ASSERT_TRUE(s.ok()) << s;
     ASSERT_TRUE(graph_.functions().Add(std::move(f)).ok());
   }
-  std::string Run(std::vector<std::string> fetches, std::vector<std::string> targets = {}, const RunOptions& options = {}) {
+  std::string Run(std::vector<std::string> fetches, std::vector<std::string> targets = {},
+                  const RunOptions& options = {}) {
     if (!session_) session_ = std::make_unique<Session>(environment_, SessionOptions(), &graph_);
     auto r = session_->Run({}, fetches, targets, options);
     if (!r.ok()) return std::string(r.status().message());
@@ -76,8 +78,9 @@ class StateTest : public ::testing::Test {
 };
 
 TEST_F(StateTest, ReferenceVariablesAreReadWhereValuesAreWanted) {
-  Build("v = VariableV2(shape=[2], dtype=float); one = Const(value=float[2]{1,1}); init = Assign(v, one); "
-        "up = AssignAdd(v, one); y = TestAdd(v, one)");
+  Build(
+      "v = VariableV2(shape=[2], dtype=float); one = Const(value=float[2]{1,1}); init = Assign(v, one); "
+      "up = AssignAdd(v, one); y = TestAdd(v, one)");
   EXPECT_THAT(Run({"y:0"}), HasSubstr("Attempting to use uninitialized value v"));
   EXPECT_EQ(Run({}, {"init"}), "");
   EXPECT_EQ(Run({"y:0", "v:0"}), "float [2] 2 2; float [2] 1 1");
@@ -86,8 +89,9 @@ TEST_F(StateTest, ReferenceVariablesAreReadWhereValuesAreWanted) {
 }
 
 TEST_F(StateTest, UpdatesOfVariablesHappenInPlaceThoughTheStepReadsThem) {
-  Build("v = VariableV2(shape=[100000], dtype=float); zero = Const(value=float[]{0}); c = Const(value=float[1]{2}); "
-        "x = Placeholder(dtype=float, shape=[100000]); init = Assign(v, x); g = TestMix(v, N=1); up = AssignAdd(v, g)");
+  Build(
+      "v = VariableV2(shape=[100000], dtype=float); zero = Const(value=float[]{0}); c = Const(value=float[1]{2}); "
+      "x = Placeholder(dtype=float, shape=[100000]); init = Assign(v, x); g = TestMix(v, N=1); up = AssignAdd(v, g)");
   session_ = std::make_unique<Session>(environment_, SessionOptions(), &graph_);
   Tensor x = Tensor::FromValues<float>(Shape({100000}), std::vector<float>(100000, 1));
   ASSERT_TRUE(session_->Run({{"x:0", x}}, {}, {"init"}).ok());
@@ -99,34 +103,43 @@ TEST_F(StateTest, UpdatesOfVariablesHappenInPlaceThoughTheStepReadsThem) {
 }
 
 TEST_F(StateTest, CallsFunctions) {
-  AddFunction("twice", 1, 1, "a = _Arg(T=float, index=0); b = TestUnknown(a); c = TestAdd(b, b); r = _Retval(c, T=float, index=0)");
-  Build("x = Const(value=float[2]{1,2}); y = PartitionedCall(x, Tin=[float], Tout=[float], f=@twice); z = TestUnknown(y)");
+  AddFunction("twice", 1, 1,
+              "a = _Arg(T=float, index=0); b = TestUnknown(a); c = TestAdd(b, b); r = _Retval(c, T=float, index=0)");
+  Build(
+      "x = Const(value=float[2]{1,2}); y = PartitionedCall(x, Tin=[float], Tout=[float], f=@twice); z = "
+      "TestUnknown(y)");
   EXPECT_EQ(Run({"z:0"}), "float [2] 5 7");
 }
 
 TEST_F(StateTest, AResultThatIsAnArgumentPassesThrough) {
   AddFunction("same", 1, 1, "a = _Arg(T=float, index=0); r = _Retval(a, T=float, index=0)");
-  Build("x = Const(value=float[2]{1,2}); m = TestMix(x, N=1); y = PartitionedCall(m, Tin=[float], Tout=[float], f=@same); "
-        "n = TestMix(x, N=1); k = TestMix(n, N=1); z = TestMix(y, k, N=2)");
+  Build(
+      "x = Const(value=float[2]{1,2}); m = TestMix(x, N=1); y = PartitionedCall(m, Tin=[float], Tout=[float], "
+      "f=@same); "
+      "n = TestMix(x, N=1); k = TestMix(n, N=1); z = TestMix(y, k, N=2)");
   EXPECT_EQ(Run({"z:0"}), "float [2] 6 8");
 }
 
 TEST_F(StateTest, LoopsUntilTheConditionSaysNo) {
-  AddFunction("below", 1, 1, "a = _Arg(T=float, index=0); b = TestBelowTen(a); r = _Retval(b, T=bool, index=0)", DType::kBool);
+  AddFunction("below", 1, 1, "a = _Arg(T=float, index=0); b = TestBelowTen(a); r = _Retval(b, T=bool, index=0)",
+              DType::kBool);
   AddFunction("next", 1, 1, "a = _Arg(T=float, index=0); b = TestUnknown(a); r = _Retval(b, T=float, index=0)");
   Build("x = Const(value=float[]{1.5}); y = While(x, T=[float], cond=@below, body=@next)");
   EXPECT_EQ(Run({"y:0"}), "float [] 10.5");
 }
 
 TEST_F(StateTest, AnErrorInAFunctionNamesTheNodeInIt) {
-  AddFunction("bad", 1, 1, "a = _Arg(T=float, index=0); f = TestFail(message='deep'); r = _Retval(f, T=float, index=0)");
+  AddFunction("bad", 1, 1,
+              "a = _Arg(T=float, index=0); f = TestFail(message='deep'); r = _Retval(f, T=float, index=0)");
   Build("x = Const(value=float[]{1}); y = PartitionedCall(x, Tin=[float], Tout=[float], f=@bad)");
   EXPECT_THAT(Run({"y:0"}), HasSubstr("TestFail 'f': deep"));
 }
 
 TEST_F(StateTest, AFunctionThatWaitsHoldsUpNobody) {
   AddFunction("wait", 1, 1, "a = _Arg(T=float, index=0); b = TestBlock(a); r = _Retval(b, T=float, index=0)");
-  Build("x = Const(value=float[]{1}); y = StatefulPartitionedCall(x, Tin=[float], Tout=[float], f=@wait); n = TestCount(x)");
+  Build(
+      "x = Const(value=float[]{1}); y = StatefulPartitionedCall(x, Tin=[float], Tout=[float], f=@wait); n = "
+      "TestCount(x)");
   HoldTestBlocks();
   int before = TestCountRuns();
   std::thread releaser([&] {

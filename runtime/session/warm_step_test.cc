@@ -67,10 +67,11 @@ class WarmStepTest : public ::testing::Test {
 };
 
 TEST_F(WarmStepTest, StaticShapesTakeNothingFromTheHeap) {
-  EXPECT_EQ(HeapCalls("x = Placeholder(dtype=float, shape=[64]); a = TestMix(x, N=1); b = TestAdd(a, x); v = TestReshape(b, "
-                      "shape=[8,8]); c = TestMix(v, a, N=2); y = TestAdd(c, v)",
-                      Tensor::FromValues<float>(Shape({64}), std::vector<float>(64, 1))),
-            0);
+  EXPECT_EQ(
+      HeapCalls("x = Placeholder(dtype=float, shape=[64]); a = TestMix(x, N=1); b = TestAdd(a, x); v = TestReshape(b, "
+                "shape=[8,8]); c = TestMix(v, a, N=2); y = TestAdd(c, v)",
+                Tensor::FromValues<float>(Shape({64}), std::vector<float>(64, 1))),
+      0);
 }
 
 TEST_F(WarmStepTest, ShapesThatAreNotKnownTakeNothingFromTheHeapEither) {

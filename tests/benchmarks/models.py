@@ -31,7 +31,8 @@ def lenet(seed=2):
 
 def matrices(n, seed=3):
     r = np.random.default_rng(seed)
-    return r.standard_normal((n, n)).astype(np.float32), r.standard_normal((n, n)).astype(np.float32)
+    a, b = r.standard_normal((n, n)).astype(np.float32), r.standard_normal((n, n)).astype(np.float32)
+    return a, b / np.float32(np.sqrt(n))  # so that a chain of products neither grows nor dies out
 
 
 def layered_edges(layers=100, width=100, fan_in=2, seed=4):

@@ -28,10 +28,11 @@ class Suite:
         f = jax.jit(jnp.matmul)
 
         def step():
+            c = a
             for _ in range(repeat):
-                c = f(a, b)
+                c = f(c, b)
             return c.block_until_ready()
-        return step, lambda: float(np.sum(np.asarray(step())))
+        return step, (lambda: float(np.sum(np.asarray(step())))) if repeat == 1 else None
 
     def b06_16(self):
         return self._gemm(16, 100)

@@ -79,12 +79,12 @@ class Suite:
         a, b = models.matrices(n)
         with graph.as_default():
             va, vb = tf.Variable(a), tf.Variable(b)
-            products = [tf.matmul(va, vb)]
-            for _ in range(repeat - 1):  # a chain: each waits for the one before
-                with tf.control_dependencies([products[-1]]):
-                    products.append(tf.matmul(va, vb))
+            product = tf.matmul(va, vb)
+            for _ in range(repeat - 1):  # a chain, of which nothing can be left out
+                product = tf.matmul(product, vb)
             session.run(tf.global_variables_initializer())
-        return session.make_callable(products[-1].op), lambda: float(np.sum(session.run(products[-1])))
+        check = (lambda: float(np.sum(session.run(product)))) if repeat == 1 else None
+        return session.make_callable(product.op), check
 
     def b06_16(self):
         return self._gemm(16, 100)
