@@ -63,6 +63,14 @@ struct XlogyFunction {
     return x == T(0) ? T(0) : x * vmath::Log(y);
   }
 };
+struct Xlog1pyFunction {
+  static constexpr DTypeSet kTypes = kFloatingTypes;
+  static constexpr double kCostNs = 10;
+  template <class T>
+  SLUICE_HOST_DEVICE T operator()(T x, T y) const {
+    return x == T(0) ? T(0) : x * vmath::Log1p(y);
+  }
+};
 struct ComplexXlogy {
   static constexpr DTypeSet kTypes = kComplexTypes;
   static constexpr double kCostNs = 20;
@@ -184,6 +192,7 @@ void AddPowerKernels(KernelRegistry& k) {
   k.Add("Xdivy", kCpu, BinaryOnCpu<XdivyFunction>());
   k.Add("Xlogy", kCpu, BinaryOnCpu<XlogyFunction>());
   k.Add("Xlogy", kCpu, BinaryOnCpu<ComplexXlogy>());
+  k.Add("Xlog1py", kCpu, BinaryOnCpu<Xlog1pyFunction>());
 }
 
 }  // namespace sluice

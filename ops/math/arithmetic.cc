@@ -170,6 +170,11 @@ void DefinePowers(OpRegistry& ops) {
     IntoX(g, Op2("Xlogy", nonzero, y) * g.dy());
     IntoY(g, Op2("Xdivy", x, y) * g.dy());
   });
+  Binary(ops, "Xlog1py", "x * log1p(y), and 0 where x is 0.", kFloatingTypes).Gradient([](GradientScope& g) {
+    Out x = X(g), y = Y(g);
+    IntoX(g, Op2("Xlog1py", Cast(Op2("NotEqual", x, ZerosLike(x)), x.dtype()), y) * g.dy());
+    IntoY(g, Op2("Xdivy", x, y + 1.0) * g.dy());
+  });
 }
 
 void DefineExtremes(OpRegistry& ops) {
