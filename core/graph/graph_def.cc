@@ -96,14 +96,27 @@ absl::Status AttrsFromProto(const proto::NodeDef& def, AttrMap* attrs) {
   return absl::OkStatus();
 }
 
-// Drops attributes that this op does not have when the graph comes from a newer producer and they hold defaults we
-// cannot know; names that begin with '_' always pass.
-absl::Status CheckKnownAttrs(const OpDef& op, const AttrMap& attrs) {
-  for (const auto& [name, value] : attrs) {
-    if (name[0] != '_' && op.FindAttr(name) == nullptr) {
+// Nothing, in any type: what a producer newer than us writes for an attribute that it added and the user left alone.
+bool IsBlank(const AttrValue& value) {
+  if (const std::string* v = value.As<std::string>()) return v->empty();
+  if (const int64_t* v = value.As<int64_t>()) return *v == 0;
+  if (const float* v = value.As<float>()) return *v == 0;
+  if (const bool* v = value.As<bool>()) return !*v;
+  if (const auto* v = value.As<std::vector<int64_t>>()) return v->empty();  // also the empty list of any other type
+  return false;
+}
+
+// Drops blank attributes that this op does not have; others are an error. Names that begin with '_' always pass.
+absl::Status DropUnknownBlankAttrs(const OpDef& op, AttrMap* attrs) {
+  std::vector<std::string> blank;
+  for (const auto& [name, value] : *attrs) {
+    if (name.empty() || name[0] == '_' || op.FindAttr(name) != nullptr) continue;
+    if (!IsBlank(value)) {
       return InvalidArgument("op ", op.name, " has no attribute '", name, "' (value ", value.ToString(), ")");
     }
+    blank.push_back(name);
   }
+  for (const std::string& name : blank) attrs->Erase(name);
   return absl::OkStatus();
 }
 
@@ -187,7 +200,7 @@ class Importer {
     spec.source = lines_.Find(def.name(), graph_);
     ASSIGN_OR_RETURN(const OpDef* op, graph_->ops().Get(def.op()));
     RETURN_IF_ERROR(AttrsFromProto(def, &spec.attrs));
-    RETURN_IF_ERROR(CheckKnownAttrs(*op, spec.attrs));
+    RETURN_IF_ERROR(DropUnknownBlankAttrs(*op, &spec.attrs));
     if (!prefix_.empty()) RenameColocation(&spec.attrs);
     std::vector<std::pair<int, std::string>> loops;
     for (const std::string& text : def.input()) {
@@ -392,6 +405,7 @@ class FunctionImporter {
     spec.name = def.name();
     spec.device = def.device();
     RETURN_IF_ERROR(AttrsFromProto(def, &spec.attrs));
+    if (const OpDef* op = parent_.ops().Find(def.op())) RETURN_IF_ERROR(DropUnknownBlankAttrs(*op, &spec.attrs));
     spec.attrs.Erase("_output_shapes");
     for (const std::string& text : def.input()) {
       if (absl::StartsWith(text, "^")) {

@@ -85,6 +85,16 @@ TEST(GraphDefTest, PrefixInputMapAndReturns) {
   EXPECT_EQ(r->return_outputs[1].node->name(), "mine");
 }
 
+TEST(GraphDefTest, BlankAttributesOfNewerProducersAreDropped) {
+  Graph g(&Ops());
+  ASSERT_EQ(ImportGraphDef(Def(R"(node { name: "a" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } }
+                                         attr { key: "added_later" value { list {} } } })"),
+                           {}, &g)
+                .status(),
+            absl::OkStatus());
+  EXPECT_EQ(g.Find("a")->attrs().Find("added_later"), nullptr);
+}
+
 TEST(GraphDefTest, MalformedGraphsAreRefusedByName) {
   EXPECT_THAT(ImportError(R"(node { name: "a" op: "NoSuchOp" })"), HasSubstr("NoSuchOp"));
   EXPECT_THAT(ImportError(R"(node { name: "a" op: "NoOp" } node { name: "a" op: "NoOp" })"), HasSubstr("twice"));
