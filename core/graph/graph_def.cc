@@ -106,12 +106,18 @@ bool IsBlank(const AttrValue& value) {
   return false;
 }
 
-// Drops blank attributes that this op does not have; others are an error. Names that begin with '_' always pass.
+// What newer producers write beside an op to say where it came from; no result depends on it.
+bool IsHint(absl::string_view name) {
+  return name == "grad_a" || name == "grad_b" || name == "grad_x" || name == "grad_y";
+}
+
+// Drops blank attributes and hints that this op does not have; others are an error. Names that begin with '_' always
+// pass.
 absl::Status DropUnknownBlankAttrs(const OpDef& op, AttrMap* attrs) {
   std::vector<std::string> blank;
   for (const auto& [name, value] : *attrs) {
     if (name.empty() || name[0] == '_' || op.FindAttr(name) != nullptr) continue;
-    if (!IsBlank(value)) {
+    if (!IsBlank(value) && !IsHint(name)) {
       return InvalidArgument("op ", op.name, " has no attribute '", name, "' (value ", value.ToString(), ")");
     }
     blank.push_back(name);
