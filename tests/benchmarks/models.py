@@ -33,9 +33,3 @@ def matrices(n, seed=3):
     r = np.random.default_rng(seed)
     a, b = r.standard_normal((n, n)).astype(np.float32), r.standard_normal((n, n)).astype(np.float32)
     return a, b / np.float32(np.sqrt(n))  # so that a chain of products neither grows nor dies out
-
-
-def layered_edges(layers=100, width=100, fan_in=2, seed=4):
-    """B01b: for each node of each layer after the first, the nodes of the layer before that it waits for."""
-    r = np.random.default_rng(seed)
-    return r.integers(0, width, (layers - 1, width, fan_in))

@@ -14,38 +14,6 @@ class Suite:
         graph = self.tf.Graph()
         return graph, self.tf.Session(graph=graph, config=self.config)
 
-    # B01: 10,000 nodes that do nothing.
-    def _null_ops(self, build):
-        tf = self.tf
-        graph, session = self._session()
-        with graph.as_default():
-            last = build(tf)
-        return session.make_callable(last), None
-
-    def b01_chain(self):
-        def build(tf):
-            op = tf.no_op()
-            for _ in range(9999):
-                with tf.control_dependencies([op]):
-                    op = tf.no_op()
-            return op
-        return self._null_ops(build)
-
-    def b01_layers(self):
-        def build(tf):
-            before = [tf.no_op() for _ in range(100)]
-            for layer in models.layered_edges():
-                now = []
-                for inputs in layer:
-                    with tf.control_dependencies([before[i] for i in sorted(set(inputs))]):
-                        now.append(tf.no_op())
-                before = now
-            return tf.group(*before)
-        return self._null_ops(build)
-
-    def b01_independent(self):
-        return self._null_ops(lambda tf: tf.group(*[tf.no_op() for _ in range(9999)]))
-
     # B03: y = x + 1 for n feeds of one float.
     def _feeds(self, n, how):
         tf = self.tf
