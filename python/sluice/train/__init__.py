@@ -16,9 +16,9 @@ _HOMES = {
     "_checkpoints": "latest_checkpoint checkpoint_exists get_checkpoint_state update_checkpoint_state "
                     "generate_checkpoint_state_proto get_checkpoint_mtimes remove_checkpoint",
     "_coordinator": "Coordinator QueueRunner add_queue_runner start_queue_runners",
-    "_hooks": "SessionRunArgs SessionRunContext SessionRunValues SessionRunHook SecondOrStepTimer LoggingTensorHook "
-              "StopAtStepHook NanLossDuringTrainingError NanTensorHook CheckpointSaverListener CheckpointSaverHook "
-              "SummarySaverHook StepCounterHook FinalOpsHook FeedFnHook ProfilerHook",
+    "session_run_hook": "SessionRunArgs SessionRunContext SessionRunValues SessionRunHook",
+    "_hooks": "SecondOrStepTimer LoggingTensorHook StopAtStepHook NanLossDuringTrainingError NanTensorHook "
+              "CheckpointSaverListener CheckpointSaverHook SummarySaverHook StepCounterHook FinalOpsHook FeedFnHook ProfilerHook",
     "_monitored_session": "Scaffold ChiefSessionCreator MonitoredSession SingularMonitoredSession "
                           "MonitoredTrainingSession",
     "_reader": "NewCheckpointReader load_checkpoint list_variables load_variable",

@@ -1,7 +1,7 @@
 """Sessions that initialise, restore, run hooks and recover: MonitoredTrainingSession and its parts."""
 import sluice as sl
 from sluice import errors
-from sluice.train import _hooks
+from sluice.train import _hooks, session_run_hook
 from sluice.train._checkpoints import get_checkpoint_state, latest_checkpoint
 from sluice.train._coordinator import Coordinator, start_queue_runners
 from sluice.train._saver import Saver
@@ -154,7 +154,7 @@ class MonitoredSession:
                 self._open()
 
     def _step(self, fetches, feed_dict, options, run_metadata):
-        context = _hooks.SessionRunContext(_hooks.SessionRunArgs(fetches, feed_dict), self._session)
+        context = session_run_hook.SessionRunContext(session_run_hook.SessionRunArgs(fetches, feed_dict), self._session)
         asked, feeds = {"caller": fetches}, dict(feed_dict or {})
         for hook in self._hooks:
             request = hook.before_run(context)
@@ -176,7 +176,7 @@ class MonitoredSession:
             arguments["run_metadata"] = run_metadata
         values = dict(zip(keys, self._session.run([asked[k] for k in keys], feeds or None, **arguments)))
         for hook in self._hooks:
-            hook.after_run(context, _hooks.SessionRunValues(values.get(hook), options, run_metadata))
+            hook.after_run(context, session_run_hook.SessionRunValues(values.get(hook), options, run_metadata))
         self._stop = self._stop or context.stop_requested
         return values["caller"]
 
