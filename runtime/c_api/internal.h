@@ -48,7 +48,7 @@ struct SL_OpBuilder {
 
 struct SL_Session {
   std::shared_ptr<sluice::Graph> graph;
-  std::unique_ptr<sluice::Session> session;
+  std::unique_ptr<sluice::SessionBase> session;
 };
 
 struct SL_Callable {

@@ -100,8 +100,9 @@ void SL_ResetSession(SL_Session* session, const char* const* containers, int cou
 }
 
 SL_DeviceList* SL_ListDevices(SL_Session* session, SL_Status* status) {
-  status->code = 0;
-  return new SL_DeviceList{session->session->ListDevices()};
+  auto devices = session->session->ListDevices();
+  status->Set(devices.status());
+  return devices.ok() ? new SL_DeviceList{*std::move(devices)} : nullptr;
 }
 void SL_DeleteDeviceList(SL_DeviceList* list) { delete list; }
 int SL_NumDevices(const SL_DeviceList* list) { return static_cast<int>(list->devices.size()); }

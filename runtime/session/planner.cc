@@ -54,7 +54,13 @@ int FindDevice(const PlannerSetup& setup, const std::string& name) {
 
 absl::StatusOr<std::string> Place(const PlannerSetup& setup, Graph* graph) {
   std::vector<PlacerDevice> devices;
-  for (Device* d : setup.devices) devices.push_back({d->name(), d->parsed_name(), d->type()});
+  if (setup.cluster.empty()) {
+    for (Device* d : setup.devices) devices.push_back({d->name(), d->parsed_name(), d->type()});
+  }
+  for (const DeviceAttributes& d : setup.cluster) {
+    ASSIGN_OR_RETURN(PlacerDevice device, MakePlacerDevice(d.name));
+    devices.push_back(std::move(device));
+  }
   PlacerOptions options;
   options.kernels = setup.environment->kernels;
   options.soft_placement = setup.options->soft_placement;
@@ -86,39 +92,61 @@ std::string SessionPlan::Dump() const {
   return out;
 }
 
-absl::StatusOr<std::unique_ptr<SessionPlan>> MakeSessionPlan(const PlannerSetup& setup, const Graph& graph,
-                                                             const CallableSpec& spec) {
-  auto plan = std::make_unique<SessionPlan>();
+absl::StatusOr<PlacedStep> PlaceStep(const PlannerSetup& setup, const Graph& graph, const CallableSpec& spec) {
+  PlacedStep placed;
   CutGraph cut;
   {
     absl::ReaderMutexLock lock(&graph.mu());
-    plan->mutations = graph.mutations();
+    placed.mutations = graph.mutations();
     ASSIGN_OR_RETURN(cut, CutToSignature(graph, spec));
   }
-  plan->feeds = cut.feeds;
+  placed.feeds = cut.feeds;
   RETURN_IF_ERROR(RunPasses(setup, &cut));
-  ASSIGN_OR_RETURN(plan->placement, Place(setup, cut.graph.get()));
-  const std::unique_ptr<Graph> functions = std::make_unique<Graph>(&cut.graph->ops());
-  RETURN_IF_ERROR(functions->functions().AddAll(cut.graph->functions()));
-  ASSIGN_OR_RETURN(std::vector<Partition> parts, PartitionGraph(std::move(cut.graph), [&](const std::string& device) {
+  ASSIGN_OR_RETURN(placed.placement, Place(setup, cut.graph.get()));
+  placed.functions = std::make_unique<Graph>(&cut.graph->ops());
+  RETURN_IF_ERROR(placed.functions->functions().AddAll(cut.graph->functions()));
+  ASSIGN_OR_RETURN(placed.partitions, PartitionGraph(std::move(cut.graph), [&](const std::string& device) {
+                     for (const DeviceAttributes& d : setup.cluster) {
+                       if (d.name == device) return d.incarnation;
+                     }
                      int d = FindDevice(setup, device);
                      return d < 0 ? 0 : setup.devices[d]->attributes().incarnation;
                    }));
-  std::vector<std::unique_ptr<PartitionPlan>> partitions;
-  for (Partition& part : parts) {
+  return placed;
+}
+
+absl::StatusOr<PlannedStep> PlanPartitions(const PlannerSetup& setup, std::vector<Partition> partitions,
+                                           const Graph& functions, int num_arguments, int num_results) {
+  PlannedStep planned;
+  std::vector<std::unique_ptr<PartitionPlan>> plans;
+  for (Partition& part : partitions) {
     const int d = std::max(0, FindDevice(setup, part.device));
     PlanEnvironment e;
     e.kernels = setup.environment->kernels;
     e.device = setup.devices[d];
     e.resources = setup.resources[d];
-    plan->functions.push_back(
-        std::make_unique<FunctionRuntime>(functions->functions(), &functions->ops(), e.kernels, e.device, e.resources));
-    e.functions = plan->functions.back().get();
-    ASSIGN_OR_RETURN(std::unique_ptr<PartitionPlan> partition, PartitionPlan::Make(std::move(part.graph), e));
-    partitions.push_back(std::move(partition));
+    planned.functions.push_back(
+        std::make_unique<FunctionRuntime>(functions.functions(), &functions.ops(), e.kernels, e.device, e.resources));
+    e.functions = planned.functions.back().get();
+    ASSIGN_OR_RETURN(std::unique_ptr<PartitionPlan> plan, PartitionPlan::Make(std::move(part.graph), e));
+    plans.push_back(std::move(plan));
   }
-  plan->step = std::make_unique<StepPlan>(std::move(partitions), static_cast<int>(spec.feeds.size()),
-                                          static_cast<int>(spec.fetches.size()));
+  planned.step = std::make_unique<StepPlan>(std::move(plans), num_arguments, num_results);
+  return planned;
+}
+
+absl::StatusOr<std::unique_ptr<SessionPlan>> MakeSessionPlan(const PlannerSetup& setup, const Graph& graph,
+                                                             const CallableSpec& spec) {
+  ASSIGN_OR_RETURN(PlacedStep placed, PlaceStep(setup, graph, spec));
+  ASSIGN_OR_RETURN(PlannedStep planned,
+                   PlanPartitions(setup, std::move(placed.partitions), *placed.functions,
+                                  static_cast<int>(spec.feeds.size()), static_cast<int>(spec.fetches.size())));
+  auto plan = std::make_unique<SessionPlan>();
+  plan->mutations = placed.mutations;
+  plan->feeds = std::move(placed.feeds);
+  plan->placement = std::move(placed.placement);
+  plan->functions = std::move(planned.functions);
+  plan->step = std::move(planned.step);
   return plan;
 }
 

@@ -11,6 +11,7 @@
 #include "core/graph/graph.h"
 #include "runtime/executor/function_runtime.h"
 #include "runtime/executor/step.h"
+#include "runtime/partition/partition.h"
 #include "runtime/session/session.h"
 
 namespace sluice {
@@ -36,14 +37,36 @@ struct SessionPlan {
 };
 
 // Where a session's plans run.
+//
+// `cluster` is for masters: when it is given, nodes are placed on those devices, which may belong to other tasks, and
+// `devices[0]`, of this process, only evaluates constants.
 struct PlannerSetup {
   const Environment* environment = nullptr;
   const SessionOptions* options = nullptr;
   std::vector<Device*> devices;           // the first one is the default
   std::vector<ResourceStore*> resources;  // of each device
+  std::vector<DeviceAttributes> cluster;  // the first one is the default
 };
 
+// The graph of one signature, placed and cut by device, ready to be planned here or sent to where its devices are.
+struct PlacedStep {
+  int64_t mutations = 0;
+  std::vector<FeedCheck> feeds;
+  std::string placement;
+  std::vector<Partition> partitions;
+  std::unique_ptr<Graph> functions;  // has no nodes: keeps the library that the partitions call
+};
 // Locks the graph while it copies what it needs.
+absl::StatusOr<PlacedStep> PlaceStep(const PlannerSetup& setup, const Graph& graph, const CallableSpec& spec);
+
+// Plans partitions whose devices are all among setup.devices.
+struct PlannedStep {
+  std::vector<std::unique_ptr<FunctionRuntime>> functions;  // one for each partition
+  std::unique_ptr<StepPlan> step;
+};
+absl::StatusOr<PlannedStep> PlanPartitions(const PlannerSetup& setup, std::vector<Partition> partitions,
+                                           const Graph& functions, int num_arguments, int num_results);
+
 absl::StatusOr<std::unique_ptr<SessionPlan>> MakeSessionPlan(const PlannerSetup& setup, const Graph& graph,
                                                              const CallableSpec& spec);
 

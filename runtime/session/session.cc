@@ -49,11 +49,9 @@ StepStats StatsOf(StepTrace* trace, absl::Time began, const std::vector<std::uni
   return stats;
 }
 
-}  // namespace
-
-class Callable {
+class LocalCallable final : public Callable {
  public:
-  explicit Callable(CallableSpec s) : spec(std::move(s)) {}
+  explicit LocalCallable(CallableSpec s) : spec(std::move(s)) {}
 
   const CallableSpec spec;
   // The newest plan. A step that counts itself in `running` first may use what it then loads.
@@ -62,6 +60,8 @@ class Callable {
   absl::Mutex mu;
   std::vector<std::unique_ptr<SessionPlan>> plans ABSL_GUARDED_BY(mu);  // the newest last
 };
+
+}  // namespace
 
 struct Session::Impl {
   Impl(const Environment& e, const SessionOptions& o, Graph* g) : environment(e), options(o), graph(g) {
@@ -78,7 +78,7 @@ struct Session::Impl {
     }
   }
 
-  absl::StatusOr<SessionPlan*> Replan(Callable& c) {
+  absl::StatusOr<SessionPlan*> Replan(LocalCallable& c) {
     absl::MutexLock lock(&c.mu);
     SessionPlan* current = c.plan.load();
     if (current != nullptr && current->mutations == graph->mutations()) return current;
@@ -92,7 +92,7 @@ struct Session::Impl {
     return current;
   }
 
-  absl::Status RunStep(Callable& c, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches, const RunOptions& run,
+  absl::Status RunStep(LocalCallable& c, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches, const RunOptions& run,
                        RunMetadata* metadata) {
     if (ABSL_PREDICT_FALSE(closed.load())) return absl::CancelledError("the session has been closed");
     SessionPlan* plan = c.plan.load();
@@ -148,7 +148,7 @@ struct Session::Impl {
   std::atomic<bool> closed{false};
   std::atomic<int64_t> next_step{1};
   absl::Mutex mu;
-  absl::flat_hash_map<std::string, std::shared_ptr<Callable>> callables ABSL_GUARDED_BY(mu);
+  absl::flat_hash_map<std::string, std::shared_ptr<LocalCallable>> callables ABSL_GUARDED_BY(mu);
 };
 
 Session::Session(const Environment& environment, const SessionOptions& options, Graph* graph)
@@ -159,38 +159,21 @@ Session::~Session() { (void)Close(); }
 absl::StatusOr<std::shared_ptr<Callable>> Session::MakeCallable(const CallableSpec& spec) {
   if (impl_->closed.load()) return absl::CancelledError("the session has been closed");
   absl::MutexLock lock(&impl_->mu);
-  std::shared_ptr<Callable>& callable = impl_->callables[KeyOf(spec)];
-  if (!callable) callable = std::make_shared<Callable>(spec);
-  return callable;
+  std::shared_ptr<LocalCallable>& callable = impl_->callables[KeyOf(spec)];
+  if (!callable) callable = std::make_shared<LocalCallable>(spec);
+  return std::shared_ptr<Callable>(callable);
 }
 
-absl::Status Session::RunCallable(Callable& callable, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
+absl::Status Session::RunCallable(Callable& given, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
                                   const RunOptions& options, RunMetadata* metadata) {
+  auto& callable = static_cast<LocalCallable&>(given);
   callable.running.fetch_add(1);
   absl::Status status = impl_->RunStep(callable, feeds, fetches, options, metadata);
   callable.running.fetch_sub(1);
   return status;
 }
 
-absl::StatusOr<std::vector<Tensor>> Session::Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
-                                                 const std::vector<std::string>& fetches,
-                                                 const std::vector<std::string>& targets, const RunOptions& options,
-                                                 RunMetadata* metadata) {
-  CallableSpec spec;
-  std::vector<Tensor> values;
-  for (const auto& [name, value] : feeds) {
-    spec.feeds.push_back(name);
-    values.push_back(value);
-  }
-  spec.fetches = fetches;
-  spec.targets = targets;
-  ASSIGN_OR_RETURN(std::shared_ptr<Callable> callable, MakeCallable(spec));
-  std::vector<Tensor> results;
-  RETURN_IF_ERROR(RunCallable(*callable, values, &results, options, metadata));
-  return results;
-}
-
-std::vector<DeviceAttributes> Session::ListDevices() const {
+absl::StatusOr<std::vector<DeviceAttributes>> Session::ListDevices() {
   std::vector<DeviceAttributes> list;
   for (const auto& d : impl_->devices) list.push_back(d->attributes());
   return list;
@@ -208,7 +191,7 @@ absl::StatusOr<std::string> Session::DumpPlan(const CallableSpec& spec) {
 
 absl::Status Session::Close() {
   impl_->closed.store(true);
-  std::vector<std::shared_ptr<Callable>> callables;
+  std::vector<std::shared_ptr<LocalCallable>> callables;
   {
     absl::MutexLock lock(&impl_->mu);
     for (const auto& [key, callable] : impl_->callables) callables.push_back(callable);

@@ -25,6 +25,7 @@
 #include "core/graph/pass.h"
 #include "core/kernel/kernel_registry.h"
 #include "core/types/tensor.h"
+#include "runtime/session/session_base.h"
 
 namespace sluice {
 
@@ -48,75 +49,22 @@ struct SessionOptions {
   std::string job = "localhost";
 };
 
-// A step's view of time and place, for RunMetadata and traces.
-struct NodeStats {
-  std::string name;
-  std::string op;
-  int64_t start_ns = 0;  // since the step began
-  int64_t end_ns = 0;
-  int64_t scheduled_ns = 0;
-  int64_t thread = 0;
-  int64_t output_bytes = 0;
-  std::vector<std::string> outputs;  // "float [2,3]"
-};
-struct DeviceStats {
-  std::string device;
-  std::vector<NodeStats> nodes;
-  AllocatorStats memory;
-};
-struct StepStats {
-  int64_t start_unix_micros = 0;
-  std::vector<DeviceStats> devices;
-};
-
-struct RunOptions {
-  bool trace = false;
-  bool partition_graphs = false;
-  int64_t timeout_ms = 0;                     // 0: the session's
-  CancellationToken* cancellation = nullptr;  // cancelled by the caller, e.g. on Ctrl-C
-};
-struct RunMetadata {
-  StepStats stats;
-  std::vector<std::string> partition_graphs;  // text form, one for each device
-};
-
-struct CallableSpec {
-  std::vector<std::string> feeds;  // "name:index"
-  std::vector<std::string> fetches;
-  std::vector<std::string> targets;  // node names, run and not fetched
-};
-
-// A resolved signature: no names are looked up when it runs.
-class Callable;
-
-class Session {
+class Session final : public SessionBase {
  public:
   Session(const Environment& environment, const SessionOptions& options, Graph* graph);
-  ~Session();
+  ~Session() override;
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  absl::StatusOr<std::vector<Tensor>> Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
-                                          const std::vector<std::string>& fetches,
-                                          const std::vector<std::string>& targets, const RunOptions& options = {},
-                                          RunMetadata* metadata = nullptr);
-
-  // Cached by the spec: asking again returns the same. Its plan is made by the first step, and again after the graph's
-  // existing nodes changed.
-  absl::StatusOr<std::shared_ptr<Callable>> MakeCallable(const CallableSpec& spec);
-  // `feeds` in the order of the spec. The fast path: no names, no locks, no allocation of its own when warm.
+  absl::StatusOr<std::shared_ptr<Callable>> MakeCallable(const CallableSpec& spec) override;
+  // The fast path: no names, no locks, no allocation of its own when warm.
   absl::Status RunCallable(Callable& callable, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
-                           const RunOptions& options = {}, RunMetadata* metadata = nullptr);
-
-  std::vector<DeviceAttributes> ListDevices() const;
-  // Why every node of the last plan is where it is, a line each.
-  absl::StatusOr<std::string> ExplainPlacement(const CallableSpec& spec);
-  // The plan in text: tier of each partition and why, instructions, memory.
-  absl::StatusOr<std::string> DumpPlan(const CallableSpec& spec);
-  // Cancels running steps; later calls fail. Waits for running steps to end.
-  absl::Status Close();
-  // Frees the resources of containers (all when empty).
-  absl::Status Reset(const std::vector<std::string>& containers);
+                           const RunOptions& options = {}, RunMetadata* metadata = nullptr) override;
+  absl::StatusOr<std::vector<DeviceAttributes>> ListDevices() override;
+  absl::StatusOr<std::string> ExplainPlacement(const CallableSpec& spec) override;
+  absl::StatusOr<std::string> DumpPlan(const CallableSpec& spec) override;
+  absl::Status Close() override;
+  absl::Status Reset(const std::vector<std::string>& containers) override;
 
  private:
   struct Impl;
