@@ -427,15 +427,18 @@ class RefVariable(Variable):
     return result if read_value else result.op
 
   def assign_add(self, delta, use_locking=False, name=None, read_value=True):
-    result = raw_ops.AssignAdd(self._variable, delta, use_locking=use_locking, name=name)
+    with _at(self._variable):
+      result = raw_ops.AssignAdd(self._variable, delta, use_locking=use_locking, name=name)
     return result if read_value else result.op
 
   def assign_sub(self, delta, use_locking=False, name=None, read_value=True):
-    result = raw_ops.AssignSub(self._variable, delta, use_locking=use_locking, name=name)
+    with _at(self._variable):
+      result = raw_ops.AssignSub(self._variable, delta, use_locking=use_locking, name=name)
     return result if read_value else result.op
 
   def count_up_to(self, limit):
-    return raw_ops.CountUpTo(self._variable, limit)
+    with _at(self._variable):
+      return raw_ops.CountUpTo(self._variable, limit)
 
 
 class ResourceVariable(Variable):
@@ -473,9 +476,10 @@ class ResourceVariable(Variable):
         with graph._attr_scope({"_class": [("loc:@" + handle_name).encode()]}):
           self._handle = raw_ops.VarHandleOp(self._dtype, self._static_shape, shared_name=handle_name, name=scope)
         self._name = handle_name + ":0"
-        with name_scope("IsInitialized"):
-          self._is_initialized_op = raw_ops.VarIsInitializedOp(self._handle)
-        self._initializer_op = raw_ops.AssignVariableOp(self._handle, self._initial_value, name="Assign")
+        with self._at_home():
+          with name_scope("IsInitialized"):
+            self._is_initialized_op = raw_ops.VarIsInitializedOp(self._handle)
+          self._initializer_op = raw_ops.AssignVariableOp(self._handle, self._initial_value, name="Assign")
         with name_scope("Read"), _graph.device(self._handle.device or None):
           value = self._read()
         self._graph_element = value
@@ -518,6 +522,9 @@ class ResourceVariable(Variable):
   def create(self):
     return self._initializer_op
 
+  def _at_home(self):
+    return _at(self._handle)
+
   def _read(self):
     value = raw_ops.ReadVariableOp(self._handle, self._dtype)
     value.set_shape(self._static_shape)
@@ -538,7 +545,8 @@ class ResourceVariable(Variable):
     return self._graph_element
 
   def is_initialized(self, name=None):
-    return raw_ops.VarIsInitializedOp(self._handle, name=name)
+    with self._at_home():
+      return raw_ops.VarIsInitializedOp(self._handle, name=name)
 
   def set_shape(self, shape):
     self._static_shape = self._static_shape.merge_with(shape)
@@ -557,24 +565,30 @@ class ResourceVariable(Variable):
     """Sets a new value; gives a variable to read after the change."""
     value = convert_to_tensor(value, dtype=self._dtype)
     self._static_shape.assert_is_compatible_with(value.shape)
-    return self._changed(raw_ops.AssignVariableOp(self._handle, value, name=name), read_value)
+    with self._at_home():
+      return self._changed(raw_ops.AssignVariableOp(self._handle, value, name=name), read_value)
 
   def assign_add(self, delta, use_locking=None, name=None, read_value=True):
-    return self._changed(raw_ops.AssignAddVariableOp(self._handle, convert_to_tensor(delta, dtype=self._dtype), name=name), read_value)
+    delta = convert_to_tensor(delta, dtype=self._dtype)
+    with self._at_home():
+      return self._changed(raw_ops.AssignAddVariableOp(self._handle, delta, name=name), read_value)
 
   def assign_sub(self, delta, use_locking=None, name=None, read_value=True):
-    return self._changed(raw_ops.AssignSubVariableOp(self._handle, convert_to_tensor(delta, dtype=self._dtype), name=name), read_value)
+    delta = convert_to_tensor(delta, dtype=self._dtype)
+    with self._at_home():
+      return self._changed(raw_ops.AssignSubVariableOp(self._handle, delta, name=name), read_value)
 
   def count_up_to(self, limit):
-    return raw_ops.ResourceCountUpTo(self._handle, limit, T=self._dtype)
+    with self._at_home():
+      return raw_ops.ResourceCountUpTo(self._handle, limit, T=self._dtype)
 
   def sparse_read(self, indices, name=None):
     """Rows of it, without reading the whole."""
-    with name_scope("Gather" if name is None else name) as scope:
+    with name_scope("Gather" if name is None else name) as scope, self._at_home():
       return raw_ops.ResourceGather(self._handle, indices, self._dtype, name=scope)
 
   def gather_nd(self, indices, name=None):
-    with name_scope("GatherNd" if name is None else name) as scope:
+    with name_scope("GatherNd" if name is None else name) as scope, self._at_home():
       value = raw_ops.ResourceGatherNd(self._handle, indices, self._dtype, name=scope)
     return _array.identity(value)
 
@@ -618,6 +632,11 @@ register_tensor_conversion_function(Variable, _convert_variable, 50)
 # --- changes ----------------------------------------------------------------------------------------------------------
 
 
+def _at(state):
+  """A context for operations that change a variable: they can only run where it lives."""
+  return _graph.device(state.device)
+
+
 def _reference(ref):
   """The reference tensor of a reference variable, None for a resource variable."""
   if isinstance(ref, RefVariable):
@@ -636,8 +655,9 @@ def assign(ref, value, validate_shape=None, use_locking=None, name=None):
   reference = _reference(ref)
   if reference is None:
     return ref.assign(value, name=name)
-  return raw_ops.Assign(reference, value, validate_shape=True if validate_shape is None else validate_shape,
-                        use_locking=True if use_locking is None else use_locking, name=name)
+  with _at(reference):
+    return raw_ops.Assign(reference, value, validate_shape=True if validate_shape is None else validate_shape,
+                          use_locking=True if use_locking is None else use_locking, name=name)
 
 
 def assign_add(ref, value, use_locking=None, name=None):
@@ -645,7 +665,8 @@ def assign_add(ref, value, use_locking=None, name=None):
   reference = _reference(ref)
   if reference is None:
     return ref.assign_add(value, name=name)
-  return raw_ops.AssignAdd(reference, value, use_locking=bool(use_locking), name=name)
+  with _at(reference):
+    return raw_ops.AssignAdd(reference, value, use_locking=bool(use_locking), name=name)
 
 
 def assign_sub(ref, value, use_locking=None, name=None):
@@ -653,7 +674,8 @@ def assign_sub(ref, value, use_locking=None, name=None):
   reference = _reference(ref)
   if reference is None:
     return ref.assign_sub(value, name=name)
-  return raw_ops.AssignSub(reference, value, use_locking=bool(use_locking), name=name)
+  with _at(reference):
+    return raw_ops.AssignSub(reference, value, use_locking=bool(use_locking), name=name)
 
 
 def count_up_to(ref, limit, name=None):
@@ -661,16 +683,19 @@ def count_up_to(ref, limit, name=None):
   reference = _reference(ref)
   if reference is None:
     return ref.count_up_to(limit)
-  return raw_ops.CountUpTo(reference, limit, name=name)
+  with _at(reference):
+    return raw_ops.CountUpTo(reference, limit, name=name)
 
 
 def _scatter(op_type, doc, locking):
   def scatter(ref, indices, updates, use_locking=locking, name=None):
     reference = _reference(ref)
     if reference is not None:
-      return getattr(raw_ops, op_type)(reference, indices, updates, use_locking=use_locking, name=name)
+      with _at(reference):
+        return getattr(raw_ops, op_type)(reference, indices, updates, use_locking=use_locking, name=name)
     updates = convert_to_tensor(updates, dtype=ref.dtype)
-    return ref._changed(getattr(raw_ops, "Resource" + op_type)(ref.handle, indices, updates, name=name))
+    with _at(ref):
+      return ref._changed(getattr(raw_ops, "Resource" + op_type)(ref.handle, indices, updates, name=name))
   scatter.__doc__ = doc
   return scatter
 

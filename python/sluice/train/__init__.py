@@ -15,6 +15,10 @@ _HOMES = {
     "_meta_graph": "export_meta_graph import_meta_graph",
     "_checkpoints": "latest_checkpoint checkpoint_exists get_checkpoint_state update_checkpoint_state "
                     "generate_checkpoint_state_proto get_checkpoint_mtimes remove_checkpoint",
+    "_cluster_spec": "ClusterSpec",
+    "_server": "Server",
+    "_device_setter": "replica_device_setter RoundRobinStrategy RandomStrategy GreedyLoadBalancingStrategy "
+                      "byte_size_load_fn",
     "_coordinator": "Coordinator QueueRunner add_queue_runner start_queue_runners",
     "session_run_hook": "SessionRunArgs SessionRunContext SessionRunValues SessionRunHook",
     "_hooks": "SecondOrStepTimer LoggingTensorHook StopAtStepHook NanLossDuringTrainingError NanTensorHook "
@@ -30,7 +34,8 @@ _WHERE["init_from_checkpoint"] = "_warm_start"
 _PROTOS = {"Example": "example_pb2", "SequenceExample": "example_pb2", "Features": "feature_pb2",
            "Feature": "feature_pb2", "FeatureList": "feature_pb2", "FeatureLists": "feature_pb2",
            "BytesList": "feature_pb2", "FloatList": "feature_pb2", "Int64List": "feature_pb2",
-           "SaverDef": "saver_pb2"}
+           "SaverDef": "saver_pb2", "ClusterDef": "cluster_pb2", "JobDef": "cluster_pb2",
+           "ServerDef": "tensorflow_server_pb2"}
 
 __all__ = sorted(list(_WHERE) + list(_PROTOS))
 
