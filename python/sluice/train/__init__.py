@@ -22,9 +22,12 @@ _HOMES = {
     "_coordinator": "Coordinator QueueRunner add_queue_runner start_queue_runners",
     "session_run_hook": "SessionRunArgs SessionRunContext SessionRunValues SessionRunHook",
     "_hooks": "SecondOrStepTimer LoggingTensorHook StopAtStepHook NanLossDuringTrainingError NanTensorHook "
-              "CheckpointSaverListener CheckpointSaverHook SummarySaverHook StepCounterHook FinalOpsHook FeedFnHook ProfilerHook",
-    "_monitored_session": "Scaffold ChiefSessionCreator MonitoredSession SingularMonitoredSession "
-                          "MonitoredTrainingSession",
+              "CheckpointSaverListener CheckpointSaverHook SummarySaverHook StepCounterHook GlobalStepWaiterHook FinalOpsHook "
+              "FeedFnHook ProfilerHook",
+    "_scaffold": "Scaffold",
+    "_session_manager": "SessionManager",
+    "_session_creator": "SessionCreator ChiefSessionCreator WorkerSessionCreator",
+    "_monitored_session": "MonitoredSession SingularMonitoredSession MonitoredTrainingSession",
     "_reader": "NewCheckpointReader load_checkpoint list_variables load_variable",
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}

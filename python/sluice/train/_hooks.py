@@ -5,7 +5,10 @@ import time
 import numpy as np
 
 import sluice as sl
+from sluice import errors
 from sluice.train._global_step import get_global_step
+from sluice.train._graph_io import write_graph
+from sluice.train._session_epoch import SessionEpoch
 from sluice.train.session_run_hook import SessionRunArgs, SessionRunHook
 
 
@@ -156,7 +159,11 @@ class CheckpointSaverListener:
 
 
 class CheckpointSaverHook(SessionRunHook):
-    """Saves a checkpoint at the start, every so many steps or seconds, and at the end."""
+    """Saves a checkpoint at the start, every so many steps or seconds, and at the end.
+
+    Each session takes the next epoch of the folder, so a chief that was replaced can no longer save there: it gets a
+    FailedPreconditionError that names its successor.
+    """
 
     def __init__(self, checkpoint_dir, save_secs=None, save_steps=None, saver=None, checkpoint_basename="model.ckpt",
                  scaffold=None, listeners=None, save_graph_def=True):
@@ -165,7 +172,9 @@ class CheckpointSaverHook(SessionRunHook):
         self._dir, self._path = checkpoint_dir, os.path.join(checkpoint_dir, checkpoint_basename)
         self._saver, self._scaffold = saver, scaffold
         self._timer = SecondOrStepTimer(save_secs, save_steps)
-        self._listeners = listeners or []
+        self._listeners = list(listeners or [])
+        self._save_graph_def = save_graph_def
+        self.session_epoch = None  # set by who takes the epoch before restoring
 
     def begin(self):
         self._step = _required_global_step(self)
@@ -174,6 +183,12 @@ class CheckpointSaverHook(SessionRunHook):
 
     def after_create_session(self, session, coord):
         step = int(session.run(self._step))
+        if self.session_epoch is None:
+            epoch = SessionEpoch(self._dir)
+            epoch.acquire()
+            self._get_saver().session_epoch = epoch
+        if self._save_graph_def:
+            _write_graph(session.graph, self._dir)
         self._save(session, step)
         self._timer.update_last_triggered_step(step)
 
@@ -196,6 +211,7 @@ class CheckpointSaverHook(SessionRunHook):
             listener.end(session, step)
 
     def _save(self, session, step):
+        sl.logging.info("Saving checkpoints for %d into %s.", step, self._path)
         for listener in self._listeners:
             listener.before_save(session, step)
         self._get_saver().save(session, self._path, global_step=step)
@@ -212,6 +228,13 @@ class CheckpointSaverHook(SessionRunHook):
                                        "collection SAVERS, which has %d" % len(savers))
                 self._saver = savers[0]
         return self._saver
+
+
+def _write_graph(graph, folder):
+    try:
+        write_graph(graph, folder, "graph.pbtxt")
+    except ImportError as e:
+        sl.logging.log_first_n(sl.logging.WARN, "graph.pbtxt is not written: %s", 1, e)
 
 
 class SummarySaverHook(SessionRunHook):
@@ -266,6 +289,9 @@ class StepCounterHook(SessionRunHook):
         self._step = _required_global_step(self)
         self._tag = self._step.op.name + "/sec"
 
+    def after_create_session(self, session, coord):
+        self._timer.reset()  # a restored session may begin at an earlier step
+
     def before_run(self, run_context):
         return SessionRunArgs(self._step)
 
@@ -280,6 +306,38 @@ class StepCounterHook(SessionRunHook):
             if self._writer is not None:
                 value = _wire.encode((1, self._tag), (2, _wire.Float(steps / seconds)))
                 self._writer.add_summary(_wire.encode((1, value)), step)
+
+
+class GlobalStepWaiterHook(SessionRunHook):
+    """Holds a worker back until the others have made the global step reach `wait_until_step`, so that workers start
+    one after the other. Waits at most `max_wait_secs`."""
+
+    def __init__(self, wait_until_step, max_wait_secs=7200):
+        self._until, self._max_wait_secs = wait_until_step, max_wait_secs
+
+    def begin(self):
+        self._started = self._until <= 0
+        self._step = _required_global_step(self)
+
+    def before_run(self, run_context):
+        if self._started:
+            return
+        sl.logging.info("Waiting for global step %d before starting training.", self._until)
+        deadline, logged = time.monotonic() + self._max_wait_secs, 0
+        while True:
+            step = int(run_context.session.run(self._step))
+            if step >= self._until:
+                self._started = True
+                return
+            if step - logged > 1000:
+                sl.logging.info("Waiting for global step %d before starting training. Current step is %d.",
+                                self._until, step)
+                logged = step
+            if time.monotonic() > deadline:
+                raise errors.DeadlineExceededError(
+                    None, None, "the global step reached %d of the %d to wait for within %d s"
+                    % (step, self._until, self._max_wait_secs))
+            time.sleep(0.5)
 
 
 class FinalOpsHook(SessionRunHook):

@@ -1,131 +1,139 @@
-"""Sessions that initialise, restore, run hooks and recover: MonitoredTrainingSession and its parts."""
+"""MonitoredSession: a session with hooks around every step, which outlives the servers it runs on."""
+import collections
+import inspect
+import time
+
 import sluice as sl
 from sluice import errors
-from sluice.train import _hooks, session_run_hook
-from sluice.train._checkpoints import get_checkpoint_state, latest_checkpoint
+from sluice.train import _hooks
 from sluice.train._coordinator import Coordinator, start_queue_runners
-from sluice.train._saver import Saver
+from sluice.train._scaffold import Scaffold
+from sluice.train._session_creator import ChiefSessionCreator, WorkerSessionCreator
+from sluice.train._session_epoch import SessionEpoch
+from sluice.train.session_run_hook import SessionRunArgs, SessionRunContext, SessionRunValues
 
 USE_DEFAULT = object()
 _RECOVERABLE = (errors.AbortedError, errors.UnavailableError)
 
 
-class Scaffold:
-    """The parts of a graph that a session needs to start: initialisation, readiness, saver, summaries."""
-
-    def __init__(self, init_op=None, init_feed_dict=None, init_fn=None, ready_op=None, ready_for_local_init_op=None,
-                 local_init_op=None, summary_op=None, saver=None, copy_from_scaffold=None,
-                 local_init_feed_dict=None):
-        given = dict(init_op=init_op, init_feed_dict=init_feed_dict, init_fn=init_fn, ready_op=ready_op,
-                     ready_for_local_init_op=ready_for_local_init_op, local_init_op=local_init_op,
-                     summary_op=summary_op, saver=saver, local_init_feed_dict=local_init_feed_dict)
-        for name, value in given.items():
-            if value is None and copy_from_scaffold is not None:
-                value = getattr(copy_from_scaffold, name)
-            setattr(self, name, value)
-
-    def finalize(self):
-        """Adds what was not given, and makes the graph final."""
-        keys = sl.GraphKeys
-        if self.init_op is None:
-            self.init_op = self._once(keys.INIT_OP, lambda: sl.group(
-                sl.global_variables_initializer(), *sl.get_collection("resources_initializer"), name="init"))
-        if self.ready_op is None:
-            self.ready_op = self._once(keys.READY_OP, sl.report_uninitialized_variables)
-        if self.local_init_op is None:
-            self.local_init_op = self._once(keys.LOCAL_INIT_OP, lambda: sl.group(
-                sl.local_variables_initializer(), sl.tables_initializer(), name="local_init"))
-        if self.summary_op is None:
-            self.summary_op = self._once(keys.SUMMARY_OP, sl.summary.merge_all)
-        if self.saver is None:
-            found = sl.get_collection(keys.SAVERS)
-            self.saver = found[0] if found else Saver(sharded=True, allow_empty=True)
-            if not found:
-                sl.add_to_collection(keys.SAVERS, self.saver)
-        self.saver.build()
-        sl.get_default_graph().finalize()
-        return self
-
-    @staticmethod
-    def _once(key, make):
-        found = sl.get_collection(key)
-        if len(found) > 1:
-            raise RuntimeError("More than one item found in the collection %r: %s" % (key, found))
-        if found:
-            return found[0]
-        made = make()
-        if made is not None:
-            sl.add_to_collection(key, made)
-        return made
-
-
-class _Creator:
-    """Makes sessions: restored from the newest checkpoint, or initialised."""
-
-    def __init__(self, scaffold=None, master="", config=None, checkpoint_dir=None,
-                 checkpoint_filename_with_path=None):
-        self._scaffold = scaffold or Scaffold()
-        self._master, self._config = master, config
-        self._dir, self._file = checkpoint_dir, checkpoint_filename_with_path
-
-    def create_session(self):
-        """A session whose variables are set."""
-        scaffold = self._scaffold.finalize()
-        session = sl.Session(self._master or "", graph=sl.get_default_graph(), config=self._config)
-        path = self._file or (latest_checkpoint(self._dir) if self._dir else None)
-        if path:
-            scaffold.saver.restore(session, path)
-            state = get_checkpoint_state(self._dir) if self._dir else None
-            if state is not None:
-                scaffold.saver.recover_last_checkpoints(state.all_model_checkpoint_paths)
-        else:
-            self._initialise(session, scaffold)
-        if scaffold.local_init_op is not None:
-            session.run(scaffold.local_init_op, feed_dict=scaffold.local_init_feed_dict)
-        if scaffold.ready_op is not None:
-            missing = session.run(scaffold.ready_op)
-            if len(missing):
-                raise RuntimeError("Variables not initialized: %s"
-                                   % ", ".join(sorted(n.decode() if isinstance(n, bytes) else str(n) for n in missing)))
-        return session
-
-    def _initialise(self, session, scaffold):
-        if scaffold.init_op is not None:
-            session.run(scaffold.init_op, feed_dict=scaffold.init_feed_dict)
-        if scaffold.init_fn:
-            try:
-                scaffold.init_fn(scaffold, session)
-            except TypeError:
-                scaffold.init_fn(session)
-
-
-class ChiefSessionCreator(_Creator):
-    """Makes the session of a chief, which initialises or restores the variables."""
-
-
 class MonitoredSession:
-    """A session with hooks around every step, queue runners, and recovery: when a server is lost, a new session is
-    made from the last checkpoint and the step is run again."""
+    """A session with hooks around every step, queue runners, and recovery.
 
+        with sl.train.MonitoredSession(session_creator=creator, hooks=[...]) as session:
+            while not session.should_stop():
+                session.run(train_op)
+
+    When a step ends in AbortedError or UnavailableError (a server was lost), the session is closed, a new one is made,
+    which restores the last checkpoint where a chief makes it, and the step is run in it. The error is given to the
+    caller when that happened more than `restarts[0]` times in `restarts[1]` seconds, or when no session could be made
+    for `recovery_secs`.
+
+    The graph is final while the session lives.
+    """
+
+    restarts = (10, 600.0)
+    recovery_secs = 7200.0
     _recover = True
 
     def __init__(self, session_creator=None, hooks=None, stop_grace_period_secs=120):
         self._creator = session_creator or ChiefSessionCreator()
         self._hooks = list(hooks or [])
         self._grace = stop_grace_period_secs
+        self._failures = collections.deque()  # when sessions were lost
         self._stop = self._closed = False
         self._session = self._coordinator = None
+        self._target = sl.get_default_graph()
+        self._was_final = self._target.finalized
         for hook in self._hooks:
             hook.begin()
-        self._open()
+        if self._recover:
+            self._open_patiently()
+        else:
+            self._open()
 
+    # The session within.
     def _open(self):
-        self._coordinator = Coordinator()
-        self._session = self._creator.create_session()
-        start_queue_runners(self._session, self._coordinator)
-        for hook in self._hooks:
-            hook.after_create_session(self._session, self._coordinator)
+        coordinator = Coordinator(clean_stop_exception_types=())
+        session = self._creator.create_session()
+        try:
+            if sl.get_collection(sl.GraphKeys.QUEUE_RUNNERS):
+                start_queue_runners(session, coordinator)
+            for hook in self._hooks:
+                hook.after_create_session(session, coordinator)
+        except BaseException:
+            self._shut(session, coordinator)
+            raise
+        self._session, self._coordinator = session, coordinator
 
+    def _open_patiently(self):
+        """Tries until there is a session, with pauses; gives up after `recovery_secs`."""
+        pause, deadline = 0.05, time.monotonic() + self.recovery_secs
+        while True:
+            try:
+                self._open()
+                return
+            except _RECOVERABLE as e:
+                pause = min(2 * pause, 5.0)
+                if time.monotonic() + pause > deadline:
+                    raise errors.UnavailableError(None, None, "no session could be made for %d s. Last error: %s"
+                                                  % (self.recovery_secs, e)) from e
+                sl.logging.info("A session could not be made; trying again in %.1f s. Error: %s", pause, e)
+                time.sleep(pause)
+
+    def _shut(self, session, coordinator):
+        """Stops the threads of a session that is given up, and closes it. Raises nothing."""
+        try:
+            coordinator.request_stop()
+            coordinator.join(stop_grace_period_secs=self._grace, ignore_live_threads=True)
+        except Exception as e:  # pylint: disable=broad-except
+            sl.logging.debug("while a session was given up: %s", e)
+        finally:
+            try:
+                session.close()
+            except errors.OpError as e:
+                sl.logging.debug("while a session was given up: %s", e)
+
+    def _recover_from(self, error):
+        """Gives up the session and makes a new one, unless the budget of restarts is spent."""
+        most, within = self.restarts
+        now = time.monotonic()
+        self._failures.append(now)
+        while now - self._failures[0] > within:
+            self._failures.popleft()
+        if len(self._failures) > most:
+            raise type(error)(None, None, "the session was lost %d times within %d s, which is more than the %d restarts "
+                              "allowed. Last error: %s" % (len(self._failures), within, most, error)) from error
+        sl.logging.info("An error was raised. This may be due to a preemption in a connected worker or parameter server. "
+                        "The current session will be closed and a new session will be created. Error: %s", error)
+        session, self._session = self._session, None
+        self._shut(session, self._coordinator)
+        self._open_patiently()
+
+    def _attempt(self, call):
+        """call(), again in a new session whenever the servers are lost."""
+        while True:
+            if self._closed or self._session is None:
+                raise RuntimeError("Run called even after should_stop requested.")
+            try:
+                return call()
+            except _RECOVERABLE as e:
+                if not self._recover:
+                    raise
+                self._recover_from(e)
+            except Exception as e:
+                # A thread that failed may be why this step did.
+                try:
+                    self._coordinator.raise_requested_exception()
+                except _RECOVERABLE as cause:
+                    if not self._recover:
+                        raise
+                    self._recover_from(cause)
+                    continue
+                except Exception as cause:  # pylint: disable=broad-except
+                    raise cause from e
+                raise
+
+    # What a program calls.
     @property
     def graph(self):
         return None if self._session is None else self._session.graph
@@ -135,26 +143,58 @@ class MonitoredSession:
         return self._session
 
     def should_stop(self):
-        """Whether a hook, a thread or an end of input asked for a stop."""
-        return self._closed or self._stop or self._coordinator.should_stop()
+        """Whether a hook, a thread or an end of input asked for a stop. Raises what a thread failed with."""
+        if self._closed or self._stop or self._session is None:
+            return True
+        if not self._coordinator.should_stop():
+            return False
+        try:
+            self._coordinator.raise_requested_exception()
+        except _RECOVERABLE as e:
+            if not self._recover:
+                raise
+            self._recover_from(e)
+            return False
+        return True
 
     def run(self, fetches, feed_dict=None, options=None, run_metadata=None):
         """Session.run with the hooks around it."""
-        while True:
-            if self._closed:
-                raise RuntimeError("Run called even after should_stop requested.")
-            try:
-                return self._step(fetches, feed_dict, options, run_metadata)
-            except _RECOVERABLE as e:
-                if not self._recover:
-                    raise
-                sl.logging.info("An error was raised. This may be due to a preemption in a connected worker. A new "
-                                "session will be created. Error: %s", e)
-                self._leave(None)
-                self._open()
+        if self._stop:
+            raise RuntimeError("Run called even after should_stop requested.")
+        return self._attempt(lambda: self._step(fetches, feed_dict, options, run_metadata))
+
+    def run_step_fn(self, step_fn):
+        """Calls step_fn(step_context): its `session` is the plain session, its `run_with_hooks` is this `run`, and its
+        `request_stop()` ends the loop around."""
+        names = list(inspect.signature(step_fn).parameters)
+        if names not in (["step_context"], ["self", "step_context"]):
+            raise ValueError("`step_fn` may either have one `step_context` argument, or `self` and `step_context` "
+                             "arguments if it's an instance method. Got %s instead." % (tuple(names),))
+        return self._attempt(lambda: step_fn(MonitoredSession.StepContext(self._session, self._step_with_hooks)))
+
+    class StepContext:
+        """What run_step_fn gives to its function."""
+
+        def __init__(self, session, run_with_hooks_fn):
+            self._session, self._run = session, run_with_hooks_fn
+
+        @property
+        def session(self):
+            return self._session
+
+        def run_with_hooks(self, *args, **kwargs):
+            return self._run(*args, **kwargs)
+
+        def request_stop(self):
+            raise StopIteration("step_fn has requested the iterations to stop.")
+
+    def _step_with_hooks(self, fetches, feed_dict=None, options=None, run_metadata=None):
+        if self._stop:
+            raise RuntimeError("Run called even after should_stop requested.")
+        return self._step(fetches, feed_dict, options, run_metadata)
 
     def _step(self, fetches, feed_dict, options, run_metadata):
-        context = session_run_hook.SessionRunContext(session_run_hook.SessionRunArgs(fetches, feed_dict), self._session)
+        context = SessionRunContext(SessionRunArgs(fetches, feed_dict), self._session)
         asked, feeds = {"caller": fetches}, dict(feed_dict or {})
         for hook in self._hooks:
             request = hook.before_run(context)
@@ -176,44 +216,33 @@ class MonitoredSession:
             arguments["run_metadata"] = run_metadata
         values = dict(zip(keys, self._session.run([asked[k] for k in keys], feeds or None, **arguments)))
         for hook in self._hooks:
-            hook.after_run(context, session_run_hook.SessionRunValues(values.get(hook), options, run_metadata))
+            hook.after_run(context, SessionRunValues(values.get(hook), options, run_metadata))
         self._stop = self._stop or context.stop_requested
         return values["caller"]
 
-    def run_step_fn(self, step_fn):
-        """Calls step_fn(step_context), whose run_with_hooks is run; its session is the plain one."""
-        outer = self
-
-        class StepContext:  # pylint: disable=missing-docstring
-            session = outer._session
-
-            @staticmethod
-            def run_with_hooks(*args, **kwargs):
-                return outer.run(*args, **kwargs)
-
-            @staticmethod
-            def request_stop():
-                outer._stop = True
-
-        return step_fn(StepContext())
-
     def close(self):
         """Calls the hooks' end and closes the session."""
-        self._end(None)
+        self._close(None)
 
-    def _end(self, error):
+    def _close(self, error):
         if self._closed:
             return
         try:
-            if error is None:
+            if error is None and self._session is not None:
                 for hook in self._hooks:
                     hook.end(self._session)
         finally:
             self._closed = True
-            self._leave(error)
+            session, self._session = self._session, None
+            try:
+                if session is not None:
+                    self._leave(session, error)
+            finally:
+                if not self._was_final:
+                    self._target._finalized = False
 
-    def _leave(self, error):
-        """Stops the threads and closes the session."""
+    def _leave(self, session, error):
+        """Stops the threads, raising what one of them failed with unless there is an error already."""
         try:
             self._coordinator.request_stop()
             self._coordinator.join(stop_grace_period_secs=self._grace, ignore_live_threads=True)
@@ -221,8 +250,10 @@ class MonitoredSession:
             if error is None:
                 raise
         finally:
-            session, self._session = self._session, None if self._closed else self._session
-            session.close()
+            try:
+                session.close()
+            except errors.OpError as e:
+                sl.logging.debug("while the session was closed: %s", e)
 
     def __enter__(self):
         return self
@@ -231,7 +262,7 @@ class MonitoredSession:
         # The end of the input is how a loop over it ends.
         if isinstance(error, (errors.OutOfRangeError, StopIteration)):
             error = None
-        self._end(error)
+        self._close(error)
         return kind is not None and error is None
 
 
@@ -253,6 +284,7 @@ def _merge(options, more):
     merged.CopyFrom(options)
     merged.trace_level = max(options.trace_level, more.trace_level)
     merged.timeout_in_ms = max(options.timeout_in_ms, more.timeout_in_ms)
+    merged.output_partition_graphs = options.output_partition_graphs or more.output_partition_graphs
     return merged
 
 
@@ -261,29 +293,38 @@ def MonitoredTrainingSession(master="", is_chief=True, checkpoint_dir=None, scaf
                              save_summaries_steps=USE_DEFAULT, save_summaries_secs=USE_DEFAULT, config=None,
                              stop_grace_period_secs=120, log_step_count_steps=100, max_wait_secs=7200,
                              save_checkpoint_steps=USE_DEFAULT, summary_dir=None, save_graph_def=True):
-    """A MonitoredSession for training: restores from `checkpoint_dir`, saves there every 10 minutes, writes summaries
-    every 100 steps, counts steps a second."""
-    if not is_chief:
-        raise ValueError("MonitoredTrainingSession: only a chief (is_chief=True) is offered")
-    if save_summaries_steps is USE_DEFAULT and save_summaries_secs is USE_DEFAULT:
-        save_summaries_steps, save_summaries_secs = 100, None
-    save_summaries_steps = None if save_summaries_steps is USE_DEFAULT else save_summaries_steps
-    save_summaries_secs = None if save_summaries_secs is USE_DEFAULT else save_summaries_secs
-    if save_checkpoint_steps is USE_DEFAULT and save_checkpoint_secs is USE_DEFAULT:
-        save_checkpoint_steps, save_checkpoint_secs = None, 600
-    save_checkpoint_steps = None if save_checkpoint_steps is USE_DEFAULT else save_checkpoint_steps
-    save_checkpoint_secs = None if save_checkpoint_secs is USE_DEFAULT else save_checkpoint_secs
+    """A MonitoredSession for training.
+
+    The chief restores from `checkpoint_dir`, saves there every 10 minutes (or as `save_checkpoint_secs` or
+    `save_checkpoint_steps` say), writes summaries every 100 steps to `summary_dir` (by default the same folder) and
+    counts steps a second; one chief at a time can commit checkpoints there. The others wait at most `max_wait_secs`
+    for the chief to have prepared the model, and run `hooks` alone.
+    """
     scaffold = scaffold or Scaffold()
+    if not is_chief:
+        return MonitoredSession(WorkerSessionCreator(scaffold, master, config, max_wait_secs), hooks,
+                                stop_grace_period_secs)
+    summaries_every = _either(save_summaries_steps, save_summaries_secs, (100, None))
+    checkpoint_every = _either(save_checkpoint_steps, save_checkpoint_secs, (None, 600))
+    creator = ChiefSessionCreator(scaffold, master, config, checkpoint_dir)
     every = list(chief_only_hooks or [])
     summary_dir = summary_dir or checkpoint_dir
     if summary_dir:
         if log_step_count_steps and log_step_count_steps > 0:
             every.append(_hooks.StepCounterHook(every_n_steps=log_step_count_steps, output_dir=summary_dir))
-        if save_summaries_steps or save_summaries_secs:
-            every.append(_hooks.SummarySaverHook(save_steps=save_summaries_steps, save_secs=save_summaries_secs,
-                                                 output_dir=summary_dir, scaffold=scaffold))
-    if checkpoint_dir and (save_checkpoint_secs or save_checkpoint_steps):
-        every.append(_hooks.CheckpointSaverHook(checkpoint_dir, save_secs=save_checkpoint_secs,
-                                                save_steps=save_checkpoint_steps, scaffold=scaffold))
-    return MonitoredSession(ChiefSessionCreator(scaffold, master, config, checkpoint_dir), every + list(hooks or []),
-                            stop_grace_period_secs)
+        if any(summaries_every):
+            every.append(_hooks.SummarySaverHook(*summaries_every, output_dir=summary_dir, scaffold=scaffold))
+    if checkpoint_dir and any(checkpoint_every):
+        steps, secs = checkpoint_every
+        saver = _hooks.CheckpointSaverHook(checkpoint_dir, save_secs=secs, save_steps=steps, scaffold=scaffold,
+                                           save_graph_def=save_graph_def)
+        creator._epoch = saver.session_epoch = SessionEpoch(checkpoint_dir)
+        every.append(saver)
+    return MonitoredSession(creator, every + list(hooks or []), stop_grace_period_secs)
+
+
+def _either(steps, secs, default):
+    """(steps, seconds) of a timer: what was given, or the default when neither was."""
+    if steps is USE_DEFAULT and secs is USE_DEFAULT:
+        return default
+    return tuple(None if x is USE_DEFAULT or not x or x < 0 else x for x in (steps, secs))

@@ -4,12 +4,13 @@ The nodes have TensorFlow's names (save/Const, save/SaveV2, save/restore_all, ..
 saved and restored by the other. A checkpoint is complete when its files are; the `checkpoint` file that points at it
 is written last, in one step.
 """
+import contextlib
 import os
 import time
 
 import sluice as sl
 from sluice import errors, raw_ops
-from sluice.train import _checkpoints, _meta_graph
+from sluice.train import _checkpoints, _meta_graph, _session_epoch
 from sluice.train._saveable import saveables_of
 
 _V2 = 2
@@ -42,6 +43,7 @@ class Saver:
         self._next_checkpoint_time = None
         self._is_built = self._is_empty = False
         self._write_version = _V2
+        self.session_epoch = None  # a SessionEpoch, which keeps a chief that was replaced from committing
         self.saver_def = None
         if saver_def is not None:
             self._adopt(saver_def)
@@ -177,23 +179,41 @@ class Saver:
         if not hasattr(sess, "run"):
             raise TypeError("'sess' must be a Session; %s" % (sess,))
         folder = os.path.dirname(prefix)
-        if not self._is_empty:
-            if not os.path.isdir(folder or "."):
-                raise ValueError("Parent directory of %s doesn't exist, can't save." % save_path)
-            prefix = sess.run(self._save_tensor_name, {self._filename_tensor_name: prefix})
-            prefix = prefix.decode() if isinstance(prefix, bytes) else str(prefix)
-        if write_meta_graph:
-            self._write_meta_graph(sess.graph, "%s.%s" % (prefix, meta_graph_suffix))
-        if self._is_empty:
-            return None
-        if write_state:
-            expired = self._record(prefix)
-            _checkpoints.update_checkpoint_state(
-                folder or ".", prefix, [p for p, _ in self._last_checkpoints], latest_filename,
-                save_relative_paths=self._save_relative_paths)
-            for old in expired:
-                _checkpoints.remove_checkpoint(old, meta_graph_suffix=meta_graph_suffix)
+        if not self._is_empty and not os.path.isdir(folder or "."):
+            raise ValueError("Parent directory of %s doesn't exist, can't save." % save_path)
+        with self._written(sess, prefix):
+            if write_meta_graph:
+                self._write_meta_graph(sess.graph, "%s.%s" % (prefix, meta_graph_suffix))
+            if self._is_empty:
+                return None
+            if write_state:
+                expired = self._record(prefix)
+                _checkpoints.update_checkpoint_state(
+                    folder or ".", prefix, [p for p, _ in self._last_checkpoints], latest_filename,
+                    save_relative_paths=self._save_relative_paths)
+                for old in expired:
+                    _checkpoints.remove_checkpoint(old, meta_graph_suffix=meta_graph_suffix)
         return prefix
+
+    @contextlib.contextmanager
+    def _written(self, sess, prefix):
+        """Writes the variables; the block is the commit. With a session epoch, only its newest holder gets there."""
+        epoch = self.session_epoch
+        if epoch is None or self._is_empty or not epoch.covers(prefix):
+            if not self._is_empty:
+                sess.run(self._save_tensor_name, {self._filename_tensor_name: prefix})
+            yield
+            return
+        epoch.check()
+        temporary = epoch.temporary(prefix)
+        try:
+            sess.run(self._save_tensor_name, {self._filename_tensor_name: temporary})
+            with epoch.commit():
+                _session_epoch.move(temporary, prefix)
+                yield
+        except BaseException:
+            _session_epoch.discard(temporary)
+            raise
 
     def _write_meta_graph(self, graph, path):
         try:

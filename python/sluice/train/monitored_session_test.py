@@ -139,3 +139,140 @@ def test_the_timer_fires_by_steps():
     assert fired == [0, 3, 6]
     with pytest.raises(ValueError):
         sl.train.SecondOrStepTimer()
+
+
+def test_a_new_session_is_tried_until_the_servers_are_back():
+    class Creator(sl.train.ChiefSessionCreator):
+        failures = 3
+
+        def create_session(self):
+            if self.failures:
+                self.failures -= 1
+                raise sl.errors.UnavailableError(None, None, "connection refused: task /job:ps/task:0")
+            return super().create_session()
+
+    with sl.Graph().as_default():
+        train, _, step = build()
+        creator = Creator()
+        with sl.train.MonitoredSession(creator, [sl.train.StopAtStepHook(last_step=2)]) as session:
+            while not session.should_stop():
+                session.run(train)
+            assert session.raw_session().run(step) == 2
+        assert not creator.failures
+
+
+@pytest.mark.parametrize("where", ["creating", "running"])
+def test_recovery_gives_up_when_its_budget_is_spent(where):
+    class Impatient(sl.train.MonitoredSession):
+        restarts, recovery_secs = (2, 600.0), 0.3
+
+    class Fail(sl.train.SessionRunHook):
+        sessions = 0
+
+        def after_create_session(self, session, coord):
+            self.sessions += 1
+            if where == "creating":
+                raise sl.errors.UnavailableError(None, None, "ps 0 is gone")
+
+        def before_run(self, run_context):
+            raise sl.errors.UnavailableError(None, None, "ps 0 is gone")
+
+    with sl.Graph().as_default():
+        train, _, _ = build()
+        hook = Fail()
+        text = "no session could be made.*ps 0 is gone" if where == "creating" else \
+            "lost 3 times within 600 s.*2 restarts allowed.*ps 0 is gone"
+        with pytest.raises(sl.errors.UnavailableError, match=text):
+            with Impatient(hooks=[hook]) as session:
+                session.run(train)
+        assert where == "creating" or hook.sessions == 3
+
+
+def test_a_step_function_is_called_again_after_a_loss_with_the_restored_step(tmp_path):
+    seen = []
+
+    def step_fn(step_context):
+        now = int(step_context.session.run(step))
+        seen.append(now)
+        if seen.count(5) == 1 and now == 5:
+            raise sl.errors.AbortedError(None, None, "lost")
+        if now == 7:
+            step_context.request_stop()
+        return step_context.run_with_hooks(train, {x: float(now)})
+
+    with sl.Graph().as_default():
+        step = sl.train.get_or_create_global_step()
+        x = sl.placeholder(sl.float32, [])
+        total = sl.get_variable("total", initializer=0.0)
+        train = sl.group(sl.assign_add(total, x), sl.assign_add(step, 1))
+        with sl.train.MonitoredTrainingSession(checkpoint_dir=str(tmp_path), save_checkpoint_steps=2,
+                                               save_summaries_steps=None, log_step_count_steps=None) as session:
+            while not session.should_stop():
+                session.run_step_fn(step_fn)
+    assert seen == [0, 1, 2, 3, 4, 5, 4, 5, 6, 7]
+    assert sl.train.load_variable(str(tmp_path), "total") == sum(range(7))
+    sl.summary.FileWriterCache.clear()
+    with sl.Graph().as_default():
+        sl.constant(1)
+        with pytest.raises(ValueError, match="may either have one `step_context` argument"):
+            sl.train.MonitoredSession().run_step_fn(lambda x: x)
+
+
+def test_a_chief_that_was_replaced_stops_instead_of_recovering(tmp_path):
+    from sluice.train._session_epoch import SessionEpoch
+    with sl.Graph().as_default():
+        train, _, _ = build()
+        with pytest.raises(sl.errors.FailedPreconditionError, match="another chief has taken over"):
+            with sl.train.MonitoredTrainingSession(checkpoint_dir=str(tmp_path), save_checkpoint_steps=2,
+                                                   log_step_count_steps=None, save_summaries_steps=None) as session:
+                session.run(train)
+                SessionEpoch(tmp_path).acquire()
+                while not session.should_stop():
+                    session.run(train)
+    sl.summary.FileWriterCache.clear()
+    assert sl.train.latest_checkpoint(str(tmp_path)).endswith("-0")
+
+
+def test_a_worker_waits_for_its_turn():
+    with sl.Graph().as_default():
+        train, _, step = build()
+        ten = sl.constant(10, sl.int64)
+        waiter = sl.train.GlobalStepWaiterHook(10, max_wait_secs=0)
+        session = sl.train.SingularMonitoredSession([waiter])
+        with pytest.raises(sl.errors.DeadlineExceededError, match="reached 0 of the 10 to wait for within 0 s"):
+            session.run(train)
+        waiter._step = ten  # what the other workers did meanwhile
+        session.run(train)
+        assert session.raw_session().run(step) == 1
+
+
+def test_the_graph_is_final_while_the_session_lives():
+    with sl.Graph().as_default() as graph:
+        sl.constant(1.0)
+        with sl.train.MonitoredSession():
+            with pytest.raises(RuntimeError, match="final"):
+                sl.constant(2.0)
+        sl.constant(2.0)
+        assert not graph.finalized
+
+
+def test_a_scaffold_takes_what_it_is_not_given_from_another_or_from_collections():
+    with sl.Graph().as_default():
+        v = sl.get_variable("v", initializer=1.0)
+        base = sl.train.Scaffold(init_fn=lambda scaffold, session: scaffold.seen.append(session.run(v)))
+        base.seen = []
+        init = sl.global_variables_initializer()
+        sl.add_to_collection(sl.GraphKeys.INIT_OP, init)
+        scaffold = sl.train.Scaffold(copy_from_scaffold=base).finalize()
+        assert scaffold.init_op is init
+        assert sl.get_collection(sl.GraphKeys.SAVERS) == [scaffold.saver]
+    with sl.Graph().as_default():
+        v = sl.get_variable("v", initializer=1.0)
+        sl.train.SingularMonitoredSession(scaffold=base).close()
+        assert base.seen == [1.0]
+        sl.add_to_collection(sl.GraphKeys.READY_OP, v)
+        sl.add_to_collection(sl.GraphKeys.READY_OP, v)
+        with pytest.raises(RuntimeError, match='More than one item in the collection "ready_op"'):
+            sl.train.Scaffold().finalize()
+    with pytest.raises(TypeError, match="not a Scaffold"):
+        sl.train.Scaffold(copy_from_scaffold=3)

@@ -1,0 +1,153 @@
+"""The epoch of a folder of checkpoints: which of several chiefs may commit there.
+
+A chief that was taken for dead and replaced may wake up and save: what it holds is older than what its successor
+restored and went on from. So every session that saves takes the next epoch of the folder (the file `checkpoint.epoch`,
+beside `checkpoint`), and a checkpoint is committed only while that epoch is still the newest.
+
+    begin session     epoch.acquire()                      checkpoint.epoch: 7 -> 8, in one step under a lock
+    save              write PREFIX.tmp-8.*                  nothing under the real name yet
+    commit            with epoch.commit():  rename to PREFIX.*, then the file `checkpoint`
+                      a newer epoch is there: FailedPreconditionError, the files are removed, nothing was changed
+
+Processes are told apart by a lock on `checkpoint.epoch.lock` (flock), so the folder must be on a file system that all
+chiefs see and that locks between machines, as NFS version 4 does.
+"""
+import contextlib
+import fcntl
+import glob
+import os
+import re
+import shutil
+import socket
+import time
+
+from sluice import _files
+from sluice import errors
+
+_LOCK_SECS = 60
+
+
+class SessionEpoch:
+    """The claim of one chief on a folder of checkpoints."""
+
+    def __init__(self, folder):
+        self.folder = os.path.abspath(os.fspath(folder))
+        self.number = None
+        self._holder = "%s:%d" % (socket.gethostname(), os.getpid())
+
+    def acquire(self):
+        """Takes the next epoch: whoever held the one before can commit no more. Returns its number."""
+        os.makedirs(self.folder, exist_ok=True)
+        with self._locked():
+            newest, _ = read(self.folder)
+            self.number = newest + 1
+            _files.write_atomically(_path(self.folder), "epoch: %d\nholder: %s\n" % (self.number, self._holder))
+            _remove_leftovers(self.folder, self.number)
+        return self.number
+
+    def check(self):
+        """Raises FailedPreconditionError when another chief has taken over."""
+        newest, holder = read(self.folder)
+        if self.number is None or newest > self.number:
+            raise errors.FailedPreconditionError(
+                None, None, "checkpoint in %s refused: this process (%s) holds epoch %s, but epoch %d was taken by %s; "
+                "another chief has taken over, so this one must stop" % (self.folder, self._holder, self.number, newest,
+                                                                         holder))
+
+    @contextlib.contextmanager
+    def commit(self):
+        """A block in which this chief is known to be the newest, and stays so until its end."""
+        with self._locked():
+            self.check()
+            yield
+
+    def covers(self, prefix):
+        """Whether a checkpoint of that prefix lies in the folder."""
+        return os.path.dirname(os.path.abspath(prefix)) == self.folder
+
+    def temporary(self, prefix):
+        """The prefix to write to before the commit."""
+        return "%s.tmp-%d" % (prefix, self.number)
+
+    @contextlib.contextmanager
+    def _locked(self):
+        with open(os.path.join(self.folder, "checkpoint.epoch.lock"), "w", encoding="utf-8") as f:
+            deadline = time.monotonic() + _LOCK_SECS
+            while True:
+                try:
+                    fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise errors.UnavailableError(
+                            None, None, "the lock %s is held by another process for more than %d s"
+                            % (f.name, _LOCK_SECS)) from None
+                    time.sleep(0.02)
+            yield
+
+
+def read(folder):
+    """(newest epoch of a folder, who holds it): (0, None) where none was ever taken."""
+    try:
+        with open(_path(folder), encoding="utf-8") as f:
+            fields = dict(line.rstrip("\n").split(": ", 1) for line in f if ": " in line)
+        return int(fields["epoch"]), fields.get("holder")
+    except FileNotFoundError:
+        return 0, None
+    except (KeyError, ValueError):
+        raise errors.DataLossError(None, None, "%s does not hold an epoch; remove it when no other process trains there"
+                                   % _path(folder)) from None
+
+
+def move(temporary, prefix):
+    """Gives the files of the checkpoint `temporary` the name `prefix`, its index last, and syncs the folder."""
+    data = sorted(glob.glob(glob.escape(temporary) + ".data-?????-of-?????"))
+    if all(_same(p, prefix + p[len(temporary):]) for p in data + [temporary + ".index"]):
+        discard(temporary)  # saved again at the step that was restored
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(prefix + ".index")  # while data files change, what is there must not look complete
+    for path in data + [temporary + ".index"]:
+        os.replace(path, prefix + path[len(temporary):])
+    folder = os.open(os.path.dirname(os.path.abspath(prefix)), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def discard(temporary):
+    """Removes what was written under a temporary prefix."""
+    shutil.rmtree(temporary + "_temp", ignore_errors=True)
+    for path in glob.glob(glob.escape(temporary) + ".*"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _remove_leftovers(folder, epoch):
+    """Removes what savers of earlier epochs had written and not committed."""
+    for name in os.listdir(folder):
+        found = re.search(r"\.tmp-(\d+)(_temp$|\.(index|data-))", name)
+        if found and int(found.group(1)) < epoch:
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+
+def _same(a, b):
+    try:
+        if os.path.getsize(a) != os.path.getsize(b):
+            return False
+        with open(a, "rb") as f, open(b, "rb") as g:
+            while True:
+                x, y = f.read(1 << 20), g.read(1 << 20)
+                if x != y:
+                    return False
+                if not x:
+                    return True
+    except FileNotFoundError:
+        return False
+
+
+def _path(folder):
+    return os.path.join(folder, "checkpoint.epoch")
