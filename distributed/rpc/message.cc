@@ -15,6 +15,8 @@ constexpr uint32_t kLengthDelimited = 2;
 constexpr uint32_t kTensorContentField = 4;
 // Elements up to this many bytes are copied into the stretch before them: a piece of their own costs more.
 constexpr size_t kInlineBytes = 1024;
+// A list of values may stand for a larger tensor (its last one repeats; a string has 32 bytes), but only so much larger.
+constexpr size_t kMaxGrowth = 64;
 
 void AppendVarint(uint64_t value, std::string* out) {
   while (value >= 0x80) {
@@ -159,7 +161,7 @@ absl::StatusOr<Tensor> DecodeTensor(size_t size, PieceReader* in) {
   }
   proto::TensorProto message;
   if (!message.ParseFromString(head)) return Malformed("a tensor");
-  return TensorFromProto(message);
+  return TensorFromProto(message, HostAllocator(), kMaxGrowth * (size + kInlineBytes));
 }
 
 }  // namespace

@@ -1,0 +1,277 @@
+// The answering side: a gRPC server whose every method goes to one handler.
+#include <grpcpp/ext/health_check_service_server_builder_option.h>
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/status.h"
+#include "distributed/rpc/grpc_internal.h"
+#include "distributed/rpc/status_codec.h"
+
+namespace sluice {
+namespace grpc_internal {
+namespace {
+
+absl::Duration TimeLeft(const grpc::GenericCallbackServerContext& context) {
+  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_MONOTONIC);
+  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) == 0) return absl::InfiniteDuration();
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(GPR_CLOCK_MONOTONIC));
+  return absl::Seconds(left.tv_sec) + absl::Nanoseconds(left.tv_nsec);
+}
+
+class Service;
+
+// One call. gRPC deletes it through OnDone, which comes only after one Finish: whoever turns `finished` may finish it.
+class ServerCall : public grpc::ServerGenericBidiReactor {
+ public:
+  ServerCall(Service* service, grpc::GenericCallbackServerContext* context);
+  void OnReadDone(bool ok) override;
+  void OnCancel() override { FinishOnce(finished_, grpc::Status(grpc::StatusCode::CANCELLED, "")); }
+  void OnDone() override;
+
+  using Finished = std::shared_ptr<std::atomic<bool>>;
+  void FinishOnce(Finished finished, const grpc::Status& status) {
+    if (!finished->exchange(true)) Finish(status);
+  }
+  void Answer(Finished finished, absl::StatusOr<Message> reply) {
+    if (finished->exchange(true)) return;
+    if (!reply.ok()) return Finish(ToGrpcStatus(reply.status()));
+    auto bytes = ToByteBuffer(*reply);
+    if (!bytes.ok()) return Finish(ToGrpcStatus(bytes.status()));
+    response_ = *std::move(bytes);
+    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
+  }
+  // `call` may be gone when it has finished.
+  static void Refuse(ServerCall* call, Finished finished) {
+    if (finished->exchange(true)) return;
+    call->Finish(ToGrpcStatus(TransportError(absl::StatusCode::kUnavailable,
+                                             absl::StrCat(call->context_->method(), ": the task is shutting down"))));
+  }
+
+ private:
+  Service* const service_;
+  grpc::GenericCallbackServerContext* const context_;
+  const Finished finished_ = std::make_shared<std::atomic<bool>>(false);
+  grpc::ByteBuffer request_, response_;
+};
+
+// Answers once. A handler that lets its last copy go without an answer has failed.
+class ReplyOnce {
+ public:
+  ReplyOnce(ServerCall* call, ServerCall::Finished finished) : call_(call), finished_(std::move(finished)) {}
+  ~ReplyOnce() {
+    if (!*finished_) Run(Internal("the task dropped the call without an answer"));
+  }
+  void Run(absl::StatusOr<Message> reply) { call_->Answer(finished_, std::move(reply)); }
+
+ private:
+  ServerCall* const call_;  // not touched once finished
+  const ServerCall::Finished finished_;
+};
+
+class Service : public grpc::CallbackGenericService {
+ public:
+  explicit Service(sluice::Handler handler) : handler_(std::move(handler)) {}
+  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+    return new ServerCall(this, context);
+  }
+  const sluice::Handler& handler() const { return handler_; }
+
+  // False when the listener is closing.
+  bool Add(ServerCall* call, ServerCall::Finished finished) {
+    absl::MutexLock lock(&mu_);
+    calls_.emplace(call, std::move(finished));
+    return !closing_;
+  }
+  void Remove(ServerCall* call) {
+    absl::MutexLock lock(&mu_);
+    calls_.erase(call);
+  }
+  // Ends all calls: nobody waits for a task that goes.
+  void Close() {
+    std::unordered_map<ServerCall*, ServerCall::Finished> calls;
+    {
+      absl::MutexLock lock(&mu_);
+      closing_ = true;
+      calls = calls_;
+    }
+    for (auto& [call, finished] : calls) ServerCall::Refuse(call, std::move(finished));
+  }
+
+ private:
+  const sluice::Handler handler_;  // gRPC's base class has a Handler of its own
+  absl::Mutex mu_;
+  bool closing_ ABSL_GUARDED_BY(mu_) = false;
+  std::unordered_map<ServerCall*, ServerCall::Finished> calls_ ABSL_GUARDED_BY(mu_);
+};
+
+ServerCall::ServerCall(Service* service, grpc::GenericCallbackServerContext* context)
+    : service_(service), context_(context) {
+  if (service_->Add(this, finished_)) {
+    StartRead(&request_);
+  } else {
+    Refuse(this, finished_);
+  }
+}
+
+void ServerCall::OnReadDone(bool ok) {
+  if (*finished_) return;
+  if (!ok) {
+    return FinishOnce(finished_, ToGrpcStatus(InvalidArgument(context_->method(), ": the call carried no message")));
+  }
+  auto reply = std::make_shared<ReplyOnce>(this, finished_);
+  auto request = FromByteBuffer(&request_);
+  request_.Clear();
+  if (!request.ok()) return reply->Run(Annotate(request.status(), absl::StrCat(context_->method(), ": ")));
+  IncomingCall call;
+  call.method = context_->method();
+  call.timeout = TimeLeft(*context_);
+  service_->handler()(call, *std::move(request),
+                      [reply = std::move(reply)](absl::StatusOr<Message> answer) { reply->Run(std::move(answer)); });
+}
+
+void ServerCall::OnDone() {
+  service_->Remove(this);
+  delete this;
+}
+
+// "host" of "host:port", without the brackets of IPv6.
+absl::string_view Host(absl::string_view address) {
+  absl::string_view host = address.substr(0, address.rfind(':'));
+  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
+  return host;
+}
+
+bool IsLoopback(absl::string_view address) {
+  if (absl::StartsWith(address, "unix:")) return true;
+  const absl::string_view host = Host(address);
+  return host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
+}
+
+// Why `address` cannot be bound, with the cure; OK when every address that it stands for can.
+absl::Status ProbeBind(const std::string& address) {
+  if (absl::StartsWith(address, "unix:")) return absl::OkStatus();
+  const std::string port = address.substr(address.rfind(':') + 1);
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(std::string(Host(address)).c_str(), port.c_str(), &hints, &found);
+  if (error != 0) {
+    return InvalidArgument("cannot listen on ", address, ": the host name does not resolve (", gai_strerror(error),
+                           ")");
+  }
+  absl::Status status;
+  for (const addrinfo* a = found; a != nullptr && status.ok(); a = a->ai_next) {
+    const int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) continue;
+    const int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (a->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &on, sizeof on);
+    if (bind(fd, a->ai_addr, a->ai_addrlen) != 0) {
+      switch (errno) {
+        case EADDRINUSE:
+          status = absl::AlreadyExistsError(
+              absl::StrCat("cannot listen on ", address,
+                           ": the port is in use by another process; stop that one (see `ss -ltnp 'sport = :", port,
+                           "'`), or choose another port (0 takes any free one)"));
+          break;
+        case EACCES:
+          status = absl::PermissionDeniedError(
+              absl::StrCat("cannot listen on ", address, ": ports below 1024 need privileges"));
+          break;
+        case EADDRNOTAVAIL:
+          if (a->ai_family == AF_INET6) break;  // a machine without IPv6
+          status =
+              InvalidArgument("cannot listen on ", address, ": the address belongs to no interface of this machine");
+          break;
+        default:
+          break;
+      }
+    }
+    close(fd);
+  }
+  freeaddrinfo(found);
+  return status;
+}
+
+class GrpcListener : public Listener {
+ public:
+  explicit GrpcListener(Handler handler) : service_(std::move(handler)) {}
+
+  ~GrpcListener() override {
+    if (!server_) return;
+    if (auto* health = server_->GetHealthCheckService()) health->Shutdown();
+    service_.Close();
+    // Every call has its answer: what is left is to write them out.
+    server_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(500, GPR_TIMESPAN)));
+  }
+
+  absl::Status Start(const std::string& address, const GrpcOptions& options) {
+    RETURN_IF_ERROR(CheckAddress(address));
+    ASSIGN_OR_RETURN(auto credentials, ServerCredentials(options));
+    if (options.certificate.empty() && !options.insecure_bind && !IsLoopback(address)) {
+      return FailedPrecondition(
+          "refusing to listen on ", address,
+          ": other machines would reach it without TLS. Give certificates, listen on localhost, or "
+          "allow it explicitly (insecure_bind) on a network that you trust");
+    }
+    RETURN_IF_ERROR(ProbeBind(address));
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ServerBuilder builder;
+    builder.SetMaxReceiveMessageSize(-1);
+    builder.SetMaxSendMessageSize(-1);
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 64 * 1024);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 4 << 20);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_WRITE_BUFFER_SIZE, 4 << 20);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16 << 20);
+    int port = 0;
+    builder.AddListeningPort(address, credentials, &port);
+    builder.RegisterCallbackGenericService(&service_);
+    server_ = builder.BuildAndStart();
+    const bool is_unix = absl::StartsWith(address, "unix:");
+    if (!server_ || (port == 0 && !is_unix)) {
+      server_.reset();
+      return absl::UnavailableError(
+          absl::StrCat("cannot listen on ", address, ": gRPC could not bind it; is it in use by another process?"));
+    }
+    address_ = is_unix ? address : absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+    return absl::OkStatus();
+  }
+
+  const std::string& address() const override { return address_; }
+
+ private:
+  Service service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Listener>> MakeListener(const std::string& address, const GrpcOptions& options,
+                                                       Handler handler) {
+  auto listener = std::make_unique<GrpcListener>(std::move(handler));
+  RETURN_IF_ERROR(listener->Start(address, options));
+  return listener;
+}
+
+}  // namespace grpc_internal
+}  // namespace sluice

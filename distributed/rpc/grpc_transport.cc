@@ -1,0 +1,124 @@
+#include "distributed/rpc/grpc_transport.h"
+
+#include <grpc/support/log.h>
+#include <grpcpp/generic/generic_stub.h>
+
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "core/base/status.h"
+#include "distributed/rpc/grpc_internal.h"
+#include "distributed/rpc/status_codec.h"
+
+namespace sluice {
+namespace grpc_internal {
+
+absl::StatusOr<grpc::ByteBuffer> ToByteBuffer(const Message& message) {
+  ASSIGN_OR_RETURN(std::vector<WirePiece> pieces, EncodeMessage(message));
+  std::vector<grpc::Slice> slices;
+  slices.reserve(pieces.size());
+  size_t total = 0;
+  for (WirePiece& piece : pieces) {
+    total += piece.size();
+    if (!piece.tensor.IsValid()) {
+      slices.emplace_back(piece.bytes.data(), piece.bytes.size());
+      continue;
+    }
+    auto* held = new Tensor(std::move(piece.tensor));
+    slices.emplace_back(
+        held->raw_data(), held->num_bytes(), [](void* t) { delete static_cast<Tensor*>(t); }, held);
+  }
+  if (total > kMaxGrpcMessageBytes) {
+    return TransportError(
+        absl::StatusCode::kResourceExhausted,
+        absl::StrCat("a message of ", total, " bytes: gRPC carries at most ", kMaxGrpcMessageBytes,
+                     "; send the tensors in parts, or use shared memory or sockets between the tasks"));
+  }
+  return grpc::ByteBuffer(slices.data(), slices.size());
+}
+
+absl::StatusOr<Message> FromByteBuffer(grpc::ByteBuffer* buffer) {
+  if (!buffer->Valid()) return Message();
+  std::vector<grpc::Slice> slices;
+  const grpc::Status dumped = buffer->Dump(&slices);
+  if (!dumped.ok()) return Internal("gRPC could not hand over a message: ", dumped.error_message());
+  std::vector<absl::Span<const char>> pieces;
+  pieces.reserve(slices.size());
+  for (const grpc::Slice& s : slices) pieces.emplace_back(reinterpret_cast<const char*>(s.begin()), s.size());
+  return DecodeMessage(pieces);
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), ShortenStatusMessage(status.message()),
+                      EncodeStatus(status));
+}
+
+absl::Status CheckAddress(const std::string& address) {
+  absl::string_view rest = address;
+  if (absl::ConsumePrefix(&rest, "unix:")) {
+    if (rest.empty() || rest.size() > 100) {
+      return InvalidArgument("address '", address, "': a UNIX socket's path has 1 to 100 bytes, found ", rest.size());
+    }
+    return absl::OkStatus();
+  }
+  const size_t colon = rest.rfind(':');
+  int port = -1;
+  if (colon == absl::string_view::npos || colon == 0 || !absl::SimpleAtoi(rest.substr(colon + 1), &port) || port < 0 ||
+      port > 65535 || rest.find('/') != absl::string_view::npos) {
+    return InvalidArgument("address '", address, "' is not of the form host:port or unix:/path");
+  }
+  return absl::OkStatus();
+}
+
+namespace {
+
+// gRPC 1.51 aborts when the last user of its callback threads goes while they still run, so one user stays for ever: a
+// channel to nowhere that made one call.
+void KeepCallbackThreads() {
+  struct Stayer {
+    grpc::GenericStub stub{grpc::CreateChannel("", nullptr)};
+    grpc::ClientContext context;
+    grpc::Slice nothing;
+    grpc::ByteBuffer request{&nothing, 1};
+    grpc::ByteBuffer response;
+  };
+  static const Stayer* const stayer = [] {
+    auto* s = new Stayer();
+    s->stub.UnaryCall(&s->context, "/", grpc::StubOptions(), &s->request, &s->response, [](grpc::Status) {});
+    return s;
+  }();
+  (void)stayer;
+}
+
+class GrpcTransport : public Transport {
+ public:
+  explicit GrpcTransport(GrpcOptions options) : options_(std::move(options)) {
+    // What gRPC would print reaches callers as errors.
+    if (std::getenv("GRPC_VERBOSITY") == nullptr) {
+      gpr_set_log_verbosity(static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1));
+    }
+    KeepCallbackThreads();
+  }
+  absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string& address, Handler handler) override {
+    return MakeListener(address, options_, std::move(handler));
+  }
+  absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& address) override {
+    return MakeChannel(address, options_);
+  }
+
+ private:
+  const GrpcOptions options_;
+};
+
+}  // namespace
+}  // namespace grpc_internal
+
+std::unique_ptr<Transport> MakeGrpcTransport(GrpcOptions options) {
+  return std::make_unique<grpc_internal::GrpcTransport>(std::move(options));
+}
+
+}  // namespace sluice

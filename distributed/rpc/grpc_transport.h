@@ -1,0 +1,39 @@
+// Calls over gRPC: the portable way, and the one that other programs can speak.
+//
+//   auto transport = MakeGrpcTransport(GrpcOptions());
+//   ASSIGN_OR_RETURN(auto listener, transport->Listen("localhost:0", handler));
+//
+// Addresses are "host:port" (port 0: any free one) or "unix:/path". Every method reaches the handler; beside it a
+// listener answers grpc.health.v1.Health and the reflection service. Elements of tensors are sent from where they lie.
+// Without certificates a listener binds only to this machine (localhost, 127.x, ::1, unix:).
+#ifndef SLUICE_DISTRIBUTED_RPC_GRPC_TRANSPORT_H_
+#define SLUICE_DISTRIBUTED_RPC_GRPC_TRANSPORT_H_
+
+#include <memory>
+#include <string>
+
+#include "distributed/rpc/transport.h"
+
+namespace sluice {
+
+// A gRPC message's own limit: larger ones end with RESOURCE_EXHAUSTED before anything is sent.
+inline constexpr size_t kMaxGrpcMessageBytes = (size_t{1} << 31) - 1;
+
+struct GrpcOptions {
+  // PEM texts. A listener with `certificate` and `private_key` speaks TLS; so does a channel with `root_certificates`.
+  std::string root_certificates;
+  std::string certificate;
+  std::string private_key;
+  // Mutual TLS: the listener refuses peers without a certificate signed by `root_certificates`.
+  bool require_client_certificate = false;
+  // The name that a listener's certificate must carry, when it is not the host of the address.
+  std::string server_name;
+  // Lets a listener without TLS bind to addresses that other machines reach.
+  bool insecure_bind = false;
+};
+
+std::unique_ptr<Transport> MakeGrpcTransport(GrpcOptions options);
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_RPC_GRPC_TRANSPORT_H_

@@ -1,0 +1,190 @@
+#include "distributed/rpc/grpc_transport.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "distributed/rpc/transport_conformance.h"
+
+namespace sluice {
+namespace {
+
+std::vector<TransportCase> Cases() {
+  auto make = [] { return MakeGrpcTransport(GrpcOptions()); };
+  return {
+      {"grpc", make, [] { return "localhost:0"; }},
+      {"grpc_unix", make,
+       [] {
+         static std::atomic<int> count{0};
+         return absl::StrCat("unix:/tmp/sluice_grpc_test_", getpid(), "_", count++);
+       }},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(Grpc, TransportConformance, testing::ValuesIn(Cases()),
+                         [](const auto& info) { return info.param.name; });
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+// Certificates by the openssl command: an authority, a listener, a client, and an expired one.
+class GrpcTlsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = testing::TempDir() + "/sluice_tls_XXXXXX";
+    ASSERT_NE(mkdtemp(&dir_[0]), nullptr);
+    Run("openssl ecparam -name prime256v1 -genkey -noout -out ca.key");
+    Run("openssl req -x509 -new -key ca.key -days 2 -subj /CN=authority -out ca.pem");
+    Certificate("server", "-days 2");
+    Certificate("client", "-days 2");
+    Certificate("expired", "-days -1");
+    root_ = ReadFile(dir_ + "/ca.pem");
+  }
+  void TearDown() override {
+    if (std::system(("rm -rf " + dir_).c_str()) != 0) ADD_FAILURE();
+  }
+  void Run(const std::string& command) {
+    ASSERT_EQ(std::system(absl::StrCat("cd ", dir_, " && ", command, " >log 2>&1").c_str()), 0)
+        << command << "\n"
+        << ReadFile(dir_ + "/log");
+  }
+  void Certificate(const std::string& name, const std::string& days) {
+    Run(absl::StrCat("openssl ecparam -name prime256v1 -genkey -noout -out ", name, ".key"));
+    Run(absl::StrCat("openssl req -new -key ", name, ".key -subj /CN=", name, " -out ", name, ".csr"));
+    std::ofstream(dir_ + "/san") << "subjectAltName=DNS:localhost,IP:127.0.0.1\n";
+    Run(absl::StrCat("openssl x509 -req -in ", name, ".csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san ",
+                     days, " -out ", name, ".pem"));
+  }
+  GrpcOptions Options(const std::string& name) {
+    GrpcOptions options;
+    options.root_certificates = root_;
+    if (!name.empty()) {
+      options.certificate = ReadFile(absl::StrCat(dir_, "/", name, ".pem"));
+      options.private_key = ReadFile(absl::StrCat(dir_, "/", name, ".key"));
+    }
+    return options;
+  }
+  static Handler Echo() {
+    return [](const IncomingCall&, Message request, Reply reply) { reply(std::move(request)); };
+  }
+  absl::Status Talk(const GrpcOptions& client, const std::string& address) {
+    auto transport = MakeGrpcTransport(client);
+    auto channel = transport->Connect(address);
+    if (!channel.ok()) return channel.status();
+    return CallAndWait(channel->get(), "/test/Echo", Message(), absl::Seconds(20)).status();
+  }
+
+  std::string dir_, root_;
+};
+
+TEST_F(GrpcTlsTest, TlsCarriesCallsAndRefusesStrangers) {
+  auto listener = MakeGrpcTransport(Options("server"))->Listen("localhost:0", Echo());
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  const std::string address = (*listener)->address();
+  EXPECT_EQ(Talk(Options(""), address), absl::OkStatus());
+  EXPECT_EQ(Talk(GrpcOptions(), address).code(), absl::StatusCode::kUnavailable);  // without TLS
+  Run("openssl ecparam -name prime256v1 -genkey -noout -out other.key");
+  Run("openssl req -x509 -new -key other.key -days 2 -subj /CN=other -out other.pem");
+  GrpcOptions other;
+  other.root_certificates = ReadFile(dir_ + "/other.pem");
+  const absl::Status status = Talk(other, address);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(absl::StrContains(status.message(), "root certificates")) << status;
+}
+
+TEST_F(GrpcTlsTest, MutualTlsWantsACertificate) {
+  GrpcOptions options = Options("server");
+  options.require_client_certificate = true;
+  auto listener = MakeGrpcTransport(options)->Listen("localhost:0", Echo());
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  EXPECT_EQ(Talk(Options("client"), (*listener)->address()), absl::OkStatus());
+  EXPECT_EQ(Talk(Options(""), (*listener)->address()).code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(GrpcTlsTest, ExpiredCertificateIsNamed) {
+  const absl::Status listen = MakeGrpcTransport(Options("expired"))->Listen("localhost:0", Echo()).status();
+  EXPECT_TRUE(absl::StrContains(listen.message(), "this task's TLS certificate expired on")) << listen;
+  const absl::Status connect = MakeGrpcTransport(Options("expired"))->Connect("localhost:1").status();
+  EXPECT_TRUE(absl::StrContains(connect.message(), "expired on")) << connect;
+  GrpcOptions wrong_key = Options("server");
+  wrong_key.private_key = Options("client").private_key;
+  const absl::Status mixed = MakeGrpcTransport(wrong_key)->Listen("localhost:0", Echo()).status();
+  EXPECT_TRUE(absl::StrContains(mixed.message(), "does not belong")) << mixed;
+  GrpcOptions rubbish = Options("server");
+  rubbish.certificate = "rubbish";
+  EXPECT_TRUE(absl::StrContains(MakeGrpcTransport(rubbish)->Listen("localhost:0", Echo()).status().message(), "PEM"));
+}
+
+TEST(GrpcTransportTest, BindsOnlyToThisMachineUnlessAllowed) {
+  auto echo = [](const IncomingCall&, Message request, Reply reply) { reply(std::move(request)); };
+  const absl::Status status = MakeGrpcTransport(GrpcOptions())->Listen("0.0.0.0:0", echo).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(absl::StrContains(status.message(), "insecure_bind")) << status;
+  GrpcOptions allowed;
+  allowed.insecure_bind = true;
+  EXPECT_TRUE(MakeGrpcTransport(allowed)->Listen("0.0.0.0:0", echo).ok());
+}
+
+TEST(GrpcTransportTest, PortInUseIsNamedWithTheCure) {
+  auto transport = MakeGrpcTransport(GrpcOptions());
+  auto echo = [](const IncomingCall&, Message request, Reply reply) { reply(std::move(request)); };
+  auto first = transport->Listen("localhost:0", echo);
+  ASSERT_TRUE(first.ok()) << first.status();
+  for (const std::string& address : {(*first)->address(), "127.0.0.1" + (*first)->address().substr(9)}) {
+    const absl::Status status = transport->Listen(address, echo).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), address)) << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), "choose another port")) << status;
+  }
+}
+
+TEST(GrpcTransportTest, MalformedAddressesAreRefused) {
+  auto transport = MakeGrpcTransport(GrpcOptions());
+  for (const char* address :
+       {"", "localhost", ":5", "localhost:", "localhost:x", "localhost:70000", "a/b:5", "unix:"}) {
+    EXPECT_EQ(transport->Connect(address).status().code(), absl::StatusCode::kInvalidArgument) << address;
+    EXPECT_EQ(transport->Listen(address, nullptr).status().code(), absl::StatusCode::kInvalidArgument) << address;
+  }
+}
+
+TEST(GrpcTransportTest, WhatIsNoMessageIsRefusedAndSoIsAPeerThatIsNoTask) {
+  // A peer that answers every connection with rubbish.
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in at = {};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&at), size), 0);
+  ASSERT_EQ(listen(fd, 5), 0);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
+  std::atomic<bool> stop{false};
+  std::thread rubbish([&] {
+    while (!stop) {
+      const int c = accept(fd, nullptr, nullptr);
+      if (c < 0) return;
+      (void)!write(c, "SSH-2.0-rubbish\r\n", 17);
+      close(c);
+    }
+  });
+  auto transport = MakeGrpcTransport(GrpcOptions());
+  auto channel = transport->Connect(absl::StrCat("127.0.0.1:", ntohs(at.sin_port)));
+  ASSERT_TRUE(channel.ok());
+  EXPECT_EQ(CallAndWait(channel->get(), "/test/Echo", Message(), absl::Seconds(5)).status().code(),
+            absl::StatusCode::kUnavailable);
+  stop = true;
+  shutdown(fd, SHUT_RDWR);
+  rubbish.join();
+  close(fd);
+}
+
+}  // namespace
+}  // namespace sluice
+
+int main(int argc, char** argv) { return sluice::ConformanceMain(argc, argv, sluice::Cases()); }
