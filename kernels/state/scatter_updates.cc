@@ -229,29 +229,47 @@ absl::Status CopySlices(const Tensor& from, const std::vector<int64_t>& offsets,
   return known ? absl::OkStatus() : Unimplemented("cannot gather ", DTypeName(from.dtype()));
 }
 
+// Rows of a variable; with batch_dims the leading dimensions of both go along, and rows are those of the next one.
 class GatherKernel final : public Kernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
-    ASSIGN_OR_RETURN(int64_t batch_dims, p.Attr<int64_t>("batch_dims"));
-    if (batch_dims != 0)
-      return Unimplemented("ResourceGather with batch_dims ", batch_dims, "; read the variable and use gather");
+    ASSIGN_OR_RETURN(batch_dims_, p.Attr<int64_t>("batch_dims"));
     return absl::OkStatus();
   }
   absl::Status Run(KernelContext& c) const override {
     ASSIGN_OR_RETURN(RefPtr<Variable> v, FindVariable(c.input(0), *c.resources()));
     ASSIGN_OR_RETURN(Tensor value, ReadAs(*v, c));
+    const Tensor& indices = c.input(1);
     if (value.rank() < 1) return InvalidArgument("variable ", v->name(), " is a scalar and has no rows");
-    Shape shape = c.input(1).shape();
-    int64_t row = 1;
-    for (int i = 1; i < value.rank(); ++i) {
+    if (batch_dims_ < 0 || batch_dims_ >= value.rank() || batch_dims_ > indices.rank()) {
+      return InvalidArgument("batch_dims ", batch_dims_, " does not fit indices ", indices.shape().ToString(),
+                             " and variable ", v->name(), " ", value.shape().ToString());
+    }
+    const int batch_dims = static_cast<int>(batch_dims_);
+    int64_t batches = 1, row = 1;
+    for (int i = 0; i < batch_dims; ++i) {
+      if (indices.dim(i) != value.dim(i)) {
+        return InvalidArgument("indices ", indices.shape().ToString(), " and variable ", v->name(), " ",
+                               value.shape().ToString(), " differ within batch_dims ", batch_dims);
+      }
+      batches *= value.dim(i);
+    }
+    Shape shape = indices.shape();
+    for (int i = batch_dims + 1; i < value.rank(); ++i) {
       shape.AddDim(value.dim(i));
       row *= value.dim(i);
     }
     std::vector<int64_t> offsets;
-    RETURN_IF_ERROR(RowOffsets(c.input(1), value.dim(0), row, &offsets));
+    RETURN_IF_ERROR(RowOffsets(indices, value.dim(batch_dims), row, &offsets));
+    for (size_t i = 0; i < offsets.size() && batches > 1; ++i) {
+      offsets[i] += static_cast<int64_t>(i) / (indices.num_elements() / batches) * value.dim(batch_dims) * row;
+    }
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, shape));
     return CopySlices(value, offsets, row, out);
   }
+
+ private:
+  int64_t batch_dims_ = 0;
 };
 
 class GatherNdKernel final : public Kernel {

@@ -171,6 +171,8 @@ class DestroyKernel final : public Kernel {
   bool ignore_ = true;
 };
 
+constexpr char kTemporary[] = "TemporaryVariable";  // the type in its handle
+
 // A variable of this step: made anew each time, known to nobody but its readers.
 class TemporaryVariableKernel final : public Kernel {
  public:
@@ -191,7 +193,7 @@ class TemporaryVariableKernel final : public Kernel {
     RETURN_IF_ERROR(variable->Assign(std::move(value)));
     ResourceHandle handle;
     handle.name = name_;
-    handle.type_name = "Variable";
+    handle.type_name = kTemporary;
     handle.resource = std::move(variable);
     c.SetOutput(0, Tensor::Scalar(std::move(handle)));
     return absl::OkStatus();
@@ -205,13 +207,23 @@ class TemporaryVariableKernel final : public Kernel {
 
 class DestroyTemporaryVariableKernel final : public Kernel {
  public:
+  absl::Status Prepare(PrepareContext& p) override {
+    ASSIGN_OR_RETURN(name_, p.Attr<std::string>("var_name"));
+    return absl::OkStatus();
+  }
   absl::Status Run(KernelContext& c) const override {
     ASSIGN_OR_RETURN(RefPtr<Variable> v, FindVariable(c.input(0), *c.resources()));
+    if (c.input(0).scalar<ResourceHandle>().type_name != kTemporary || v->name() != name_) {
+      return NotFound("the input is variable ", v->name(), ", wanted temporary variable ", name_);
+    }
     ASSIGN_OR_RETURN(Tensor value, v->Read());
     v->Clear();
     c.SetOutput(0, std::move(value));
     return absl::OkStatus();
   }
+
+ private:
+  std::string name_;
 };
 
 class CountUpToKernel final : public Kernel {

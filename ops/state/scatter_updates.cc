@@ -1,5 +1,7 @@
 // Gathers from variables, and updates of some of their rows, elements or slices.
 
+#include <algorithm>
+
 #include "core/base/status.h"
 #include "core/graph/gradient_scope.h"
 #include "core/op/shape_context.h"
@@ -141,7 +143,9 @@ void DefineGathers(OpRegistry& ops) {
         PartialShape variable = ValueShape(c, true);
         RETURN_IF_ERROR(CheckRank(variable, 1));
         ASSIGN_OR_RETURN(int64_t batch_dims, c.Attr<int64_t>("batch_dims"));
-        if (batch_dims == 0) c.SetOutput(0, Join(c.input(1), variable, 1));
+        if (batch_dims < 0) return InvalidArgument("batch_dims must not be negative, found ", batch_dims);
+        RETURN_IF_ERROR(CheckRank(variable, static_cast<int>(std::min<int64_t>(batch_dims, kMaxRank)) + 1));
+        c.SetOutput(0, Join(c.input(1), variable, static_cast<int>(batch_dims) + 1));
         return absl::OkStatus();
       })
       .Gradient([](GradientScope& g) -> absl::Status {
