@@ -13,8 +13,15 @@ For every row, element type, input set and attribute set there is a test that
 * for differentiable ops compares the gradient with central finite differences in float64.
 
 A row with `error` wants an error whose message holds that text instead, when the graph is built or when it runs.
+
+An op that a row cannot state (it has no outputs, or a state) has a test function, which says so with `proves`:
+
+    @proves("WriteFile", "ReadFile")
+    def test_a_file_is_read_as_it_was_written(tmp_path): ...
 """
 
+import functools
+import inspect
 import itertools
 import zlib
 
@@ -228,13 +235,13 @@ def check(row, t, values, attrs):
         got = session.run([_as_numpy(o) for o in dynamic], feeds)
         _compare(row, t, got, wanted, what)
         for o, g in zip(dynamic, got):
-            assert o.shape.is_compatible_with(g.shape), f"{what}: inferred {o.shape}, found {g.shape}"
+            assert o.shape.is_compatible_with(np.shape(g)), f"{what}: inferred {o.shape}, found {np.shape(g)}"
     with sl.Graph().as_default(), sl.Session() as session:
         _, _, result = _build(row, typed, t, attrs, static=True)
         static = _outputs(result)
         folded = session.run([_as_numpy(o) for o in static])
         for o, f, g in zip(static, folded, got):
-            assert o.shape.is_compatible_with(f.shape), f"{what}: inferred {o.shape}, found {f.shape}"
+            assert o.shape.is_compatible_with(np.shape(f)), f"{what}: inferred {o.shape}, found {np.shape(f)}"
             # Constants may be folded, planned or vectorised differently, yet the result is the same.
             np.testing.assert_array_equal(f, g, err_msg=f"{what}: with static shapes")
     if t == F64 and _wants_gradient(row, typed):
@@ -313,4 +320,38 @@ def take_rows():
     return taken
 
 
+def proves(*ops):
+    """Says that a test is the test of these ops; it fails when it makes no node of one of them.
+
+    A test with a parameter `op` proves that op in each of its cases; `ops` are then all of them.
+    """
+
+    def decorate(test):
+        by_case = "op" in inspect.signature(test).parameters
+
+        @functools.wraps(test)
+        def checked(*args, **kwargs):
+            graphs = []
+            make = sl.Graph.__init__
+
+            def noted(graph, *a, **k):
+                make(graph, *a, **k)
+                graphs.append(graph)
+
+            sl.Graph.__init__ = noted
+            try:
+                test(*args, **kwargs)
+            finally:
+                sl.Graph.__init__ = make
+            made = {op.type for g in graphs for op in g.get_operations()}
+            missing = ({kwargs["op"]} if by_case else set(ops)) - made
+            assert not missing, f"the test says that it proves {sorted(missing)}, and made no such node"
+
+        return checked
+
+    PROVED_OPS.update(ops)
+    return decorate
+
+
 ALL_OPS = set()
+PROVED_OPS = set()
