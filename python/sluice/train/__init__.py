@@ -28,6 +28,8 @@ _HOMES = {
     "_session_manager": "SessionManager",
     "_session_creator": "SessionCreator ChiefSessionCreator WorkerSessionCreator",
     "_monitored_session": "MonitoredSession SingularMonitoredSession MonitoredTrainingSession",
+    "_looper_thread": "LooperThread",
+    "_supervisor": "Supervisor basic_train_loop",
     "_reader": "NewCheckpointReader load_checkpoint list_variables load_variable",
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}

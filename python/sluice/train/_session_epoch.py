@@ -5,7 +5,7 @@ restored and went on from. So every session that saves takes the next epoch of t
 beside `checkpoint`), and a checkpoint is committed only while that epoch is still the newest.
 
     begin session     epoch.acquire()                      checkpoint.epoch: 7 -> 8, in one step under a lock
-    save              write PREFIX.tmp-8.*                  nothing under the real name yet
+    save              write PREFIX.tmp-8-1.*                nothing under the real name yet
     commit            with epoch.commit():  rename to PREFIX.*, then the file `checkpoint`
                       a newer epoch is there: FailedPreconditionError, the files are removed, nothing was changed
 
@@ -15,6 +15,7 @@ chiefs see and that locks between machines, as NFS version 4 does.
 import contextlib
 import fcntl
 import glob
+import itertools
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ class SessionEpoch:
         self.folder = os.path.abspath(os.fspath(folder))
         self.number = None
         self._holder = "%s:%d" % (socket.gethostname(), os.getpid())
+        self._saves = itertools.count(1)
 
     def acquire(self):
         """Takes the next epoch: whoever held the one before can commit no more. Returns its number."""
@@ -66,8 +68,8 @@ class SessionEpoch:
         return os.path.dirname(os.path.abspath(prefix)) == self.folder
 
     def temporary(self, prefix):
-        """The prefix to write to before the commit."""
-        return "%s.tmp-%d" % (prefix, self.number)
+        """A new prefix to write to before the commit."""
+        return "%s.tmp-%d-%d" % (prefix, self.number, next(self._saves))
 
     @contextlib.contextmanager
     def _locked(self):
@@ -127,7 +129,7 @@ def discard(temporary):
 def _remove_leftovers(folder, epoch):
     """Removes what savers of earlier epochs had written and not committed."""
     for name in os.listdir(folder):
-        found = re.search(r"\.tmp-(\d+)(_temp$|\.(index|data-))", name)
+        found = re.search(r"\.tmp-(\d+)-\d+(_temp$|\.(index|data-))", name)
         if found and int(found.group(1)) < epoch:
             path = os.path.join(folder, name)
             with contextlib.suppress(OSError):

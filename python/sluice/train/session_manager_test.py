@@ -140,10 +140,10 @@ def test_leftovers_of_a_chief_that_died_while_saving_are_removed(tmp_path):
     first = SessionEpoch(tmp_path)
     first.acquire()
     os.makedirs(first.temporary(str(tmp_path / "m-5")) + "_temp")
-    for name in ("m-5.tmp-1.index", "m-5.tmp-1.data-00000-of-00001", "m-5.tmp-9.index", "m-4.index"):
+    for name in ("m-5.tmp-1-3.index", "m-5.tmp-1-3.data-00000-of-00001", "m-5.tmp-9-1.index", "m-4.index"):
         (tmp_path / name).write_text("x")
     SessionEpoch(tmp_path).acquire()
-    assert sorted(f for f in os.listdir(tmp_path) if f.startswith("m-")) == ["m-4.index", "m-5.tmp-9.index"]
+    assert sorted(f for f in os.listdir(tmp_path) if f.startswith("m-")) == ["m-4.index", "m-5.tmp-9-1.index"]
 
 
 def test_a_checkpoint_saved_again_unchanged_is_left_alone(tmp_path):
