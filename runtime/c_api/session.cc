@@ -32,6 +32,7 @@ absl::StatusOr<sluice::SessionOptions> ParseConfig(const void* data, size_t size
     options.own_pool = true;
   }
   options.soft_placement = config.allow_soft_placement();
+  options.cost_aware_placement = config.placement_period() > 0;
   options.log_placement = config.log_device_placement();
   options.operation_timeout_ms = config.operation_timeout_in_ms();
   const auto& graph = config.graph_options();

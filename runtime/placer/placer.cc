@@ -2,250 +2,222 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "core/base/status.h"
+#include "runtime/placer/placement.h"
 
 namespace sluice {
 namespace {
 
-// What is known of the nodes that must be together; kept at the group's representative.
-struct Group {
-  DeviceName wanted;
-  const Node* wanted_by = nullptr;  // the first member that asked for something
-  std::vector<Node*> members;
-  int device = -1;
-  std::string why;
-};
-
 class Placer {
  public:
   Placer(Graph* graph, const std::vector<PlacerDevice>& devices, const PlacerOptions& options)
-      : graph_(*graph), devices_(devices), options_(options), nodes_(graph->nodes()) {
-    parent_.resize(graph->num_node_ids());
-    std::iota(parent_.begin(), parent_.end(), 0);
-    because_.resize(parent_.size());
-    order_.resize(devices.size());
-    std::iota(order_.begin(), order_.end(), 0);
-    std::stable_sort(order_.begin(), order_.end(),
-                     [&](int a, int b) { return (devices_[a].type != kCpu) > (devices_[b].type != kCpu); });
+      : graph_(*graph), options_(options), nodes_(graph->nodes()), p_(*graph, devices, options) {
+    for (const PlacerDevice& d : devices) {
+      auto type = std::find(types_.begin(), types_.end(), d.type);
+      type_of_.push_back(static_cast<int>(type - types_.begin()));
+      if (type == types_.end()) types_.push_back(d.type);
+    }
   }
 
   absl::StatusOr<std::string> Run() {
-    if (devices_.empty()) return InvalidArgument("there are no devices to place nodes on");
-    JoinColocated();
-    JoinStateEdges();
-    RETURN_IF_ERROR(GatherWishes());
+    if (p_.devices.empty()) return InvalidArgument("there are no devices to place nodes on");
+    RETURN_IF_ERROR(RankDevices());
     ASSIGN_OR_RETURN(std::vector<Node*> order, graph_.TopologicalOrder());
+    RETURN_IF_ERROR(GatherWishes());
+    for (int g = 0; g < p_.groups.size(); ++g) RETURN_IF_ERROR(FindCandidates(g));
+    if (options_.cost_aware) Simulate();
     // Sources last: they follow their consumers.
-    for (Node* n : order) {
-      if (!IsFreeSource(n)) RETURN_IF_ERROR(Place(n));
+    for (const Node* n : order) {
+      if (!IsFreeSource(*n)) Choose(*n);
     }
-    for (auto it = order.rbegin(); it != order.rend(); ++it) {
-      if (IsFreeSource(*it)) RETURN_IF_ERROR(Place(*it));
+    for (auto it = order.rbegin(); it != order.rend(); ++it) Choose(**it);
+    for (Node* n : nodes_) {
+      const PlacerDevice& d = p_.devices[PlanOf(*n).device];
+      n->set_assigned_device(d.name);
+      if (options_.history != nullptr && OwnsState(*n)) options_.history->Remember(n->name(), d.name);
     }
-    return Explain();
+    return ExplainPlacement(p_);
   }
 
  private:
-  int Root(int id) {
-    while (parent_[id] != id) id = parent_[id] = parent_[parent_[id]];
-    return id;
-  }
-  void Join(const Node* a, const Node* b, std::string why) {
-    int x = Root(a->id()), y = Root(b->id());
-    if (because_[b->id()].empty()) because_[b->id()] = std::move(why);
-    if (x == y) return;
-    parent_[std::max(x, y)] = std::min(x, y);
-  }
-  Group& GroupOf(const Node* n) { return groups_[Root(n->id())]; }
+  GroupPlacement& PlanOf(const Node& n) { return p_.plans[p_.groups.Of(&n)]; }
 
-  void JoinColocated() {
-    absl::flat_hash_map<std::string, Node*> first;  // of each class, also when its namesake is not in this graph
-    for (Node* n : nodes_) {
-      const AttrValue* v = n->attrs().Find("_class");
-      const auto* classes = v == nullptr ? nullptr : v->As<std::vector<std::string>>();
-      if (classes == nullptr) continue;
-      for (absl::string_view c : *classes) {
-        if (!absl::ConsumePrefix(&c, "loc:@")) continue;
-        std::string why = absl::StrCat("colocated with '", c, "'");
-        Node* with = graph_.Find(c);
-        if (with != nullptr) Join(with, n, why);
-        auto [it, fresh] = first.emplace(std::string(c), n);
-        if (!fresh) Join(it->second, n, why);
-      }
+  absl::Status RankDevices() {
+    DeviceName preferred = p_.devices[0].parsed;
+    preferred.type.reset();
+    preferred.index.reset();
+    if (!options_.default_device.empty()) {
+      ASSIGN_OR_RETURN(preferred, DeviceName::Parse(options_.default_device));
     }
-  }
-
-  void JoinStateEdges() {
-    for (Node* n : nodes_) {
-      for (int i = 0; i < n->num_inputs(); ++i) {
-        const Endpoint& in = n->input(i);
-        bool ref = IsRefType(n->input_type(i)), resource = n->input_type(i) == DType::kResource;
-        if (!ref && !resource) continue;
-        // A fed or returned handle may come from anywhere.
-        if (resource && in.node->op().name == "_Arg") continue;
-        Join(in.node, n, absl::StrCat("it uses the ", ref ? "reference" : "resource", " of '", in.node->name(), "'"));
-      }
+    DeviceName task = preferred;
+    task.type.reset();
+    task.index.reset();
+    for (const PlacerDevice& d : p_.devices) {
+      nearness_.push_back(preferred.Matches(d.parsed) ? 2 : task.Matches(d.parsed) ? 1 : 0);
     }
-  }
-
-  absl::Status GatherWishes() {
-    ASSIGN_OR_RETURN(DeviceName fill, DeviceName::Parse(options_.default_device));
-    groups_.resize(parent_.size());
-    for (Node* n : nodes_) {
-      Group& g = GroupOf(n);
-      g.members.push_back(n);
-      const std::string& asked = n->assigned_device().empty() ? n->info().device : n->assigned_device();
-      if (asked.empty()) continue;
-      absl::StatusOr<DeviceName> name = DeviceName::Parse(asked);
-      if (!name.ok()) return Annotate(name.status(), absl::StrCat("cannot place ", n->info().Describe(), ": "));
-      if (n->Is(kHostOnly) && name->type && *name->type != kCpu) {
-        name->type = kCpu;
-        name->index.reset();
-      }
-      absl::StatusOr<DeviceName> both = DeviceName::Intersect(g.wanted, *name);
-      if (both.ok()) {
-        g.wanted = *both;
-        if (g.wanted_by == nullptr) g.wanted_by = n;
-      } else if (!options_.soft_placement) {
-        return InvalidArgument("cannot place ", n->info().Describe(), " on '", asked,
-                               "': it must be on one device with ", g.wanted_by->info().Describe(), ", which is on '",
-                               g.wanted_by->info().device, "' (", Reason(n, g),
-                               "); allow_soft_placement lets it follow");
-      }
-    }
-    for (Group& g : groups_) g.wanted = DeviceName::Override(fill, g.wanted);
+    order_.resize(p_.devices.size());
+    std::iota(order_.begin(), order_.end(), 0);
+    std::stable_sort(order_.begin(), order_.end(), [&](int a, int b) {
+      if (nearness_[a] != nearness_[b]) return nearness_[a] > nearness_[b];
+      return (p_.devices[a].type != kCpu) > (p_.devices[b].type != kCpu);
+    });
     return absl::OkStatus();
   }
 
-  // How a node came to be with the others of its group.
-  std::string Reason(const Node* n, const Group& g) const {
-    if (!because_[n->id()].empty()) return because_[n->id()];
-    for (const Node* m : g.members) {
-      if (!because_[m->id()].empty()) return absl::StrCat("'", m->name(), "': ", because_[m->id()]);
+  // Owners of state speak before those who use it.
+  absl::Status GatherWishes() {
+    for (bool followers : {false, true}) {
+      for (const Node* n : nodes_) {
+        if (FollowsState(*n) == followers) RETURN_IF_ERROR(AddWish(*n, followers));
+      }
     }
-    return "they share state";
+    return absl::OkStatus();
   }
 
-  bool IsFreeSource(const Node* n) {
-    const Group& g = GroupOf(n);
-    return g.members.size() == 1 && g.wanted_by == nullptr && n->num_inputs() == 0 && n->num_outputs() > 0;
-  }
-
-  const char* MissingKernel(const Group& g, const std::string& type) const {
-    for (const Node* n : g.members) {
-      if (options_.kernels->Find(n->info(), type) == nullptr) return n->name().c_str();
+  absl::Status AddWish(const Node& n, bool follower) {
+    absl::StatusOr<Wish> wish = WishOf(p_, n);
+    if (!wish.ok()) return Annotate(wish.status(), absl::StrCat("cannot place ", n.info().Describe(), ": "));
+    if (wish->text.empty()) return absl::OkStatus();
+    GroupPlacement& g = PlanOf(n);
+    if (std::any_of(g.wishes.begin(), g.wishes.end(), [&](const Wish& w) { return w.name == wish->name; })) {
+      return absl::OkStatus();
     }
-    return nullptr;
-  }
-
-  std::vector<int> Candidates(const Group& g, const DeviceName& wanted) const {
-    std::vector<int> fit;
-    for (int d : order_) {
-      if (!wanted.Matches(devices_[d].parsed)) continue;
-      if (MissingKernel(g, devices_[d].type) == nullptr) fit.push_back(d);
+    absl::StatusOr<DeviceName> both = DeviceName::Intersect(g.wanted, wish->name);
+    if (both.ok()) {
+      g.wanted = *std::move(both);
+      g.wishes.push_back(*std::move(wish));
+      return absl::OkStatus();
     }
-    return fit;
+    if (wish->source != Wish::kAsked || !(follower || options_.soft_placement)) {
+      return ExplainConflict(p_, p_.groups.Of(&n));
+    }
+    p_.overruled.emplace(&n, std::move(wish->text));
+    return absl::OkStatus();
   }
 
-  absl::Status Place(Node* n) {
-    Group& g = GroupOf(n);
-    if (g.device >= 0) return absl::OkStatus();
-    std::vector<int> fit = Candidates(g, g.wanted);
-    g.why = g.wanted_by != nullptr
-                ? absl::StrCat("'", g.wanted_by->name(), "' asks for '", g.wanted_by->info().device, "'")
-                : "it is the default";
-    if (fit.empty() && options_.soft_placement) {
+  absl::Status FindCandidates(int group) {
+    GroupPlacement& g = p_.plans[group];
+    // Kernels: the sum of the priorities for each type, or the member that has none.
+    std::vector<int64_t> priority(types_.size(), 0);
+    std::vector<const Node*> lacks(types_.size(), nullptr);
+    for (const Node* n : p_.groups.members(group)) {
+      for (size_t t = 0; t < types_.size(); ++t) {
+        if (lacks[t] != nullptr) continue;
+        const KernelDef* kernel = options_.kernels->Find(n->info(), types_[t]);
+        if (kernel == nullptr) {
+          lacks[t] = n;
+        } else {
+          priority[t] += kernel->priority;
+        }
+      }
+    }
+    auto fit = [&](const DeviceName& wanted) {
+      for (int d : order_) {
+        if (!wanted.Matches(p_.devices[d].parsed)) continue;
+        const int t = type_of_[d];
+        if (lacks[t] == nullptr) {
+          g.candidates.push_back(d);
+        } else if (g.lacks == nullptr) {
+          g.lacks = lacks[t];
+          g.lacks_type = types_[t];
+        }
+      }
+    };
+    fit(g.wanted);
+    if (g.candidates.empty() && options_.soft_placement && (g.wanted.type || g.wanted.index)) {
+      g.softened = true;
       DeviceName task = g.wanted;
       task.type.reset();
       task.index.reset();
-      fit = Candidates(g, task);
-      g.why = absl::StrCat("'", g.wanted.ToString(), "' cannot be had, and placement is soft");
+      fit(task);
     }
-    if (fit.empty()) return CannotPlace(n, g);
-    g.device = fit[0];
-    if (fit.size() > 1) Prefer(n, fit, &g);
+    if (g.candidates.empty()) return ExplainConflict(p_, group);
+    if (std::all_of(priority.begin(), priority.end(), [&](int64_t v) { return v == priority[0]; })) {
+      return absl::OkStatus();
+    }
+    const int before = g.candidates[0];
+    std::stable_sort(g.candidates.begin(), g.candidates.end(), [&](int a, int b) {
+      if (nearness_[a] != nearness_[b]) return nearness_[a] > nearness_[b];
+      return priority[type_of_[a]] > priority[type_of_[b]];
+    });
+    g.by_priority = g.candidates[0] != before;
     return absl::OkStatus();
   }
 
-  // Avoids copies between devices where the choice is free.
-  void Prefer(const Node* n, const std::vector<int>& fit, Group* g) {
-    if (g->wanted_by != nullptr || g->members.size() != 1) return;
-    auto allowed = [&](int d) { return std::find(fit.begin(), fit.end(), d) != fit.end(); };
-    if (n->num_inputs() == 0) {
+  bool IsAlone(const Node& n) const { return p_.groups.members(p_.groups.Of(&n)).size() == 1; }
+  bool IsFreeSource(const Node& n) {
+    return n.num_inputs() == 0 && n.num_outputs() > 0 && IsAlone(n) && PlanOf(n).wishes.empty() && !OwnsState(n);
+  }
+
+  void Simulate() {
+    std::vector<SimulatedDevice> devices;
+    for (const PlacerDevice& d : p_.devices) devices.push_back({d.parsed, d.type});
+    std::vector<SimulatedGroup> groups(p_.plans.size());
+    std::vector<int> group_of(graph_.num_node_ids(), 0);
+    for (size_t g = 0; g < groups.size(); ++g) {
+      groups[g].candidates = p_.plans[g].candidates;
+      if (groups[g].candidates.size() == 1) groups[g].device = groups[g].candidates[0];
+    }
+    for (const Node* n : nodes_) {
+      const int g = group_of[n->id()] = p_.groups.Of(n);
+      // State must be found again by steps that are placed without this one.
+      if (OwnsState(*n) || FollowsState(*n)) groups[g].device = groups[g].candidates[0];
+    }
+    const CostModel estimates;
+    const Topology nearness;
+    Simulation(graph_, devices, options_.costs != nullptr ? *options_.costs : estimates,
+               options_.topology != nullptr ? *options_.topology : nearness, std::move(group_of), &groups)
+        .Run();
+    for (size_t g = 0; g < groups.size(); ++g) {
+      GroupPlacement& plan = p_.plans[g];
+      if (groups[g].follows != nullptr) {
+        plan.device = groups[g].device;
+        plan.why = GroupPlacement::kInput;
+        plan.other = groups[g].follows;
+      } else if (groups[g].decided_by != nullptr) {
+        plan.device = groups[g].device;
+        plan.why = GroupPlacement::kCost;
+        plan.simulated = std::move(groups[g]);
+      }
+    }
+  }
+
+  void Choose(const Node& n) {
+    GroupPlacement& g = PlanOf(n);
+    if (g.device >= 0) return;
+    g.device = g.candidates[0];
+    if (g.candidates.size() == 1 || !g.wishes.empty() || !IsAlone(n) || OwnsState(n)) return;
+    // Avoid copies between devices where the choice is free.
+    auto allowed = [&](int d) { return std::find(g.candidates.begin(), g.candidates.end(), d) != g.candidates.end(); };
+    if (n.num_inputs() == 0) {
       int common = -1;
-      for (const OutEdge& e : n->out_edges()) {
-        int d = GroupOf(e.to).device;
+      for (const OutEdge& e : n.out_edges()) {
+        const int d = PlanOf(*e.to).device;
         if (d < 0 || (common >= 0 && d != common)) return;
         common = d;
       }
-      if (common >= 0 && allowed(common)) {
-        g->device = common;
-        g->why = "its consumers are there";
-      }
-    } else if (n->Is(kMayAlias | kCheap) || n->num_outputs() == 0) {
-      int d = GroupOf(n->input(0).node).device;
-      if (d >= 0 && allowed(d)) {
-        g->device = d;
-        g->why = absl::StrCat("its input '", n->input(0).node->name(), "' is there");
-      }
+      if (common < 0 || !allowed(common)) return;
+      g.device = common;
+      g.why = GroupPlacement::kConsumers;
+    } else if (n.Is(kMayAlias | kCheap) || (n.Is(kCheap) && n.Is(kNotDifferentiable)) || n.num_outputs() == 0) {
+      const int d = PlanOf(*n.input(0).node).device;
+      if (d < 0 || !allowed(d)) return;
+      g.device = d;
+      g.why = GroupPlacement::kInput;
+      g.other = n.input(0).node;
     }
-  }
-
-  absl::Status CannotPlace(const Node* n, const Group& g) const {
-    const Node* who = g.wanted_by != nullptr ? g.wanted_by : n;
-    std::vector<std::string> names, lacking;
-    for (const PlacerDevice& d : devices_) {
-      names.push_back(d.name);
-      if (!g.wanted.Matches(d.parsed)) continue;
-      if (const char* missing = MissingKernel(g, d.type)) {
-        lacking.push_back(absl::StrCat(d.name, " (no kernel for '", missing, "')"));
-      }
-    }
-    if (lacking.empty()) {
-      return InvalidArgument("cannot place ", who->info().Describe(), ": it asks for '", g.wanted.ToString(),
-                             "', but the devices are ", absl::StrJoin(names, ", "),
-                             options_.soft_placement ? "" : "; allow_soft_placement takes another one instead");
-    }
-    // The registry knows which types it has kernels for.
-    for (const Node* m : g.members) {
-      for (const PlacerDevice& d : devices_) {
-        if (!g.wanted.Matches(d.parsed)) continue;
-        absl::Status s = options_.kernels->Get(m->info(), d.type).status();
-        if (!s.ok()) return Annotate(s, absl::StrCat("cannot place ", who->info().Describe(), ": "));
-      }
-    }
-    return InvalidArgument("cannot place ", who->info().Describe(),
-                           ": no device will do: ", absl::StrJoin(lacking, ", "));
-  }
-
-  std::string Explain() {
-    std::string text;
-    for (Node* n : nodes_) {
-      const Group& g = GroupOf(n);
-      n->set_assigned_device(devices_[g.device].name);
-      absl::StrAppend(&text, n->name(), " (", n->op().name, "): ", devices_[g.device].name, " because ", g.why);
-      if (g.members.size() > 1) {
-        absl::StrAppend(&text, "; ",
-                        because_[n->id()].empty() ? absl::StrCat("together with ", g.members.size() - 1, " others")
-                                                  : because_[n->id()]);
-      }
-      text += "\n";
-    }
-    return text;
   }
 
   Graph& graph_;
-  const std::vector<PlacerDevice>& devices_;
   const PlacerOptions& options_;
   const std::vector<Node*> nodes_;
-  std::vector<int> parent_;           // union-find over node ids
-  std::vector<std::string> because_;  // why a node was joined to another
-  std::vector<Group> groups_;         // by representative
-  std::vector<int> order_;            // devices, the preferred first
+  Placement p_;
+  std::vector<std::string> types_;  // of the devices, each once
+  std::vector<int> type_of_;        // by device: in types_
+  std::vector<int> nearness_;       // by device: to the default one
+  std::vector<int> order_;          // devices, the preferred first
 };
 
 }  // namespace
@@ -257,6 +229,37 @@ absl::StatusOr<PlacerDevice> MakePlacerDevice(const std::string& full_name) {
   if (!device.parsed.IsFull()) return InvalidArgument("'", full_name, "' is not the full name of a device");
   device.type = *device.parsed.type;
   return device;
+}
+
+bool FollowsState(const Node& node) {
+  for (int i = 0; i < node.num_inputs(); ++i) {
+    if (IsRefType(node.input_type(i))) return true;
+    if (node.input_type(i) == DType::kResource && node.input(i).node->op().name != "_Arg") return true;
+  }
+  return false;
+}
+
+absl::StatusOr<Wish> WishOf(const Placement& p, const Node& node) {
+  Wish wish;
+  wish.node = &node;
+  if (!node.assigned_device().empty()) {
+    wish.source = Wish::kAssigned;
+    wish.text = node.assigned_device();
+  } else if (p.options.history != nullptr && OwnsState(node)) {
+    wish.source = Wish::kRemembered;
+    wish.text = p.options.history->Find(node.name());
+  }
+  if (wish.text.empty()) {
+    wish.source = Wish::kAsked;
+    wish.text = node.info().device;
+  }
+  if (wish.text.empty()) return wish;
+  ASSIGN_OR_RETURN(wish.name, DeviceName::Parse(wish.text));
+  if (node.Is(kHostOnly) && wish.name.type && *wish.name.type != kCpu) {
+    wish.name.type = kCpu;
+    wish.name.index.reset();
+  }
+  return wish;
 }
 
 absl::StatusOr<std::string> PlaceGraph(Graph* graph, const std::vector<PlacerDevice>& devices,

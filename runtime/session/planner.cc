@@ -64,6 +64,10 @@ absl::StatusOr<std::string> Place(const PlannerSetup& setup, Graph* graph) {
   PlacerOptions options;
   options.kernels = setup.environment->kernels;
   options.soft_placement = setup.options->soft_placement;
+  options.history = setup.history;
+  options.cost_aware = setup.options->cost_aware_placement;
+  const CostModel costs(setup.measured);
+  options.costs = &costs;
   return PlaceGraph(graph, devices, options);
 }
 

@@ -12,6 +12,8 @@
 #include "runtime/executor/function_runtime.h"
 #include "runtime/executor/step.h"
 #include "runtime/partition/partition.h"
+#include "runtime/placer/cost_model.h"
+#include "runtime/placer/history.h"
 #include "runtime/session/session.h"
 
 namespace sluice {
@@ -46,6 +48,8 @@ struct PlannerSetup {
   std::vector<Device*> devices;           // the first one is the default
   std::vector<ResourceStore*> resources;  // of each device
   std::vector<DeviceAttributes> cluster;  // the first one is the default
+  PlacementHistory* history = nullptr;    // where state lives, the same for all plans; may be null
+  MeasuredCosts* measured = nullptr;      // times of nodes in traced steps; may be null
 };
 
 // The graph of one signature, placed and cut by device, ready to be planned here or sent to where its devices are.

@@ -71,6 +71,8 @@ struct Session::Impl {
         MakeCpuDevices(absl::StrCat("/job:", options.job, "/replica:0/task:0"), std::max(1, options.cpu_devices), pool);
     setup.environment = &environment;
     setup.options = &options;
+    setup.history = &history;
+    setup.measured = &measured;
     for (const auto& d : devices) {
       stores.push_back(std::make_unique<ResourceStore>());
       setup.devices.push_back(d.get());
@@ -135,7 +137,17 @@ struct Session::Impl {
     call.trace = &trace;
     absl::Status status = RunPlan(plan, call, feeds, fetches);
     metadata->stats = StatsOf(&trace, began, devices);
+    if (options.cost_aware_placement && status.ok()) Measure(metadata->stats);
     return status;
+  }
+
+  void Measure(const StepStats& stats) {
+    for (const DeviceStats& d : stats.devices) {
+      absl::StatusOr<DeviceName> name = DeviceName::Parse(d.device);
+      if (!name.ok() || !name->type) continue;
+      for (const NodeStats& n : d.nodes)
+        measured.Record(n.name, *name->type, static_cast<double>(n.end_ns - n.start_ns));
+    }
   }
 
   const Environment environment;
@@ -144,6 +156,8 @@ struct Session::Impl {
   std::unique_ptr<ThreadPool> own_pool;
   std::vector<std::unique_ptr<Device>> devices;
   std::vector<std::unique_ptr<ResourceStore>> stores;
+  PlacementHistory history;
+  MeasuredCosts measured;
   PlannerSetup setup;
   std::atomic<bool> closed{false};
   std::atomic<int64_t> next_step{1};

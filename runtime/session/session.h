@@ -41,6 +41,7 @@ struct SessionOptions {
   int parallelism = 0;    // threads for work inside and between ops; 0: the CPUs this process may use
   bool own_pool = false;  // threads of its own instead of the process's
   bool soft_placement = false;
+  bool cost_aware_placement = false;  // see runtime/placer/README.md
   bool log_placement = false;
   bool optimise = true;
   std::vector<std::string> disabled_passes;  // by name

@@ -218,7 +218,7 @@ TEST_F(SessionTest, StepsSpanDevices) {
   auto explained = session().ExplainPlacement({{"x:0"}, {"y:0"}, {}});
   ASSERT_TRUE(explained.ok());
   EXPECT_THAT(*explained,
-              HasSubstr("a (TestUnknown): /job:localhost/replica:0/task:0/device:CPU:1 because 'a' asks for '/cpu:1'"));
+              HasSubstr("a (TestUnknown): /job:localhost/replica:0/task:0/device:CPU:1 because it asks for '/cpu:1'"));
 }
 
 TEST_F(SessionTest, AnErrorOnOneDeviceEndsTheOthers) {
@@ -233,7 +233,7 @@ TEST_F(SessionTest, AnErrorOnOneDeviceEndsTheOthers) {
 
 TEST_F(SessionTest, AnUnknownDeviceIsAnErrorUnlessPlacementIsSoft) {
   Build("x = Const(value=float[1]{1}); y = TestUnknown(x) @/gpu:0");
-  EXPECT_THAT(Text(Run({}, {"y:0"})), HasSubstr("it asks for '/device:GPU:0', but the devices are"));
+  EXPECT_THAT(Text(Run({}, {"y:0"})), HasSubstr("it asks for '/gpu:0', but the devices are"));
   options_.soft_placement = true;
   session_ = nullptr;
   EXPECT_EQ(Text(Run({}, {"y:0"})), "float [1] 2");
