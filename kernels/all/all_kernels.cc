@@ -6,6 +6,7 @@
 #include "kernels/image/image_kernels.h"
 #include "kernels/math/math_kernels.h"
 #include "kernels/nn/nn_kernels.h"
+#include "kernels/queue/queue_kernels.h"
 #include "kernels/random/random_kernels.h"
 #include "kernels/state/state_kernels.h"
 #include "kernels/string/string_kernels.h"
@@ -22,6 +23,7 @@ void AddAllKernelsCpu(KernelRegistry& kernels) {
   AddStringKernelsCpu(kernels);
   AddDataKernelsCpu(kernels);
   AddImageKernelsCpu(kernels);
+  AddQueueFamilyKernelsCpu(kernels);
 }
 
 }  // namespace sluice

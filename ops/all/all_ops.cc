@@ -6,6 +6,7 @@
 #include "ops/image/image_ops.h"
 #include "ops/math/math_ops.h"
 #include "ops/nn/nn_ops.h"
+#include "ops/queue/queue_ops.h"
 #include "ops/random/random_ops.h"
 #include "ops/state/state_ops.h"
 #include "ops/string/string_ops.h"
@@ -22,6 +23,7 @@ void DefineAllOps(OpRegistry& ops) {
   DefineStringOps(ops);
   DefineDataOps(ops);
   DefineImageOps(ops);
+  DefineQueueFamilyOps(ops);
 }
 
 }  // namespace sluice

@@ -1,0 +1,12 @@
+#include "kernels/queue/queue_kernels.h"
+
+namespace sluice {
+
+void AddQueueFamilyKernelsCpu(KernelRegistry& k) {
+  AddQueueKernelsCpu(k);
+  AddAccumulatorKernelsCpu(k);
+  AddBarrierKernelsCpu(k);
+  AddStackKernelsCpu(k);
+}
+
+}  // namespace sluice

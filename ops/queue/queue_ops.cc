@@ -1,0 +1,12 @@
+#include "ops/queue/queue_ops.h"
+
+namespace sluice {
+
+void DefineQueueFamilyOps(OpRegistry& ops) {
+  DefineQueues(ops);
+  DefineAccumulators(ops);
+  DefineBarriers(ops);
+  DefineStacks(ops);
+}
+
+}  // namespace sluice
