@@ -90,7 +90,7 @@ absl::Status Accumulator::ApplyRows(int64_t local_step, int64_t replica, const T
 
 absl::Status Accumulator::Add(int64_t local_step, int64_t replica, Gradient g) {
   return Change([&]() -> absl::Status {
-    if (local_step < step_) return absl::OkStatus();
+    if (local_step < step_ || step_ == INT64_MAX) return absl::OkStatus();
     if (replica < 0) {
       if (!by_replica_.empty()) {
         return InvalidArgument(Title(), " has gradients with a replica: one without cannot be added to them");
@@ -185,6 +185,11 @@ std::vector<int64_t> Accumulator::Chosen(const Attempt& attempt) const {
 
 void Accumulator::Advance() {
   while (!takes_.empty()) {
+    if (step_ == INT64_MAX) {
+      Complete(std::move(takes_.front()), OutOfRange(Title(), " has ended: no gradient can follow step ", step_));
+      takes_.pop_front();
+      continue;
+    }
     Attempt& take = *takes_.front();
     if (take.replicas.empty() && count_ >= take.num_required) {
       take.gradients.push_back(std::move(sum_));

@@ -13,6 +13,8 @@
 // Take(k) waits for k gradients (of k replicas: the first k to arrive make the sum). Take({r0, r1, ...}) waits for
 // those replicas and adds theirs in that order, so that one decision who takes part can serve many accumulators.
 //
+// A global step of INT64_MAX ends the accumulator: takes are OUT_OF_RANGE until a smaller one opens it again.
+//
 // Threads, blocking: see waiting.h; takes are served in the order of their arrival.
 #ifndef SLUICE_KERNELS_QUEUE_ACCUMULATOR_H_
 #define SLUICE_KERNELS_QUEUE_ACCUMULATOR_H_

@@ -429,6 +429,17 @@ TEST_F(AccumulatorTest, RowsAreAveragedEachByItsOwnCount) {
   EXPECT_EQ(Take(1)->Text(), "float [0,1]");
 }
 
+TEST_F(AccumulatorTest, TheLastStepEndsTakesUntilASmallerOneIsSet) {
+  Make();
+  auto waiting = Take(1);
+  EXPECT_EQ(a_->SetGlobalStep(INT64_MAX), absl::OkStatus());
+  EXPECT_THAT(waiting->Text(), HasSubstr("OUT_OF_RANGE: ConditionalAccumulator 'a' has ended"));
+  EXPECT_THAT(Take(1)->Text(), HasSubstr("OUT_OF_RANGE"));
+  EXPECT_EQ(a_->SetGlobalStep(7), absl::OkStatus());
+  Apply(7, {3});
+  EXPECT_EQ(Take(1)->Text(), "float [1] 3");
+}
+
 TEST_F(AccumulatorTest, WrongGradientsAreRefused) {
   Make(false, true, PartialShape({2}));
   EXPECT_THAT(Apply(0, {1}), HasSubstr("does not fit ConditionalAccumulator 'a' of shape [2]"));
