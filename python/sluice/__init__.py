@@ -106,7 +106,7 @@ _HOMES = {
     "_compat": """add_check_numerics_ops disable_control_flow_v2 disable_eager_execution disable_tensor_equality disable_v2_behavior
         disable_v2_tensorshape enable_control_flow_v2 executing_eagerly executing_eagerly_outside_functions control_flow_v2_enabled""",
 }
-_MODULES = """app bitwise compat data_files debugging dtypes errors flags gfile graph_util image initializers io layers linalg logging losses manip math metrics nn
+_MODULES = """app bitwise compat data_files debugging distribute dtypes errors flags gfile graph_util image initializers io layers linalg logging losses manip math metrics nn
     protos python_io random raw_ops saved_model strings summary sysconfig test timeline train version""".split()
 _PROTOS = {
     "AttrValue": "attr_value_pb2", "ConfigProto": "config_pb2", "Event": "event_pb2", "GPUOptions": "config_pb2",
@@ -123,7 +123,6 @@ _ABSENT = {
     "function": "graphs are built directly: there is no eager execution to trace",
     "GradientTape": "use sl.gradients on the graph",
     "data": "feed arrays, or use queues; tf.data pipelines are not supported",
-    "distribute": "place variables and operations with sl.device",
 }
 
 

@@ -1,0 +1,17 @@
+"""Training on several processes and machines: `cluster_resolver` says which tasks there are and which one this is.
+
+What distribution strategies do elsewhere is written here with sl.device, sl.train.replica_device_setter and
+sl.train.Server.
+"""
+import importlib
+
+
+def __getattr__(name):
+    if name == "cluster_resolver":
+        return importlib.import_module("sluice.distribute.cluster_resolver")
+    raise AttributeError("module 'sluice.distribute' has no attribute '%s': place variables and operations with sl.device "
+                         "and sl.train.replica_device_setter; clusters are found by sl.distribute.cluster_resolver" % name)
+
+
+def __dir__():
+    return ["cluster_resolver"]

@@ -1,0 +1,305 @@
+"""python3 -m sluice launch: the tasks of a cluster as processes of this machine.
+
+Every task gets TF_CONFIG (the cluster and which task it is), SLUICE_JOB_NAME, SLUICE_TASK_INDEX and SLUICE_RESTART (how
+often it was started again). The launcher ends when every task but the parameter servers has ended, which it then
+stops; or when a task failed that may not be started again.
+"""
+import argparse
+import collections
+import ctypes
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+_COLOURS = (36, 33, 32, 35, 34, 31, 96, 93, 92, 95)
+_PR_SET_PDEATHSIG = 1
+_BUDGET_SPENT = 75  # sysexits.h: a temporary failure; trying again later may help
+_LONGEST_LINE = 1 << 20
+
+
+class Task:
+    """One process of the cluster, started again when it fails."""
+
+    def __init__(self, job, index, colour):
+        self.job, self.index = job, index
+        self.name = "%s/%d" % (job, index)
+        self.colour = colour
+        self.process = self.log = None
+        self.restarts = 0
+        self.start_at = 0.0  # when to start (again); None once it runs or has ended
+        self.code = None     # the exit code it ended with for good
+        self.unfinished = b""
+
+
+class Launcher:
+    """Runs the tasks of a cluster until the work is done.
+
+    Args:
+      jobs: {job: number of tasks}.
+      command: what each task runs.
+      restarts: how often each task may be started again after it failed.
+      log_dir: folder for one file with the output of each task, or None.
+      grace: seconds between SIGTERM and SIGKILL.
+      host: the address that the tasks listen at.
+      services: the jobs that serve the others and are stopped when those are done.
+      environ: variables for the tasks.
+      output: where the tasks' lines go.
+    """
+
+    def __init__(self, jobs, command, restarts=0, log_dir=None, grace=10.0, host="localhost", services=("ps",),
+                 environ=None, output=None):
+        self._command, self._restarts, self._log_dir, self._grace = list(command), restarts, log_dir, grace
+        self._services = services
+        self._environ = dict(os.environ if environ is None else environ)
+        self._output = output or sys.stdout.buffer
+        self._coloured = self._output.isatty() and "NO_COLOR" not in os.environ
+        total = sum(jobs.values())
+        ports = iter(free_ports(host, total))
+        self.cluster = {job: ["%s:%d" % (host, next(ports)) for _ in range(count)] for job, count in jobs.items() if count}
+        self.tasks = [Task(job, i, _COLOURS[n % len(_COLOURS)])
+                      for n, (job, i) in enumerate((j, i) for j, a in self.cluster.items() for i in range(len(a)))]
+        self._width = max(len(t.name) for t in self.tasks)
+        self._selector = selectors.DefaultSelector()
+        self._signals = collections.deque()
+
+    def run(self):
+        """Runs the cluster; returns the exit code of the launcher."""
+        if self._log_dir:
+            os.makedirs(self._log_dir, exist_ok=True)
+        previous = {s: signal.signal(s, lambda number, frame: self._signals.append(number))
+                    for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return self._supervise()
+        finally:
+            self._kill_all()
+            for s, handler in previous.items():
+                signal.signal(s, handler)
+
+    def _supervise(self):
+        while True:
+            now = time.monotonic()
+            for task in self.tasks:
+                if task.start_at is not None and now >= task.start_at:
+                    self._start(task)
+            self._read(0.1)
+            if self._signals:
+                number = self._signals.popleft()
+                self.say("%s: stopping" % signal.Signals(number).name)
+                self._stop()
+                return 128 + number
+            for task in self.tasks:
+                if task.process is not None and task.process.poll() is not None:
+                    verdict = self._ended(task)
+                    if verdict is not None:
+                        self._stop()
+                        return verdict
+            if all(t.code is not None for t in self.tasks if t.job not in self._services) and \
+                    any(t.job not in self._services for t in self.tasks) or all(t.code is not None for t in self.tasks):
+                self._stop()
+                return 0
+
+    def _start(self, task):
+        environ = dict(self._environ, TF_CONFIG=json.dumps({"cluster": self.cluster,
+                                                            "task": {"type": task.job, "index": task.index}}),
+                       SLUICE_JOB_NAME=task.job, SLUICE_TASK_INDEX=str(task.index), SLUICE_RESTART=str(task.restarts),
+                       PYTHONUNBUFFERED="1")
+        task.start_at = None
+        try:
+            # A session of its own, so that Ctrl-C comes to the launcher alone.
+            task.process = subprocess.Popen(self._command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent)
+        except OSError as e:
+            raise SystemExit("launch: cannot run %s: %s" % (self._command[0], e)) from None
+        os.set_blocking(task.process.stdout.fileno(), False)
+        self._selector.register(task.process.stdout, selectors.EVENT_READ, task)
+        if self._log_dir and task.log is None:
+            task.log = open(os.path.join(self._log_dir, "%s-%d.log" % (task.job, task.index)), "ab")  # pylint: disable=consider-using-with
+
+    def _ended(self, task):
+        """Notes the end of a process. Returns the launcher's exit code when that ends everything."""
+        code = task.process.returncode
+        self._drain(task)
+        task.process = None
+        if code == 0:
+            task.code = 0
+            return None
+        how = "was ended by %s" % signal.Signals(-code).name if code < 0 else "ended with code %d" % code
+        if task.restarts < self._restarts:
+            task.restarts += 1
+            task.start_at = time.monotonic() + min(5.0, 0.25 * 2 ** (task.restarts - 1))
+            self.say("%s %s; restart %d of %d" % (task.name, how, task.restarts, self._restarts))
+            return None
+        task.code = code
+        if self._restarts:
+            self.say("%s %s and was started again %d times, which is all it may be; giving up"
+                     % (task.name, how, task.restarts))
+            return _BUDGET_SPENT
+        self.say("%s %s; stopping the others" % (task.name, how))
+        return 128 - code if code < 0 else code
+
+    # Output.
+    def _read(self, timeout):
+        for key, _ in self._selector.select(timeout):
+            self._read_from(key.data)
+
+    def _read_from(self, task):
+        """Passes on what a task has written; False at the end of it."""
+        try:
+            data = os.read(task.process.stdout.fileno(), 1 << 16)
+        except BlockingIOError:
+            return True
+        if task.log:
+            task.log.write(data)
+            task.log.flush()
+        lines = (task.unfinished + data).split(b"\n")
+        task.unfinished = lines.pop()
+        if task.unfinished and (not data or len(task.unfinished) > _LONGEST_LINE):
+            lines.append(task.unfinished)
+            task.unfinished = b""
+        if lines:
+            prefix = self._prefix(task)
+            self._write(b"".join(prefix + line + b"\n" for line in lines))
+        if not data:
+            self._selector.unregister(task.process.stdout)
+            return False
+        return True
+
+    def _drain(self, task):
+        """Reads what an ended process has left in its pipe; what its children write later is not waited for."""
+        try:
+            self._selector.get_key(task.process.stdout)
+        except KeyError:
+            pass
+        else:
+            while select_now(task.process.stdout) and self._read_from(task):
+                pass
+            if task.unfinished:
+                self._write(self._prefix(task) + task.unfinished + b"\n")
+                task.unfinished = b""
+            try:
+                self._selector.unregister(task.process.stdout)
+            except KeyError:
+                pass
+        task.process.stdout.close()
+
+    def _prefix(self, task):
+        text = "[%s]" % task.name
+        text += " " * (self._width + 3 - len(text))
+        return ("\033[%dm%s\033[0m" % (task.colour, text) if self._coloured else text).encode()
+
+    def _write(self, data):
+        try:
+            self._output.write(data)
+            self._output.flush()
+        except BrokenPipeError:  # `launch ... | head`
+            self._signals.append(signal.SIGTERM)
+            self._output = open(os.devnull, "wb")  # pylint: disable=consider-using-with
+
+    def say(self, text):
+        """A line of the launcher itself."""
+        self._write(("launch: %s\n" % text).encode())
+
+    # The end.
+    def _running(self):
+        return [t for t in self.tasks if t.process is not None]
+
+    def _stop(self):
+        """SIGTERM to all; SIGKILL to those that are there after the grace period, or at a second Ctrl-C."""
+        for task in self._running():
+            _signal_group(task.process, signal.SIGTERM)
+        deadline = time.monotonic() + self._grace
+        while self._running() and time.monotonic() < deadline and not self._signals:
+            self._read(0.05)
+            for task in self._running():
+                if task.process.poll() is not None:
+                    self._drain(task)
+                    task.process = None
+        late = self._running()
+        if late:
+            self.say("killing %s, which did not end within %g s" % (", ".join(t.name for t in late), self._grace))
+        self._kill_all()
+
+    def _kill_all(self):
+        for task in self._running():
+            _signal_group(task.process, signal.SIGKILL)
+            task.process.wait()
+            self._drain(task)
+            task.process = None
+        for task in self.tasks:
+            if task.log:
+                task.log.close()
+                task.log = None
+
+
+def free_ports(host, count):
+    """Numbers of ports that nobody listens at, all different."""
+    sockets = []
+    try:
+        for _ in range(count):
+            sockets.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            sockets[-1].bind((host, 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def select_now(stream):
+    """Whether there is something to read, or the end."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _signal_group(process, number):
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+
+def _die_with_parent():
+    # A launcher that is killed leaves no tasks behind.
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def main(arguments):
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m sluice launch", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Starts the tasks of a cluster as processes of this machine, each running the program.",
+        epilog="Each task finds the cluster in TF_CONFIG: sl.distribute.cluster_resolver.from_environment().\n"
+               "Parameter servers are stopped when all other tasks have ended. Ctrl-C stops all tasks.\n"
+               "Exit code: 0; that of the task that failed (128 + the signal where one ended it); 75 when a task failed\n"
+               "after all its restarts; 130 after Ctrl-C.")
+    parser.add_argument("--ps", type=int, default=0, metavar="N", help="parameter servers (default 0)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers (default 1)")
+    parser.add_argument("--chief", action="store_true", help="a task of its own as chief, instead of worker 0")
+    parser.add_argument("--restarts", type=int, default=0, metavar="N",
+                        help="how often each task may be started again after it failed (default 0)")
+    parser.add_argument("--log-dir", metavar="FOLDER", help="write the output of each task to a file there, too")
+    parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS",
+                        help="between asking a task to stop and killing it (default 10)")
+    parser.add_argument("--host", default="localhost", help="the address that tasks listen at (default localhost)")
+    parser.add_argument("program", help="a Python file, or any command")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")
+    options = parser.parse_args(arguments)
+    jobs = {"ps": options.ps, "chief": int(options.chief), "worker": options.workers}
+    if min(options.ps, options.workers, options.restarts) < 0 or not sum(jobs.values()):
+        parser.error("--ps, --workers and --restarts must not be negative, and there must be a task")
+    command = [options.program] + options.arguments
+    if options.program.endswith(".py"):
+        if not os.path.exists(options.program):
+            parser.error("there is no file %s" % options.program)
+        command = [sys.executable, "-u"] + command
+    return Launcher(jobs, command, restarts=options.restarts, log_dir=options.log_dir, grace=options.grace,
+                    host=options.host).run()
