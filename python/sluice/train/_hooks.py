@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 import sluice as sl
+from sluice import _wire
 from sluice import errors
 from sluice.train._global_step import get_global_step
 from sluice.train._graph_io import write_graph
@@ -16,8 +17,10 @@ class SecondOrStepTimer:
     """Fires every so many steps or seconds."""
 
     def __init__(self, every_secs=None, every_steps=None):
-        if (every_secs is None) == (every_steps is None):
-            raise ValueError("Either every_secs or every_steps should be provided, and not both.")
+        if every_secs is None and every_steps is None:
+            raise ValueError("Either every_secs or every_steps should be provided.")
+        if every_secs is not None and every_steps is not None:
+            raise ValueError("Can not provide both every_secs and every_steps.")
         self._secs, self._steps = every_secs, every_steps
         self.reset()
 
@@ -96,8 +99,10 @@ class StopAtStepHook(SessionRunHook):
     """Asks for a stop after `num_steps` more steps, or at the global step `last_step`."""
 
     def __init__(self, num_steps=None, last_step=None):
-        if (num_steps is None) == (last_step is None):
-            raise ValueError("Exactly one of num_steps or last_step must be specified.")
+        if num_steps is None and last_step is None:
+            raise ValueError("One of num_steps or last_step must be specified.")
+        if num_steps is not None and last_step is not None:
+            raise ValueError("Only one of num_steps or last_step can be specified.")
         self._num_steps, self._last_step = num_steps, last_step
 
     def begin(self):
@@ -178,6 +183,7 @@ class CheckpointSaverHook(SessionRunHook):
 
     def begin(self):
         self._step = _required_global_step(self)
+        self._writer = sl.summary.FileWriterCache.get(self._dir)
         for listener in self._listeners:
             listener.begin()
 
@@ -215,6 +221,7 @@ class CheckpointSaverHook(SessionRunHook):
         for listener in self._listeners:
             listener.before_save(session, step)
         self._get_saver().save(session, self._path, global_step=step)
+        self._writer.add_session_log(_session_log(_CHECKPOINT, self._path), step)
         return any([listener.after_save(session, step) for listener in self._listeners])
 
     def _get_saver(self):
@@ -228,6 +235,13 @@ class CheckpointSaverHook(SessionRunHook):
                                        "collection SAVERS, which has %d" % len(savers))
                 self._saver = savers[0]
         return self._saver
+
+
+_START, _CHECKPOINT = 1, 3  # of SessionLog.SessionStatus
+
+
+def _session_log(status, path=None):
+    return _wire.encode((1, status), (2, path))
 
 
 def _write_graph(graph, folder):
@@ -265,6 +279,8 @@ class SummarySaverHook(SessionRunHook):
     def after_run(self, run_context, run_values):
         step = int(run_values.results["step"]) + 1
         if self._writer and self._fire:
+            if self._next is None:
+                self._writer.add_session_log(_session_log(_START), step)
             self._timer.update_last_triggered_step(step)
             summaries = run_values.results.get("summary", [])
             for summary in summaries if isinstance(summaries, (list, tuple)) else [summaries]:
@@ -280,7 +296,9 @@ class StepCounterHook(SessionRunHook):
     """Logs, and writes as a summary, how many steps a second are made."""
 
     def __init__(self, every_n_steps=100, every_n_secs=None, output_dir=None, summary_writer=None):
-        self._timer = SecondOrStepTimer(every_n_secs, None if every_n_secs is not None else every_n_steps)
+        if (every_n_steps is None) == (every_n_secs is None):
+            raise ValueError("exactly one of every_n_steps and every_n_secs should be provided.")
+        self._timer = SecondOrStepTimer(every_n_secs, every_n_steps)
         self._writer, self._dir = summary_writer, output_dir
 
     def begin(self):
@@ -296,7 +314,6 @@ class StepCounterHook(SessionRunHook):
         return SessionRunArgs(self._step)
 
     def after_run(self, run_context, run_values):
-        from sluice import _wire
         step = int(run_values.results) + 1
         if not self._timer.should_trigger_for_step(step):
             return

@@ -195,7 +195,7 @@ class MonitoredSession:
 
     def _step(self, fetches, feed_dict, options, run_metadata):
         context = SessionRunContext(SessionRunArgs(fetches, feed_dict), self._session)
-        asked, feeds = {"caller": fetches}, dict(feed_dict or {})
+        asked, feeds, of_hooks = {"caller": fetches}, dict(feed_dict or {}), set()
         for hook in self._hooks:
             request = hook.before_run(context)
             if request is None:
@@ -204,8 +204,10 @@ class MonitoredSession:
                 asked[hook] = request.fetches
             for key, value in (request.feed_dict or {}).items():
                 if key in feeds:
-                    raise RuntimeError("Same tensor is fed by two hooks, or by a hook and the caller: %s" % (key,))
+                    raise RuntimeError("Same tensor is fed by %s. Conflict: %s" % (
+                        "two hooks" if key in of_hooks else "a SessionRunHook and user", key))
                 feeds[key] = value
+                of_hooks.add(key)
             if request.options is not None:
                 options = _merge(options, request.options)
         if options is not None and run_metadata is None:

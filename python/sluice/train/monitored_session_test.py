@@ -33,6 +33,10 @@ def test_training_stops_at_its_step_saves_summarises_and_resumes(tmp_path):
     tags = [v.tag for path in glob.glob(os.path.join(folder, "events*"))
             for event in sl.train.summary_iterator(path) for v in event.summary.value]
     assert tags.count("loss_value") == 8
+    logs = [(event.step, event.session_log.status) for path in glob.glob(os.path.join(folder, "events*"))
+            for event in sl.train.summary_iterator(path) if event.HasField("session_log")]
+    saved = sl.SessionLog.CHECKPOINT
+    assert [step for step, status in sorted(logs) if status == saved] == [0, 2, 4, 5, 5, 7, 8]
 
 
 def test_hooks_see_every_step_and_may_fetch_and_feed():
@@ -139,6 +143,34 @@ def test_the_timer_fires_by_steps():
     assert fired == [0, 3, 6]
     with pytest.raises(ValueError):
         sl.train.SecondOrStepTimer()
+
+
+@pytest.mark.parametrize("make, text", [
+    (lambda t: t.StopAtStepHook(), "One of num_steps or last_step must be specified."),
+    (lambda t: t.StopAtStepHook(1, 2), "Only one of num_steps or last_step can be specified."),
+    (lambda t: t.SecondOrStepTimer(1, 2), "Can not provide both every_secs and every_steps."),
+    (lambda t: t.CheckpointSaverHook("x"), "Either every_secs or every_steps should be provided."),
+    (lambda t: t.CheckpointSaverHook("x", 1, saver=1, scaffold=2), "You cannot provide both saver and scaffold."),
+    (lambda t: t.SummarySaverHook(1), "Exactly one of scaffold or summary_op must be provided."),
+    (lambda t: t.StepCounterHook(every_n_secs=1), "exactly one of every_n_steps and every_n_secs should be provided."),
+    (lambda t: t.LoggingTensorHook([], every_n_iter=0), "invalid every_n_iter=0."),
+    (lambda t: t.LoggingTensorHook([]), "either at_end and/or exactly one of every_n_iter and every_n_secs"),
+])
+def test_wrong_arguments_of_hooks_are_refused(make, text):
+    with pytest.raises(ValueError, match=text):
+        make(sl.train)
+
+
+def test_feeding_a_tensor_twice_is_refused():
+    for hooks, feed, who in ((1, {}, None), (2, {}, "two hooks"), (1, {"x:0": 3.0}, "a SessionRunHook and user")):
+        with sl.Graph().as_default():
+            x = sl.placeholder(sl.float32, [], name="x")
+            with sl.train.MonitoredSession(hooks=[sl.train.FeedFnHook(lambda: {"x:0": 2.0}) for _ in range(hooks)]) as s:
+                if who is None:
+                    assert s.run(x) == 2.0
+                else:
+                    with pytest.raises(RuntimeError, match="Same tensor is fed by %s" % who):
+                        s.run(x, feed)
 
 
 def test_a_new_session_is_tried_until_the_servers_are_back():
