@@ -1,0 +1,329 @@
+#include "distributed/transport/connection.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "core/base/clock.h"
+#include "core/base/status.h"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kReadBuffer = 64 << 10;
+// Smaller tensors are copied behind the descriptors: an iovec of their own costs more.
+constexpr uint64_t kInlineBytes = 512;
+constexpr size_t kMaxPieces = 64;  // for one system call
+
+}  // namespace
+
+Connection::Connection(Socket socket, std::unique_ptr<SendArena> out, std::shared_ptr<ReceiveArena> in,
+                       const ConnectionOptions& options)
+    : socket_(std::move(socket)),
+      out_arena_(std::move(out)),
+      in_arena_(std::move(in)),
+      options_(options),
+      buffer_(kReadBuffer) {}
+
+Connection::~Connection() = default;
+
+absl::Status Connection::Send(FrameKind kind, uint64_t call, absl::Duration timeout, absl::string_view method,
+                              Message message) {
+  auto out = std::make_unique<Outgoing>();
+  FrameHeader header;
+  header.kind = kind;
+  header.call = call;
+  header.timeout_ns = timeout == absl::InfiniteDuration() ? 0 : absl::ToInt64Nanoseconds(timeout);
+  header.method_bytes = static_cast<uint32_t>(method.size());
+  header.tensors = static_cast<uint32_t>(message.tensors.size());
+  header.body_bytes = message.body.size();
+  if (method.size() > options_.limits.method_bytes || message.body.size() > options_.limits.body_bytes ||
+      message.tensors.size() > options_.limits.tensors) {
+    return ResourceExhausted("a message with a body of ", message.body.size(), " bytes and ", message.tensors.size(),
+                             " tensors is beyond the transport's limits (", options_.limits.body_bytes, " bytes, ",
+                             options_.limits.tensors, " tensors)");
+  }
+  out->message = std::move(message);
+  std::string descriptors, small;
+  std::vector<iovec> raw;
+  std::vector<ArenaBlock> blocks;
+  const auto refuse = [&](absl::Status status) {
+    for (const ArenaBlock& b : blocks) out_arena_->TakeBack(b);
+    return status;
+  };
+  for (const Tensor& t : out->message.tensors) {
+    TensorPlace place;
+    const uint64_t bytes = t.IsValid() && IsPlain(t.dtype()) ? t.num_bytes() : 0;
+    place.form = TensorPlace::kRaw;
+    ArenaBlock block;
+    if (out_arena_ && bytes >= options_.arena_threshold && out_arena_->Put(t.raw_data(), bytes, &block)) {
+      place.form = TensorPlace::kArena;
+      place.offset = block.offset;
+      place.slot = block.slot;
+      blocks.push_back(block);
+    }
+    absl::Status described = AppendTensorPlace(t, place, &descriptors);
+    if (!described.ok()) return refuse(std::move(described));
+    if (place.form == TensorPlace::kArena || bytes == 0) continue;
+    header.raw_bytes += bytes;
+    if (raw.empty() && bytes <= kInlineBytes) {
+      small.append(static_cast<const char*>(t.raw_data()), bytes);
+    } else {
+      raw.push_back({t.raw_data(), bytes});
+    }
+  }
+  header.descriptor_bytes = descriptors.size();
+  if (header.raw_bytes > options_.limits.raw_bytes) {
+    return refuse(ResourceExhausted("a message of ", header.raw_bytes, " bytes is beyond the limit of ",
+                                    options_.limits.raw_bytes));
+  }
+  out->head.resize(kFrameHeaderBytes);
+  EncodeFrameHeader(header, &out->head[0]);
+  const bool body_in_head = out->message.body.size() <= kReadBuffer / 2;
+  absl::StrAppend(&out->head, method);
+  if (body_in_head) {
+    absl::StrAppend(&out->head, out->message.body, descriptors, small);
+    out->pieces.push_back({&out->head[0], out->head.size()});
+  } else {
+    const size_t before = out->head.size();
+    absl::StrAppend(&out->head, descriptors, small);
+    out->pieces.push_back({&out->head[0], before});
+    out->pieces.push_back({&out->message.body[0], out->message.body.size()});
+    out->pieces.push_back({&out->head[before], out->head.size() - before});
+  }
+  out->pieces.insert(out->pieces.end(), raw.begin(), raw.end());
+  for (const iovec& p : out->pieces) out->bytes += p.iov_len;
+
+  absl::ReleasableMutexLock lock(&mu_);
+  if (closed_) return refuse(why_);
+  if (!queue_.empty() && queued_bytes_ + out->bytes > options_.max_queued_bytes) {
+    return refuse(ResourceExhausted("the peer reads too slowly: ", queued_bytes_, " bytes wait for it already"));
+  }
+  queued_bytes_ += out->bytes;
+  queue_.push_back(std::move(out));
+  if (writing_) return absl::OkStatus();
+  writing_ = true;
+  lock.Release();
+
+  absl::Status error;
+  const bool all = WriteSome(&error);
+  absl::MutexLock again(&mu_);
+  if (!error.ok()) {
+    Fail(error);
+  } else if (!all) {
+    writer_turn_ = true;
+    if (!writer_started_) {
+      writer_started_ = true;
+      std::thread([self = shared_from_this()] { self->WriterThread(); }).detach();
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool Connection::WriteSome(absl::Status* error) {
+  while (true) {
+    Outgoing* out = nullptr;
+    std::unique_ptr<Outgoing> written;  // freed without the lock
+    {
+      absl::MutexLock lock(&mu_);
+      while (!queue_.empty() && queue_.front()->first == queue_.front()->pieces.size()) {
+        queued_bytes_ -= queue_.front()->bytes;
+        written = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      if (queue_.empty() || closed_) {
+        writing_ = writer_turn_ = false;
+        return true;
+      }
+      out = queue_.front().get();
+    }
+    msghdr message = {};
+    message.msg_iov = &out->pieces[out->first];
+    message.msg_iovlen = std::min(out->pieces.size() - out->first, kMaxPieces);
+    ssize_t n = sendmsg(socket_.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) return false;
+      *error = absl::UnavailableError(absl::StrCat("the connection broke: ", std::strerror(errno)));
+      return false;
+    }
+    while (out->first < out->pieces.size()) {
+      iovec& p = out->pieces[out->first];
+      const size_t step = std::min<size_t>(p.iov_len, static_cast<size_t>(n));
+      p.iov_base = static_cast<char*>(p.iov_base) + step;
+      p.iov_len -= step;
+      n -= static_cast<ssize_t>(step);
+      if (p.iov_len > 0) break;
+      ++out->first;
+    }
+  }
+}
+
+void Connection::WriterThread() {
+  while (true) {
+    {
+      absl::MutexLock lock(&mu_);
+      mu_.Await(absl::Condition(this, &Connection::WriterHasWork));
+      if (closed_) return;
+    }
+    absl::Status error;
+    pollfd p = {socket_.fd(), POLLOUT, 0};
+    if (poll(&p, 1, 1000) <= 0) continue;
+    WriteSome(&error);
+    absl::MutexLock lock(&mu_);
+    if (!error.ok()) Fail(error);
+  }
+}
+
+void Connection::Fail(const absl::Status& status) {
+  if (closed_) return;
+  closed_ = true;
+  why_ = status;
+  shutdown(socket_.fd(), SHUT_RDWR);
+}
+
+void Connection::Flush(absl::Duration timeout) {
+  absl::MutexLock lock(&mu_);
+  mu_.AwaitWithTimeout(absl::Condition(this, &Connection::Idle), timeout);
+}
+
+void Connection::Close() {
+  absl::MutexLock lock(&mu_);
+  Fail(absl::UnavailableError("the connection was closed"));
+}
+
+absl::Status Connection::Fill(size_t wanted) {
+  if (end_ - begin_ >= wanted) return absl::OkStatus();
+  std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  end_ -= begin_;
+  begin_ = 0;
+  bool spinning = options_.spin > absl::ZeroDuration() && end_ == 0;
+  const absl::Duration stop = spinning ? SystemClock()->Now() + options_.spin : absl::ZeroDuration();
+  while (end_ < wanted) {
+    const ssize_t n = recv(socket_.fd(), buffer_.data() + end_, buffer_.size() - end_, spinning ? MSG_DONTWAIT : 0);
+    if (n > 0) {
+      end_ += static_cast<size_t>(n);
+    } else if (n == 0) {
+      return absl::UnavailableError("the task closed the connection");
+    } else if (errno == EAGAIN) {
+      spinning = spinning && SystemClock()->Now() < stop;
+    } else if (errno != EINTR) {
+      return absl::UnavailableError(absl::StrCat("the connection broke: ", std::strerror(errno)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Connection::Read(void* to, uint64_t bytes) {
+  char* at = static_cast<char*>(to);
+  const size_t there = std::min<uint64_t>(bytes, end_ - begin_);
+  std::memcpy(at, buffer_.data() + begin_, there);
+  begin_ += there;
+  at += there;
+  bytes -= there;
+  while (bytes >= kReadBuffer / 2) {  // straight to its place
+    const ssize_t n = recv(socket_.fd(), at, bytes, MSG_WAITALL);
+    if (n == 0) return absl::UnavailableError("the task closed the connection");
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return absl::UnavailableError(absl::StrCat("the connection broke: ", std::strerror(errno)));
+    }
+    at += n;
+    bytes -= static_cast<uint64_t>(n);
+  }
+  if (bytes == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(Fill(bytes));
+  std::memcpy(at, buffer_.data() + begin_, bytes);
+  begin_ += bytes;
+  return absl::OkStatus();
+}
+
+absl::Status Connection::ReadString(uint64_t bytes, std::string* out) {
+  // Grows with what comes, not with what was announced.
+  while (bytes > 0) {
+    const uint64_t step = std::min<uint64_t>(bytes, std::max<uint64_t>(1 << 20, out->size()));
+    const size_t before = out->size();
+    out->resize(before + step);
+    RETURN_IF_ERROR(Read(&(*out)[before], step));
+    bytes -= step;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Connection::Skip(uint64_t bytes) {
+  std::string waste;
+  while (bytes > 0) {
+    waste.resize(std::min<uint64_t>(bytes, 1 << 20));
+    RETURN_IF_ERROR(Read(&waste[0], waste.size()));
+    bytes -= waste.size();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Connection::ReadFrame(IncomingFrame* frame) {
+  RETURN_IF_ERROR(Fill(kFrameHeaderBytes));
+  ASSIGN_OR_RETURN(frame->header, DecodeFrameHeader(buffer_.data() + begin_, options_.limits));
+  begin_ += kFrameHeaderBytes;
+  Message message;
+  std::string descriptors;
+  RETURN_IF_ERROR(ReadString(frame->header.method_bytes, &frame->method));
+  RETURN_IF_ERROR(ReadString(frame->header.body_bytes, &message.body));
+  RETURN_IF_ERROR(ReadString(frame->header.descriptor_bytes, &descriptors));
+  ASSIGN_OR_RETURN(std::vector<TensorPlace> places,
+                   ParseTensorPlaces(descriptors, frame->header.tensors, frame->header.raw_bytes));
+  absl::Status no_memory;
+  message.tensors.reserve(places.size());
+  for (TensorPlace& place : places) {
+    switch (place.form) {
+      case TensorPlace::kNone:
+        message.tensors.emplace_back();
+        break;
+      case TensorPlace::kEncoded:
+        message.tensors.push_back(std::move(place.value));
+        break;
+      case TensorPlace::kArena: {
+        if (!in_arena_) return InvalidArgument("a tensor in shared memory that this connection does not have");
+        ASSIGN_OR_RETURN(RefPtr<Buffer> bytes, in_arena_->Borrow({place.offset, place.slot}, place.bytes));
+        message.tensors.emplace_back(place.dtype, std::move(place.shape), std::move(bytes));
+        break;
+      }
+      case TensorPlace::kRaw: {
+        auto t = no_memory.ok() ? Tensor::Make(place.dtype, place.shape) : absl::StatusOr<Tensor>(no_memory);
+        if (!t.ok()) {
+          no_memory = t.status();
+          RETURN_IF_ERROR(Skip(place.bytes));
+          break;
+        }
+        RETURN_IF_ERROR(Read(t->raw_data(), place.bytes));
+        message.tensors.push_back(*std::move(t));
+        break;
+      }
+    }
+  }
+  if (no_memory.ok()) {
+    frame->message = std::move(message);
+  } else {
+    frame->message = no_memory;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Connection::ReadLoop(const std::function<void(IncomingFrame)>& on_frame) {
+  absl::Status status;
+  while (status.ok()) {
+    IncomingFrame frame;
+    frame.message = Message();
+    status = ReadFrame(&frame);
+    if (status.ok()) on_frame(std::move(frame));
+  }
+  absl::MutexLock lock(&mu_);
+  Fail(status);
+  return why_;
+}
+
+}  // namespace sluice

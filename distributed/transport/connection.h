@@ -1,0 +1,100 @@
+// One stream between two tasks: frames go out from any thread, come in on the thread that runs ReadLoop.
+//
+// Threads:  Send and Close from any thread; ReadLoop once.
+// Blocking: Send never waits: it writes what the socket takes, a thread of the connection writes the rest.
+// Memory:   tensors that wait to be written are held by reference, up to max_queued_bytes.
+#ifndef SLUICE_DISTRIBUTED_TRANSPORT_CONNECTION_H_
+#define SLUICE_DISTRIBUTED_TRANSPORT_CONNECTION_H_
+
+#include <sys/uio.h>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "distributed/rpc/message.h"
+#include "distributed/transport/arena.h"
+#include "distributed/transport/frame.h"
+#include "distributed/transport/socket.h"
+
+namespace sluice {
+
+struct ConnectionOptions {
+  FrameLimits limits;
+  uint64_t max_queued_bytes = uint64_t{8} << 30;
+  // Tensors from this size on go through the arena, when there is one.
+  uint64_t arena_threshold = 16 << 10;
+  // How long a reader looks for the next frame before it sleeps.
+  absl::Duration spin;
+};
+
+struct IncomingFrame {
+  FrameHeader header;
+  std::string method;
+  absl::StatusOr<Message> message;  // an error when there was no memory for it; the stream goes on
+};
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  // The arenas may be null.
+  Connection(Socket socket, std::unique_ptr<SendArena> out, std::shared_ptr<ReceiveArena> in,
+             const ConnectionOptions& options);
+  ~Connection();
+
+  // UNAVAILABLE when it is closed, RESOURCE_EXHAUSTED when the peer reads too slowly, UNIMPLEMENTED for variants.
+  absl::Status Send(FrameKind kind, uint64_t call, absl::Duration timeout, absl::string_view method, Message message);
+  // Hands over frames until the stream ends, and says why it ended.
+  absl::Status ReadLoop(const std::function<void(IncomingFrame)>& on_frame);
+  // Waits until everything is written, at most `timeout`.
+  void Flush(absl::Duration timeout);
+  // Ends ReadLoop.
+  void Close();
+
+ private:
+  struct Outgoing {
+    std::string head;
+    Message message;            // keeps the elements
+    std::vector<iovec> pieces;  // what is left to write
+    size_t first = 0;
+    uint64_t bytes = 0;
+  };
+
+  // Writes from the head of the queue without waiting; false when the socket is full.
+  bool WriteSome(absl::Status* error);
+  void WriterThread();
+  void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return queue_.empty() || closed_; }
+  bool WriterHasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return writer_turn_ || closed_; }
+
+  absl::Status Fill(size_t wanted);
+  absl::Status Read(void* to, uint64_t bytes);
+  absl::Status ReadString(uint64_t bytes, std::string* out);
+  absl::Status Skip(uint64_t bytes);
+  absl::Status ReadFrame(IncomingFrame* frame);
+
+  const Socket socket_;
+  const std::unique_ptr<SendArena> out_arena_;
+  const std::shared_ptr<ReceiveArena> in_arena_;
+  const ConnectionOptions options_;
+
+  absl::Mutex mu_;
+  std::deque<std::unique_ptr<Outgoing>> queue_ ABSL_GUARDED_BY(mu_);
+  uint64_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;      // some thread writes; it alone touches the head of the queue
+  bool writer_turn_ ABSL_GUARDED_BY(mu_) = false;  // that thread is the connection's own
+  bool writer_started_ ABSL_GUARDED_BY(mu_) = false;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status why_ ABSL_GUARDED_BY(mu_);
+
+  // Of the reading thread.
+  std::vector<char> buffer_;
+  size_t begin_ = 0, end_ = 0;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_TRANSPORT_CONNECTION_H_
