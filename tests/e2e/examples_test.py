@@ -35,6 +35,17 @@ def test_an_example_does_what_it_says(name, arguments, expected):
     assert re.search(expected, output), output
 
 
+def test_the_distributed_example_trains_alone_and_a_resumed_run_ends_with_the_same_bits(tmp_path):
+    program, weights = os.path.join(EXAMPLES, "mnist_distributed.py"), []
+    for folder, stops in (("whole", [24]), ("resumed", [11, 24])):
+        for stop in stops:
+            status, output, errors = run(program, "--steps", stop, "--save_steps", 10, "--batch_size", 32, "--model_dir",
+                                         tmp_path / folder)
+            assert status == 0, errors
+        weights.append(re.search(r"weights: sha256 (\w+)", output).group(1))
+    assert weights[0] == weights[1]
+
+
 def test_a_tf1_program_runs_with_its_import_line_changed(tmp_path):
     program = os.path.join(ROOT, "tests", "e2e", "tf1_mnist_program.py")
     with open(program, encoding="utf-8") as f:
