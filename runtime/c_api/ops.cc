@@ -1,7 +1,5 @@
 // The op registry and attribute values of the C boundary.
-#include <dlfcn.h>
-
-#include <set>
+#include <map>
 
 #include "core/graph/graph_def.h"
 #include "core/proto/attr_value.pb.h"
@@ -96,34 +94,6 @@ SL_Buffer* SL_KernelDevices(const char* op_type) {
     if (kernel.first == op_type) devices.push_back(kernel.second);
   }
   return sluice::NewBuffer(Lines(devices));
-}
-
-SL_Buffer* SL_LoadOpLibrary(const char* path, SL_Status* status) {
-  auto& environment = sluice::GetProcessEnvironment();
-  std::set<std::string> before;
-  for (const sluice::OpDef* op : environment.ops.List()) before.insert(op->name);
-  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    status->Set(sluice::NotFound("cannot load the op library ", path, ": ", dlerror()));
-    return nullptr;
-  }
-  using Register = void (*)(sluice::OpRegistry*, sluice::KernelRegistry*);
-  auto register_ops = reinterpret_cast<Register>(dlsym(library, "SluiceRegisterOps"));
-  if (register_ops == nullptr) {
-    status->Set(sluice::InvalidArgument(path, " does not export SluiceRegisterOps(OpRegistry*, KernelRegistry*)"));
-    dlclose(library);
-    return nullptr;
-  }
-  register_ops(&environment.ops, &environment.kernels);
-  absl::Status finished = environment.ops.Finish();
-  if (finished.ok()) finished = environment.kernels.Finish();
-  status->Set(finished);
-  if (!finished.ok()) return nullptr;
-  std::vector<std::string> added;
-  for (const sluice::OpDef* op : environment.ops.List()) {
-    if (before.count(op->name) == 0) added.push_back(op->name);
-  }
-  return sluice::NewBuffer(Lines(added));
 }
 
 int SL_AttrKind(const SL_Attr* attr) { return KindOf(ToAttr(attr)->TypeName()); }

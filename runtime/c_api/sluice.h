@@ -126,8 +126,9 @@ SL_API SL_Buffer* SL_ListOps(void);
 SL_API SL_Buffer* SL_OpDefProto(const SL_OpDef* def);
 /* The device types with a kernel for the op, each ended by '\n'. */
 SL_API SL_Buffer* SL_KernelDevices(const char* op_type);
-/* Loads a shared library of custom ops: it exports `void SluiceRegisterOps(sluice::OpRegistry*,
- * sluice::KernelRegistry*)`. Gives the names of the ops that it added, each ended by '\n'. */
+/* Loads a shared library of custom ops (core/kernel/op_library.h). Gives the names of the ops that it added, each ended
+ * by '\n'. A library with a mistake, or compiled against other headers, is refused and changes nothing. No other thread
+ * may build or start to run a graph meanwhile. */
 SL_API SL_Buffer* SL_LoadOpLibrary(const char* path, SL_Status* status);
 
 /* ---- attribute values ---- */
