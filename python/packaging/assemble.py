@@ -6,6 +6,7 @@ Sources become links, so an edit is seen at once and __pycache__ stays out of th
 so a later build of another kind (a sanitizer, say) does not change a package that is in use:
   .../sluice/ops/x.py (generated)   to FOLDER/sluice/ops/x.py
   anything else (.so, .pb)          to FOLDER/sluice/native/
+Headers that libraries of custom ops need become links in FOLDER/sluice/include.
 Files that neither has any more are removed.
 """
 
@@ -15,6 +16,7 @@ import shutil
 import sys
 
 _SOURCE = pathlib.Path(__file__).resolve().parents[1] / "sluice"
+_HEADERS = ("core", "kernels/common", "ops/expr")
 _KINDS = (".py", ".pyi", ".typed", ".json", ".html", ".js", ".css")
 
 
@@ -37,14 +39,18 @@ def assemble(folder, built):
     package = pathlib.Path(folder) / "sluice"
     wanted = set()
 
-    for original in _SOURCE.rglob("*"):
-        if original.suffix in _KINDS and "__pycache__" not in original.parts:
-            link = package / original.relative_to(_SOURCE)
-            wanted.add(link)
-            if not (link.is_symlink() and os.readlink(link) == str(original)):
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.unlink(missing_ok=True)
-                link.symlink_to(original)
+    sources = [(original, original.relative_to(_SOURCE)) for original in _SOURCE.rglob("*")
+               if original.suffix in _KINDS and "__pycache__" not in original.parts]
+    root = _SOURCE.parents[1]
+    sources += [(original, "include" / original.relative_to(root)) for folder in _HEADERS for original in (root / folder).rglob("*.h")
+                if "testing" not in original.parts]
+    for original, name in sources:
+        link = package / name
+        wanted.add(link)
+        if not (link.is_symlink() and os.readlink(link) == str(original)):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(original)
 
     for name in built:
         original, copy = pathlib.Path(name), package / _place_of(name)

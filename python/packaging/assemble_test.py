@@ -57,3 +57,11 @@ def test_a_file_that_both_the_sources_and_the_build_have_is_an_error(tree):
     (tree / "python/sluice/ops/gen_math.py").write_text("by hand")
     with pytest.raises(SystemExit, match="ops/gen_math.py"):
         assemble.assemble("out", BUILT)
+
+
+def test_headers_of_custom_ops_are_part_of_the_package(tree):
+    for name in ("core/kernel/kernel.h", "core/kernel/kernel.cc", "core/testing/fake.h", "ops/expr/expr.h", "ops/math/topics.h"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(name)
+    assemble.assemble("out", BUILT)
+    assert [f for f in _files("out/sluice") if f.startswith("include")] == ["include/core/kernel/kernel.h", "include/ops/expr/expr.h"]

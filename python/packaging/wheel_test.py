@@ -46,3 +46,7 @@ def test_the_wheel_runs_in_a_virtual_environment_with_its_own_libraries(tmp_path
     assert any("libdnnl" in name for name in loaded)
     foreign = ("libabsl", "libdnnl", "libgomp")  # libprotobuf: Debian's Python package brings its own
     assert not [name for name in loaded if any(f in name for f in foreign) and not name.startswith(str(tmp_path))]
+
+    example = pathlib.Path(__file__).parents[1] / "examples" / "custom_op.py"  # headers and linking
+    run = subprocess.run([python, example], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0 and "weights that are not zero: {3:" in run.stdout, run.stderr

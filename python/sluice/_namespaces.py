@@ -44,7 +44,8 @@ _TABLES = {
     "dtypes": """DType QUANTIZED_DTYPES as_dtype as_string bfloat16 bool cast complex complex64 complex128 double float16 float32 float64
         half int8 int16 int32 int64 qint8 qint16 qint32 quint8 quint16 resource saturate_cast string uint8 uint16 uint32 uint64 variant""",
     "version": "VERSION GIT_VERSION COMPILER_VERSION GRAPH_DEF_VERSION",
-    "sysconfig": "CXX11_ABI_FLAG MONOLITHIC_BUILD get_lib=_sysconfig:get_lib get_link_flags=_sysconfig:get_link_flags",
+    "sysconfig": "CXX11_ABI_FLAG MONOLITHIC_BUILD get_compile_flags=_sysconfig:get_compile_flags get_include=_sysconfig:get_include "
+                 "get_lib=_sysconfig:get_lib get_link_flags=_sysconfig:get_link_flags",
     "graph_util": """convert_variables_to_constants=_graph_util:convert_variables_to_constants
         extract_sub_graph=_graph_util:extract_sub_graph import_graph_def must_run_on_cpu=_graph_util:must_run_on_cpu
         remove_training_nodes=_graph_util:remove_training_nodes tensor_shape_from_node_def_name=_graph_util:tensor_shape_from_node_def_name""",

@@ -27,6 +27,7 @@ def run(program, *arguments, folder=None, timeout=300):
     ("mlp.py", [], r"test accuracy: (1\.0|0\.9)"),
     ("word_embedding.py", ["--steps", "50"], r"IndexedSlices"),
     ("custom_gradient.py", [], r"quantised  \[ 0\.(25|375) +-0\.(5|625|75)"),
+    ("custom_op.py", [], r"its gradient at -2, 0.3, 2: \[1. 0. 1.\]\nweights that are not zero: {3: 1.9\d*, 8: -1.4\d*, 13: 0.9\d*}"),
     ("save_restore.py", [], r"rebuilt:  the same values"),
 ])
 def test_an_example_does_what_it_says(name, arguments, expected):
