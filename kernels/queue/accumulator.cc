@@ -90,7 +90,7 @@ absl::Status Accumulator::ApplyRows(int64_t local_step, int64_t replica, const T
 
 absl::Status Accumulator::Add(int64_t local_step, int64_t replica, Gradient g) {
   return Change([&]() -> absl::Status {
-    if (local_step < step_ || step_ == INT64_MAX) return absl::OkStatus();
+    if (local_step < step_) return absl::OkStatus();
     if (replica < 0) {
       if (!by_replica_.empty()) {
         return InvalidArgument(Title(), " has gradients with a replica: one without cannot be added to them");
@@ -137,7 +137,13 @@ void Accumulator::StartTake(RefPtr<Attempt> attempt, CancellationToken* token, D
 
 absl::Status Accumulator::SetGlobalStep(int64_t step) {
   return Change([&] {
+    ended_ = step == INT64_MAX;
+    if (ended_) return absl::OkStatus();
     step_ = step;
+    // Those of later steps too: whoever goes back to an earlier step undoes what followed it.
+    for (auto it = by_replica_.begin(); it != by_replica_.end();) {
+      it = it->second.step == step ? std::next(it) : by_replica_.erase(it);
+    }
     return absl::OkStatus();
   });
 }
@@ -185,8 +191,8 @@ std::vector<int64_t> Accumulator::Chosen(const Attempt& attempt) const {
 
 void Accumulator::Advance() {
   while (!takes_.empty()) {
-    if (step_ == INT64_MAX) {
-      Complete(std::move(takes_.front()), OutOfRange(Title(), " has ended: no gradient can follow step ", step_));
+    if (ended_) {
+      Complete(std::move(takes_.front()), OutOfRange(Title(), " has ended (its global step was set to the last)"));
       takes_.pop_front();
       continue;
     }

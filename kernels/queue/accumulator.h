@@ -13,7 +13,8 @@
 // Take(k) waits for k gradients (of k replicas: the first k to arrive make the sum). Take({r0, r1, ...}) waits for
 // those replicas and adds theirs in that order, so that one decision who takes part can serve many accumulators.
 //
-// A global step of INT64_MAX ends the accumulator: takes are OUT_OF_RANGE until a smaller one opens it again.
+// A global step of INT64_MAX ends takes (OUT_OF_RANGE) until another one is set. Gradients that come meanwhile count
+// for the step that was current, so that who takes may end and begin anew, and who gives need not know.
 //
 // Threads, blocking: see waiting.h; takes are served in the order of their arrival.
 #ifndef SLUICE_KERNELS_QUEUE_ACCUMULATOR_H_
@@ -73,6 +74,7 @@ class Accumulator : public WaitingResource {
                          const PartialShape& shape);
   void Take(int64_t num_required, CancellationToken* token, Deliver deliver, Done done);
   void Take(std::vector<int64_t> replicas, CancellationToken* token, Deliver deliver, Done done);
+  // Gradients with a replica are kept when they are of this step.
   absl::Status SetGlobalStep(int64_t step);
   int64_t num_accumulated() const;
   std::string Title() const override;
@@ -102,6 +104,7 @@ class Accumulator : public WaitingResource {
 
   const Options options_;
   int64_t step_ ABSL_GUARDED_BY(mu_) = 0;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
   int64_t count_ ABSL_GUARDED_BY(mu_) = 0;  // in sum_
   Gradient sum_ ABSL_GUARDED_BY(mu_);
   uint64_t arrivals_ ABSL_GUARDED_BY(mu_) = 0;

@@ -429,15 +429,17 @@ TEST_F(AccumulatorTest, RowsAreAveragedEachByItsOwnCount) {
   EXPECT_EQ(Take(1)->Text(), "float [0,1]");
 }
 
-TEST_F(AccumulatorTest, TheLastStepEndsTakesUntilASmallerOneIsSet) {
+TEST_F(AccumulatorTest, TheLastStepEndsTakesUntilAnotherIsSet) {
   Make();
   auto waiting = Take(1);
   EXPECT_EQ(a_->SetGlobalStep(INT64_MAX), absl::OkStatus());
   EXPECT_THAT(waiting->Text(), HasSubstr("OUT_OF_RANGE: ConditionalAccumulator 'a' has ended"));
   EXPECT_THAT(Take(1)->Text(), HasSubstr("OUT_OF_RANGE"));
-  EXPECT_EQ(a_->SetGlobalStep(7), absl::OkStatus());
-  Apply(7, {3});
-  EXPECT_EQ(Take(1)->Text(), "float [1] 3");
+  EXPECT_EQ(Apply(0, {5}, 1), "OK");
+  EXPECT_EQ(Apply(8, {9}, 2), "OK");
+  EXPECT_EQ(a_->SetGlobalStep(0), absl::OkStatus());
+  EXPECT_EQ(a_->num_accumulated(), 1) << "that of step 8 was undone";
+  EXPECT_EQ(Take(1)->Text(), "float [1] 5");
 }
 
 TEST_F(AccumulatorTest, WrongGradientsAreRefused) {

@@ -78,6 +78,8 @@ _HOMES = {
     "_gradients": """AggregationMethod UnconnectedGradients custom_gradient gradients grad_pass_through hessians no_gradient=NotDifferentiable
         recompute_grad stop_gradient""",
     "_script_ops": "numpy_function py_func py_function",
+    "_queues": "FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue",
+    "_accumulators": "ConditionalAccumulator ConditionalAccumulatorBase SparseConditionalAccumulator",
     "_clip": "clip_by_average_norm clip_by_global_norm clip_by_norm clip_by_value global_norm",
     "_progress": "progress",
     "_template": "make_template",
@@ -107,7 +109,7 @@ _HOMES = {
         disable_v2_tensorshape enable_control_flow_v2 executing_eagerly executing_eagerly_outside_functions control_flow_v2_enabled""",
 }
 _MODULES = """app bitwise compat data_files debugging distribute dtypes errors flags gfile graph_util image initializers io layers linalg logging losses manip math metrics nn
-    protos python_io random raw_ops saved_model strings summary sysconfig test timeline train version""".split()
+    protos python_io queue random raw_ops saved_model strings summary sysconfig test timeline train version""".split()
 _PROTOS = {
     "AttrValue": "attr_value_pb2", "ConfigProto": "config_pb2", "Event": "event_pb2", "GPUOptions": "config_pb2",
     "GraphDef": "graph_pb2", "GraphOptions": "config_pb2", "HistogramProto": "summary_pb2", "MetaGraphDef": "meta_graph_pb2",

@@ -43,6 +43,7 @@ _TABLES = {
         is_non_decreasing is_numeric_tensor is_strictly_increasing""",
     "dtypes": """DType QUANTIZED_DTYPES as_dtype as_string bfloat16 bool cast complex complex64 complex128 double float16 float32 float64
         half int8 int16 int32 int64 qint8 qint16 qint32 quint8 quint16 resource saturate_cast string uint8 uint16 uint32 uint64 variant""",
+    "queue": "FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue",
     "version": "VERSION GIT_VERSION COMPILER_VERSION GRAPH_DEF_VERSION",
     "sysconfig": "CXX11_ABI_FLAG MONOLITHIC_BUILD get_compile_flags=_sysconfig:get_compile_flags get_include=_sysconfig:get_include "
                  "get_lib=_sysconfig:get_lib get_link_flags=_sysconfig:get_link_flags",

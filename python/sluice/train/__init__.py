@@ -19,7 +19,12 @@ _HOMES = {
     "_server": "Server",
     "_device_setter": "replica_device_setter RoundRobinStrategy RandomStrategy GreedyLoadBalancingStrategy "
                       "byte_size_load_fn",
-    "_coordinator": "Coordinator QueueRunner add_queue_runner start_queue_runners",
+    "_coordinator": "Coordinator LooperThread",
+    "_queue_runner": "QueueRunner add_queue_runner start_queue_runners",
+    "_input": "batch batch_join input_producer limit_epochs match_filenames_once maybe_batch maybe_batch_join "
+              "maybe_shuffle_batch maybe_shuffle_batch_join range_input_producer shuffle_batch shuffle_batch_join "
+              "slice_input_producer string_input_producer",
+    "_sync_replicas": "SyncReplicasOptimizer",
     "session_run_hook": "SessionRunArgs SessionRunContext SessionRunValues SessionRunHook",
     "_hooks": "SecondOrStepTimer LoggingTensorHook StopAtStepHook NanLossDuringTrainingError NanTensorHook "
               "CheckpointSaverListener CheckpointSaverHook SummarySaverHook StepCounterHook GlobalStepWaiterHook FinalOpsHook "
@@ -39,7 +44,7 @@ _WHERE["init_from_checkpoint"] = "_warm_start"
 _PROTOS = {"Example": "example_pb2", "SequenceExample": "example_pb2", "Features": "feature_pb2",
            "Feature": "feature_pb2", "FeatureList": "feature_pb2", "FeatureLists": "feature_pb2",
            "BytesList": "feature_pb2", "FloatList": "feature_pb2", "Int64List": "feature_pb2",
-           "SaverDef": "saver_pb2", "ClusterDef": "cluster_pb2", "JobDef": "cluster_pb2",
+           "QueueRunnerDef": "queue_runner_pb2", "SaverDef": "saver_pb2", "ClusterDef": "cluster_pb2", "JobDef": "cluster_pb2",
            "ServerDef": "tensorflow_server_pb2"}
 
 __all__ = sorted(list(_WHERE) + list(_PROTOS))

@@ -1,4 +1,4 @@
-"""Coordinator: several threads that stop together, and QueueRunner, which fills a queue from threads."""
+"""Coordinator: several threads that stop together."""
 import contextlib
 import sys
 import threading
@@ -90,81 +90,50 @@ class Coordinator:
             sl.logging.info("Coordinator stopped with threads still running: %s", " ".join(late))
 
 
-class QueueRunner:
-    """Runs enqueue operations of a queue, each in a thread of its own, until the input ends or a stop is asked for."""
+class LooperThread(threading.Thread):
+    """A thread that calls a function again and again until the coordinator asks for a stop.
 
-    def __init__(self, queue=None, enqueue_ops=None, close_op=None, cancel_op=None,
-                 queue_closed_exception_types=None, queue_runner_def=None, import_scope=None):
-        if queue is None or not enqueue_ops:
-            raise ValueError("A QueueRunner needs a queue and its enqueue_ops")
-        self._queue, self._enqueue_ops = queue, list(enqueue_ops)
-        self._close_op = queue.close() if close_op is None else close_op
-        self._cancel_op = queue.close(cancel_pending_enqueues=True) if cancel_op is None else cancel_op
-        self._closed = tuple(queue_closed_exception_types or (errors.OutOfRangeError,))
-        self._lock = threading.Lock()
-        self._runs = {}
-        self.exceptions_raised = []
+    Args:
+      coord: the coordinator; an exception of the function stops all its threads.
+      timer_interval_secs: seconds between the beginnings of two calls; None calls without a pause.
+      target, args, kwargs: the function. A subclass may override run_loop instead.
+    """
 
-    queue = property(lambda self: self._queue)
-    enqueue_ops = property(lambda self: self._enqueue_ops)
-    close_op = property(lambda self: self._close_op)
-    cancel_op = property(lambda self: self._cancel_op)
-    name = property(lambda self: self._queue.name)
+    def __init__(self, coord, timer_interval_secs, target=None, args=None, kwargs=None):
+        super().__init__(daemon=True)
+        if not isinstance(coord, Coordinator):
+            raise ValueError("'coord' argument must be a Coordinator: %s" % (coord,))
+        self._coord, self._interval = coord, timer_interval_secs
+        self._call = target, args or (), kwargs or {}
+        coord.register_thread(self)
 
-    def create_threads(self, sess, coord=None, daemon=False, start=False):
-        """The threads that run the enqueue operations in `sess`; none when they run there already."""
-        with self._lock:
-            if self._runs.get(sess, 0) > 0:
-                return []
-            self._runs[sess] = len(self._enqueue_ops)
-        threads = [threading.Thread(target=self._run, args=(sess, op, coord), daemon=daemon,
-                                    name="QueueRunner-%s" % op.name) for op in self._enqueue_ops]
-        if coord is not None:
-            threads.append(threading.Thread(target=self._cancel_on_stop, args=(sess, coord), daemon=daemon,
-                                            name="QueueRunner-%s-cancel" % self.name))
-        for thread in threads:
-            if coord is not None:
-                coord.register_thread(thread)
-            if start:
-                thread.start()
-        return threads
+    @staticmethod
+    def loop(coord, timer_interval_secs, target, args=None, kwargs=None):
+        """Starts a thread that calls target(*args, **kwargs)."""
+        thread = LooperThread(coord, timer_interval_secs, target, args, kwargs)
+        thread.start()
+        return thread
 
-    def _run(self, sess, op, coord):
-        try:
-            while coord is None or not coord.should_stop():
-                sess.run(op)
-        except self._closed:
-            pass
-        except Exception as e:  # pylint: disable=broad-except
-            if coord is None:
-                self.exceptions_raised.append(e)
-                raise
-            if not (coord.should_stop() and isinstance(e, errors.CancelledError)):
-                coord.request_stop(e)
-        finally:
-            with self._lock:
-                self._runs[sess] -= 1
-                last = self._runs[sess] == 0
-            if last:
-                with contextlib.suppress(Exception):  # the session may be closed by now
-                    sess.run(self._close_op)
+    def run(self):
+        with self._coord.stop_on_exception():
+            self.start_loop()
+            following = time.monotonic()
+            while not self._coord.should_stop():
+                self.run_loop()
+                if self._interval is not None:
+                    following += self._interval
+                    if self._coord.wait_for_stop(max(0.0, following - time.monotonic())):
+                        break
+            self.stop_loop()
 
-    def _cancel_on_stop(self, sess, coord):
-        coord.wait_for_stop()
-        with contextlib.suppress(Exception):
-            sess.run(self._cancel_op)
+    def start_loop(self):
+        """Before the first call."""
 
+    def stop_loop(self):
+        """After the last call."""
 
-def add_queue_runner(qr, collection=sl.GraphKeys.QUEUE_RUNNERS):
-    """Adds a queue runner to the graph's collection."""
-    sl.add_to_collection(collection, qr)
-
-
-def start_queue_runners(sess=None, coord=None, daemon=True, start=True, collection=sl.GraphKeys.QUEUE_RUNNERS):
-    """Starts the graph's queue runners; returns their threads."""
-    sess = sess or sl.get_default_session()
-    if sess is None:
-        raise ValueError("Cannot start queue runners: No default session is registered. Use `with sess.as_default()` "
-                         "or pass an explicit session to sl.train.start_queue_runners(sess=sess)")
-    with sess.graph.as_default():
-        return [t for qr in sl.get_collection(collection) for t in qr.create_threads(sess, coord, daemon, start)]
+    def run_loop(self):
+        """One call."""
+        target, args, kwargs = self._call
+        if target is not None:
+            target(*args, **kwargs)

@@ -148,6 +148,9 @@ def import_graph(meta, graph, clear_devices=False, import_scope=None, input_map=
                     if data not in variables:
                         variables[data] = _variable(data, import_scope)
                     graph.add_to_collection(key, variables[data])
+            elif kind == "bytes_list" and key == sl.GraphKeys.QUEUE_RUNNERS:
+                for data in definition.bytes_list.value:
+                    graph.add_to_collection(key, _queue_runner(data, import_scope))
             elif kind in ("bytes_list", "int64_list", "float_list"):
                 if key in ("while_context", "cond_context"):
                     continue  # descriptions of control flow for a front end that rewrites it
@@ -160,3 +163,8 @@ def _variable(data, import_scope):
     definition = variable_pb2.VariableDef()
     definition.ParseFromString(data)
     return sl.Variable.from_proto(definition, import_scope=import_scope)
+
+
+def _queue_runner(data, import_scope):
+    from sluice.protos import queue_runner_pb2
+    return sl.train.QueueRunner.from_proto(queue_runner_pb2.QueueRunnerDef.FromString(data), import_scope=import_scope)

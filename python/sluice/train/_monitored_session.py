@@ -6,7 +6,8 @@ import time
 import sluice as sl
 from sluice import errors
 from sluice.train import _hooks
-from sluice.train._coordinator import Coordinator, start_queue_runners
+from sluice.train._coordinator import Coordinator
+from sluice.train._queue_runner import start_queue_runners
 from sluice.train._scaffold import Scaffold
 from sluice.train._session_creator import ChiefSessionCreator, WorkerSessionCreator
 from sluice.train._session_epoch import SessionEpoch
