@@ -3,7 +3,7 @@
 //
 //   ASSIGN_OR_RETURN(auto listener, transport->Listen("localhost:0", handler));
 //   ASSIGN_OR_RETURN(auto channel, transport->Connect(listener->address()));
-//   channel->Call("/sluice.WorkerService/GetStatus", Message(), absl::Seconds(5), [](absl::StatusOr<Message> reply) { });
+//   channel->Call("/sluice.proto.WorkerService/GetStatus", Message(), absl::Seconds(5), [](absl::StatusOr<Message> reply) { });
 //
 // Threads:  any method from any thread. Handlers and callbacks run on threads of the transport: they must not block.
 // Blocking: nothing blocks but Listen and the destructors.
@@ -30,7 +30,7 @@ inline constexpr char kTransportPayload[] = "sluice/transport";
 using Reply = std::function<void(absl::StatusOr<Message>)>;
 
 struct IncomingCall {
-  absl::string_view method;  // "/sluice.WorkerService/RunGraph"; valid during the handler only
+  absl::string_view method;  // "/sluice.proto.WorkerService/RunGraph"; valid during the handler only
   absl::Duration timeout = absl::InfiniteDuration();  // what the caller will wait
 };
 // `reply` may run during the handler or later, from any thread.

@@ -5,6 +5,7 @@
 #include "core/proto/graph.pb.h"
 #include "core/proto/step_stats.pb.h"
 #include "runtime/c_api/internal.h"
+#include "runtime/session/step_stats.h"
 
 using sluice::EndpointName;
 using sluice::RunMetadata;
@@ -51,31 +52,7 @@ absl::StatusOr<sluice::SessionOptions> ParseConfig(const void* data, size_t size
 
 std::string Serialise(const RunMetadata& metadata) {
   sluice::proto::RunMetadata proto;
-  for (const sluice::DeviceStats& device : metadata.stats.devices) {
-    auto* d = proto.mutable_step_stats()->add_dev_stats();
-    d->set_device(device.device);
-    for (const sluice::NodeStats& node : device.nodes) {
-      auto* n = d->add_node_stats();
-      n->set_node_name(node.name);
-      n->set_all_start_micros(metadata.stats.start_unix_micros + node.start_ns / 1000);
-      n->set_all_start_nanos(metadata.stats.start_unix_micros * 1000 + node.start_ns);
-      n->set_op_start_rel_nanos(0);
-      n->set_op_end_rel_nanos(node.end_ns - node.start_ns);
-      n->set_op_end_rel_micros((node.end_ns - node.start_ns + 999) / 1000);
-      n->set_all_end_rel_nanos(node.end_ns - node.start_ns);
-      n->set_all_end_rel_micros((node.end_ns - node.start_ns + 999) / 1000);
-      n->set_scheduled_micros(metadata.stats.start_unix_micros + node.scheduled_ns / 1000);
-      n->set_scheduled_nanos(metadata.stats.start_unix_micros * 1000 + node.scheduled_ns);
-      n->set_thread_id(static_cast<uint32_t>(node.thread));
-      n->set_timeline_label(absl::StrCat(node.name, " = ", node.op, "()"));
-      for (size_t i = 0; i < node.outputs.size(); ++i) {
-        auto* out = n->add_output();
-        out->set_slot(static_cast<int>(i));
-        out->mutable_tensor_description()->mutable_allocation_description()->set_requested_bytes(
-            i == 0 ? node.output_bytes : 0);
-      }
-    }
-  }
+  sluice::StepStatsToProto(metadata.stats, proto.mutable_step_stats());
   return proto.SerializeAsString();
 }
 

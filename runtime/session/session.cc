@@ -14,6 +14,7 @@
 #include "core/graph/text.h"
 #include "runtime/device/cpu_device.h"
 #include "runtime/session/planner.h"
+#include "runtime/session/step_stats.h"
 
 namespace sluice {
 namespace {
@@ -21,32 +22,6 @@ namespace {
 std::string KeyOf(const CallableSpec& spec) {
   return absl::StrCat(absl::StrJoin(spec.feeds, ","), ";", absl::StrJoin(spec.fetches, ","), ";",
                       absl::StrJoin(spec.targets, ","));
-}
-
-StepStats StatsOf(StepTrace* trace, absl::Time began, const std::vector<std::unique_ptr<Device>>& devices) {
-  StepStats stats;
-  stats.start_unix_micros = absl::ToUnixMicros(began);
-  std::map<std::string, DeviceStats> by_device;
-  for (TracedNode& n : trace->Take()) {
-    NodeStats node;
-    node.name = std::move(n.name);
-    node.op = std::move(n.op);
-    node.scheduled_ns = n.scheduled_ns - trace->begin_ns();
-    node.start_ns = n.start_ns - trace->begin_ns();
-    node.end_ns = n.end_ns - trace->begin_ns();
-    node.thread = n.thread;
-    node.output_bytes = n.output_bytes;
-    node.outputs = std::move(n.outputs);
-    by_device[n.device].nodes.push_back(std::move(node));
-  }
-  for (auto& [name, device_stats] : by_device) {
-    device_stats.device = name;
-    for (const auto& d : devices) {
-      if (d->name() == name) device_stats.memory = d->allocator()->stats();
-    }
-    stats.devices.push_back(std::move(device_stats));
-  }
-  return stats;
 }
 
 class LocalCallable final : public Callable {
@@ -136,7 +111,7 @@ struct Session::Impl {
     absl::Time began = absl::Now();
     call.trace = &trace;
     absl::Status status = RunPlan(plan, call, feeds, fetches);
-    metadata->stats = StatsOf(&trace, began, devices);
+    metadata->stats = CollectStats(&trace, began, setup.devices);
     if (options.cost_aware_placement && status.ok()) Measure(metadata->stats);
     return status;
   }

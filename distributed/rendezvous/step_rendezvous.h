@@ -1,0 +1,63 @@
+// The tensors of one step on one task. What is sent waits here for its receiver, which may be a node of this task or
+// another task that asks (pull); what a node of this task receives from another task is fetched there.
+//
+//   node --Send--> table --RecvAsync--> node of this task
+//                    `----RecvForPeer--> another task's RecvTensor
+//   node <--RecvAsync-- fetch(task, key) of another task
+//
+// Threads, errors: as Rendezvous. After Abort nobody waits any more, whatever the network does later.
+// Lifetime: reference-counted, since replies of other tasks may come after the step.
+#ifndef SLUICE_DISTRIBUTED_RENDEZVOUS_STEP_RENDEZVOUS_H_
+#define SLUICE_DISTRIBUTED_RENDEZVOUS_STEP_RENDEZVOUS_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/ref_counted.h"
+#include "core/kernel/rendezvous.h"
+#include "runtime/rendezvous/local_rendezvous.h"
+
+namespace sluice {
+
+class StepRendezvous final : public Rendezvous, public RefCounted {
+ public:
+  // Asks `task` for the tensor; must call `done` once, on any thread.
+  using Fetch = std::function<void(const std::string& task, int64_t step_id, const Key& key, Callback done)>;
+
+  // `task` is this one: "/job:worker/replica:0/task:1".
+  StepRendezvous(std::string task, int64_t step_id, Fetch fetch);
+
+  absl::Status Send(const Key& key, Value value) override;
+  void RecvAsync(const Key& key, Callback done) override;
+  void Abort(absl::Status why) override;
+
+  void RecvForPeer(const Key& key, Callback done);
+  // Keys that somebody waits for, sorted.
+  std::vector<std::string> Waiting() const;
+
+ private:
+  struct Fetching {
+    Key key;
+    Callback done;
+  };
+
+  const std::string here_;  // with '/' at its end
+  const int64_t step_id_;
+  const Fetch fetch_;
+  LocalRendezvous table_;
+  mutable absl::Mutex mu_;
+  absl::Status aborted_ ABSL_GUARDED_BY(mu_);
+  int64_t next_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::flat_hash_map<int64_t, Fetching> fetching_ ABSL_GUARDED_BY(mu_);
+};
+
+// An error that only tells of another task's: the one that a master reports last.
+inline constexpr char kDerivedPayload[] = "sluice/derived";
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_RENDEZVOUS_STEP_RENDEZVOUS_H_

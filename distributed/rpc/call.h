@@ -1,0 +1,40 @@
+// Protocol buffers in and out of messages, and a call that waits.
+#ifndef SLUICE_DISTRIBUTED_RPC_CALL_H_
+#define SLUICE_DISTRIBUTED_RPC_CALL_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/base/status.h"
+#include "distributed/rpc/transport.h"
+
+namespace sluice {
+
+template <typename Proto>
+Message Pack(const Proto& proto) {
+  return Message(proto.SerializeAsString());
+}
+
+template <typename Proto>
+absl::Status Unpack(const Message& message, Proto* proto) {
+  if (proto->ParseFromString(message.body)) return absl::OkStatus();
+  return InvalidArgument("these ", message.body.size(), " bytes are not a ", proto->GetTypeName());
+}
+
+// For callers that may block; never on a thread of the transport.
+absl::StatusOr<Message> CallAndWait(Channel& channel, const std::string& method, Message request,
+                                    absl::Duration timeout);
+
+// CallAndWait with protocol buffers on both sides and no tensors.
+template <typename Response, typename Request>
+absl::StatusOr<Response> Ask(Channel& channel, const std::string& method, const Request& request,
+                             absl::Duration timeout) {
+  ASSIGN_OR_RETURN(Message reply, CallAndWait(channel, method, Pack(request), timeout));
+  Response response;
+  RETURN_IF_ERROR(Unpack(reply, &response));
+  return response;
+}
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_RPC_CALL_H_

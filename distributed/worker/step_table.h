@@ -1,0 +1,78 @@
+// The steps that a worker takes part in, from the first message about one, whichever comes first, to its end.
+//
+// A step that has ended is remembered for a while, so that what comes late for it (a duplicate, a message that was
+// delayed, a peer that has not heard) is refused instead of waiting for something that will not happen.
+//
+// Threads: any method from any thread.
+#ifndef SLUICE_DISTRIBUTED_WORKER_STEP_TABLE_H_
+#define SLUICE_DISTRIBUTED_WORKER_STEP_TABLE_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/cancellation.h"
+#include "core/base/clock.h"
+#include "distributed/rendezvous/step_rendezvous.h"
+
+namespace sluice {
+
+struct WorkerStep {
+  int64_t id = 0;
+  RefPtr<StepRendezvous> rendezvous;
+  CancellationToken cancellation;
+  absl::Duration since;     // by the table's clock
+  bool running = false;     // guarded by the table
+  bool ran = false;         // guarded by the table
+  std::string session;      // guarded by the table; empty while only peers know of it
+};
+
+class StepTable {
+ public:
+  StepTable(std::string task, StepRendezvous::Fetch fetch, Clock* clock);
+  ~StepTable();
+
+  // Makes it when this is the first that is heard of it. ABORTED when it has ended.
+  absl::StatusOr<std::shared_ptr<WorkerStep>> Find(int64_t id);
+  // As Find, for the one run of the step; ABORTED when it was run before.
+  absl::StatusOr<std::shared_ptr<WorkerStep>> Begin(int64_t id, const std::string& session);
+  // The run is over; the step stays for its peers until End.
+  void Ran(WorkerStep& step);
+  // Wakes everybody who waits with `why`, cancels the run when `cancel`, and forgets the step.
+  void End(int64_t id, const absl::Status& why, bool cancel);
+  // Ends the steps of a session, or all of them when it is empty.
+  void EndSession(const std::string& session, const absl::Status& why);
+  // Ends steps that nobody has begun to run within `age` of being heard of: their master is gone.
+  void Sweep(absl::Duration age);
+
+  struct View {
+    int64_t id = 0;
+    absl::Duration age;
+    std::vector<std::string> waiting_for;
+  };
+  std::vector<View> List() const;
+  int running() const;
+
+ private:
+  static constexpr size_t kRemembered = 100'000;
+
+  absl::Status Ended(int64_t id) const;
+
+  const std::string task_;
+  const StepRendezvous::Fetch fetch_;
+  Clock* const clock_;
+  mutable absl::Mutex mu_;
+  absl::flat_hash_map<int64_t, std::shared_ptr<WorkerStep>> steps_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<int64_t> ended_ ABSL_GUARDED_BY(mu_);
+  std::deque<int64_t> order_ ABSL_GUARDED_BY(mu_);  // of ended_, the oldest first
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_WORKER_STEP_TABLE_H_

@@ -1,0 +1,536 @@
+#include "distributed/worker/worker.h"
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <random>
+#include <set>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "core/base/status.h"
+#include "core/base/thread_pool.h"
+#include "core/graph/graph_def.h"
+#include "distributed/proto/worker.pb.h"
+#include "distributed/rpc/call.h"
+#include "distributed/worker/step_table.h"
+#include "distributed/worker/worker_session.h"
+#include "runtime/device/cpu_device.h"
+#include "runtime/session/step_stats.h"
+
+namespace sluice {
+namespace {
+
+uint64_t RandomId() {
+  std::random_device random;
+  uint64_t id = 0;
+  while (id == 0) id = (uint64_t{random()} << 32) | random();
+  return id;
+}
+
+// The fractions of a hundred or so last steps' times.
+class StepTimes {
+ public:
+  void Add(double seconds) {
+    absl::MutexLock lock(&mu_);
+    times_.push_back(seconds);
+    if (times_.size() > 256) times_.pop_front();
+  }
+  double Percentile(double p) const {
+    absl::MutexLock lock(&mu_);
+    if (times_.empty()) return 0;
+    std::vector<double> sorted(times_.begin(), times_.end());
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[std::min(sorted.size() - 1, static_cast<size_t>(p * static_cast<double>(sorted.size())))];
+  }
+
+ private:
+  mutable absl::Mutex mu_;
+  std::deque<double> times_ ABSL_GUARDED_BY(mu_);
+};
+
+struct Peer {
+  std::shared_ptr<Channel> channel;
+  std::atomic<int64_t> tensors{0};
+  std::atomic<int64_t> bytes{0};
+};
+
+template <typename Proto>
+absl::StatusOr<Message> Packed(const Proto& proto) {
+  return Pack(proto);
+}
+
+}  // namespace
+
+struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
+  explicit Impl(WorkerOptions o)
+      : options(std::move(o)),
+        incarnation(RandomId()),
+        steps(
+            options.task,
+            [this](const std::string& task, int64_t step, const Rendezvous::Key& key, Rendezvous::Callback done) {
+              Fetch(task, step, key, std::move(done));
+            },
+            options.clock) {
+    pool = ProcessPool(options.session.parallelism);
+    devices = MakeCpuDevices(options.task, std::max(1, options.session.cpu_devices), pool);
+    for (const auto& d : devices) {
+      device_list.push_back(d.get());
+      stores.push_back(std::make_unique<ResourceStore>());
+      shared_stores.push_back(stores.back().get());
+    }
+  }
+
+  // --- Sessions ---
+
+  absl::Status CheckIncarnation(uint64_t wanted) {
+    if (wanted == 0 || wanted == incarnation) return absl::OkStatus();
+    refused.fetch_add(1);
+    return absl::AbortedError(absl::StrCat(options.task, " has restarted: its incarnation is ",
+                                           absl::Hex(incarnation, absl::kZeroPad16), ", the caller met ",
+                                           absl::Hex(wanted, absl::kZeroPad16), "; the session must be created again"));
+  }
+
+  absl::StatusOr<std::shared_ptr<WorkerSession>> FindSession(const std::string& handle) {
+    absl::MutexLock lock(&mu);
+    auto it = sessions.find(handle);
+    if (it == sessions.end()) {
+      refused.fetch_add(1);
+      return absl::AbortedError(absl::StrCat("session ", handle, " is not known to ", options.task,
+                                             ": it was closed, ran out of its time, or the task has restarted"));
+    }
+    it->second->last_named = options.clock->Now();
+    return it->second;
+  }
+
+  absl::StatusOr<Message> GetStatus(const proto::GetStatusRequest& request) {
+    proto::GetStatusResponse response;
+    for (Device* d : device_list) {
+      auto* a = response.add_device_attributes();
+      a->set_name(d->name());
+      a->set_device_type(d->type());
+      a->set_memory_limit(d->attributes().memory_limit);
+      a->set_incarnation(d->attributes().incarnation);
+      a->set_physical_device_desc(d->attributes().description);
+    }
+    response.set_incarnation(incarnation);
+    response.set_running_steps(steps.running());
+    response.set_now_micros(absl::ToUnixMicros(absl::Now()));
+    absl::MutexLock lock(&mu);
+    for (const std::string& handle : request.session_handle()) {
+      auto it = sessions.find(handle);
+      if (it == sessions.end()) {
+        response.add_unknown_session(handle);
+      } else {
+        it->second->last_named = options.clock->Now();
+      }
+    }
+    return Pack(response);
+  }
+
+  absl::StatusOr<Message> CreateSession(const proto::CreateWorkerSessionRequest& request) {
+    RETURN_IF_ERROR(CheckIncarnation(request.incarnation()));
+    if (request.session_handle().empty()) return InvalidArgument("a session without a handle");
+    auto session = std::make_shared<WorkerSession>(
+        request.session_handle(), &options.environment, &options.session, device_list,
+        request.isolate_session_state() ? std::vector<ResourceStore*>() : shared_stores);
+    session->last_named = options.clock->Now();
+    absl::MutexLock lock(&mu);
+    if (closed) return absl::UnavailableError(absl::StrCat(options.task, " shuts down"));
+    if (!sessions.emplace(request.session_handle(), session).second) {
+      return AlreadyExists(options.task, " has a session ", request.session_handle());
+    }
+    if (sweep == 0) ScheduleSweep();
+    return Pack(proto::CreateWorkerSessionResponse());
+  }
+
+  absl::StatusOr<Message> DeleteSession(const proto::DeleteWorkerSessionRequest& request) {
+    Forget(request.session_handle(), absl::CancelledError("the session was closed"));
+    return Pack(proto::DeleteWorkerSessionResponse());
+  }
+
+  void Forget(const std::string& handle, const absl::Status& why) {
+    std::shared_ptr<WorkerSession> session;
+    {
+      absl::MutexLock lock(&mu);
+      auto it = sessions.find(handle);
+      if (it == sessions.end()) return;
+      session = std::move(it->second);
+      sessions.erase(it);
+    }
+    steps.EndSession(handle, why);
+  }
+
+  void ScheduleSweep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const absl::Duration period =
+        std::max(absl::Milliseconds(10), std::min(options.session_ttl, options.orphan_ttl) / 4);
+    sweep = options.clock->RunAfter(period, [weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->Sweep();
+    });
+  }
+
+  void Sweep() {
+    std::vector<std::string> idle;
+    {
+      absl::MutexLock lock(&mu);
+      if (closed) return;
+      const absl::Duration now = options.clock->Now();
+      for (const auto& [handle, s] : sessions) {
+        if (now - s->last_named > options.session_ttl) idle.push_back(handle);
+      }
+      ScheduleSweep();
+    }
+    for (const std::string& handle : idle) {
+      Forget(handle, absl::AbortedError(absl::StrCat("no master has named session ", handle, " for ",
+                                                     absl::FormatDuration(options.session_ttl))));
+    }
+    steps.Sweep(options.orphan_ttl);
+  }
+
+  // --- Graphs and steps ---
+
+  absl::StatusOr<Message> Register(const proto::RegisterGraphRequest& request) {
+    RETURN_IF_ERROR(CheckIncarnation(request.incarnation()));
+    ASSIGN_OR_RETURN(std::shared_ptr<WorkerSession> session, FindSession(request.session_handle()));
+    ASSIGN_OR_RETURN(std::shared_ptr<WorkerGraph> graph, session->Register(request));
+    proto::RegisterGraphResponse response;
+    response.set_graph_handle(graph->handle);
+    response.set_plan(graph->planned.step->Dump());
+    for (const auto& f : graph->planned.functions) response.mutable_plan()->append(f->Dump());
+    return Pack(response);
+  }
+
+  absl::StatusOr<Message> Deregister(const proto::DeregisterGraphRequest& request) {
+    ASSIGN_OR_RETURN(std::shared_ptr<WorkerSession> session, FindSession(request.session_handle()));
+    session->Deregister(request.graph_handle());
+    return Pack(proto::DeregisterGraphResponse());
+  }
+
+  // Everything a step needs, checked.
+  struct RunCall {
+    std::shared_ptr<WorkerSession> session;
+    std::shared_ptr<WorkerGraph> graph;
+    std::shared_ptr<WorkerStep> step;
+    std::vector<Tensor> arguments;
+    int64_t timeout_ms = 0;
+    bool trace = false;
+    bool alone = false;
+    Reply reply;
+  };
+
+  absl::Status PrepareRun(Message message, RunCall* run) {
+    proto::RunGraphRequest request;
+    RETURN_IF_ERROR(Unpack(message, &request));
+    RETURN_IF_ERROR(CheckIncarnation(request.incarnation()));
+    ASSIGN_OR_RETURN(run->session, FindSession(request.session_handle()));
+    ASSIGN_OR_RETURN(run->graph, run->session->Find(request.graph_handle()));
+    if (request.argument_size() != static_cast<int>(message.tensors.size())) {
+      return InvalidArgument("a step with ", message.tensors.size(), " tensors for ", request.argument_size(),
+                             " arguments");
+    }
+    run->arguments.resize(run->graph->num_arguments);
+    for (int i = 0; i < request.argument_size(); ++i) {
+      const int index = request.argument(i);
+      if (index < 0 || index >= run->graph->num_arguments) return InvalidArgument("a step with an argument ", index);
+      run->arguments[index] = std::move(message.tensors[i]);
+    }
+    run->timeout_ms = request.timeout_ms();
+    run->trace = request.exec_opts().record_timeline();
+    run->alone = request.alone();
+    absl::StatusOr<std::shared_ptr<WorkerStep>> step = steps.Begin(request.step_id(), request.session_handle());
+    if (!step.ok()) {
+      refused.fetch_add(1);
+      return step.status();
+    }
+    run->step = *std::move(step);
+    return absl::OkStatus();
+  }
+
+  void RunGraph(Message message, Reply reply) {
+    auto run = std::make_shared<RunCall>();
+    absl::Status ready = PrepareRun(std::move(message), run.get());
+    if (!ready.ok()) return reply(Here(ready));
+    run->reply = std::move(reply);
+    {
+      absl::MutexLock lock(&mu);
+      ++running;
+    }
+    pool->ScheduleBlocking([self = shared_from_this(), run] {
+      self->RunNow(*run);
+      absl::MutexLock lock(&self->mu);
+      --self->running;
+    });
+  }
+
+  void RunNow(RunCall& run) {
+    std::vector<Tensor> results(run.graph->num_results);
+    StepTrace trace;
+    StepCall call;
+    call.step_id = run.step->id;
+    call.cancellation = &run.step->cancellation;
+    call.rendezvous = run.step->rendezvous.get();
+    if (run.timeout_ms > 0) call.deadline = absl::Now() + absl::Milliseconds(run.timeout_ms);
+    if (run.trace) call.trace = &trace;
+    const absl::Time began = absl::Now();
+    const absl::Duration start = options.clock->Now();
+    Step* step = run.graph->planned.step->Take();
+    absl::Status status = step->Run(call, {}, run.arguments.data(), results.data());
+    run.graph->planned.step->GiveBack(step);
+    times.Add(absl::ToDoubleSeconds(options.clock->Now() - start));
+    run.arguments.clear();
+    if (!status.ok()) run.step->rendezvous->Abort(status);
+    steps.Ran(*run.step);
+    if (run.alone || !status.ok()) steps.End(run.step->id, status, false);
+    (status.ok() ? done : failed).fetch_add(1);
+    if (!status.ok()) return run.reply(Here(status));
+    proto::RunGraphResponse response;
+    Message reply;
+    for (int index : run.graph->results) {
+      response.add_result(index);
+      reply.tensors.push_back(std::move(results[index]));
+    }
+    if (run.trace) StepStatsToProto(CollectStats(&trace, began, device_list), response.mutable_step_stats());
+    reply.body = response.SerializeAsString();
+    run.reply(std::move(reply));
+  }
+
+  absl::StatusOr<Message> Cleanup(const proto::CleanupGraphRequest& request) {
+    absl::Status why = absl::Status(static_cast<absl::StatusCode>(request.status_code()), request.status_message());
+    if (!why.ok()) why.SetPayload(kDerivedPayload, absl::Cord("1"));
+    steps.End(request.step_id(), why, !why.ok());
+    return Pack(proto::CleanupGraphResponse());
+  }
+
+  absl::StatusOr<Message> CleanupAll(const proto::CleanupAllRequest& request) {
+    std::set<ResourceStore*> all(shared_stores.begin(), shared_stores.end());
+    {
+      absl::MutexLock lock(&mu);
+      for (const auto& [handle, s] : sessions) all.insert(s->resources().begin(), s->resources().end());
+    }
+    for (ResourceStore* store : all) {
+      if (request.container().empty()) store->Clear();
+      for (const std::string& c : request.container()) store->EraseContainer(c);
+    }
+    return Pack(proto::CleanupAllResponse());
+  }
+
+  // --- Tensors ---
+
+  void RecvTensor(const proto::RecvTensorRequest& request, Reply reply) {
+    absl::Status valid = CheckIncarnation(request.incarnation());
+    if (!valid.ok()) return reply(valid);
+    absl::StatusOr<std::shared_ptr<WorkerStep>> step = steps.Find(request.step_id());
+    if (!step.ok()) {
+      refused.fetch_add(1);
+      return reply(step.status());
+    }
+    (*step)->rendezvous->RecvForPeer(
+        request.rendezvous_key(), [reply = std::move(reply)](absl::StatusOr<Rendezvous::Value> value) {
+          if (!value.ok()) return reply(value.status());
+          Message message;
+          if (value->dead) {
+            proto::RecvTensorResponse response;
+            response.set_is_dead(true);
+            message.body = response.SerializeAsString();
+          }
+          message.tensors.push_back(std::move(value->tensor));
+          reply(std::move(message));
+        });
+  }
+
+  absl::StatusOr<std::shared_ptr<Peer>> FindPeer(const std::string& task) {
+    absl::MutexLock lock(&peers_mu);
+    std::shared_ptr<Peer>& peer = peers[task];
+    if (!peer) {
+      auto made = std::make_shared<Peer>();
+      absl::StatusOr<std::string> address = options.cluster.Find(task);
+      absl::StatusOr<std::shared_ptr<Channel>> channel =
+          address.ok() ? options.transport->Connect(*address) : address.status();
+      if (!channel.ok()) {
+        peers.erase(task);
+        return channel.status();
+      }
+      made->channel = *std::move(channel);
+      peer = std::move(made);
+    }
+    return peer;
+  }
+
+  void Fetch(const std::string& task, int64_t step, const Rendezvous::Key& key, Rendezvous::Callback done) {
+    absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task);
+    if (!peer.ok()) return done(peer.status());
+    proto::RecvTensorRequest request;
+    request.set_step_id(step);
+    request.set_rendezvous_key(key);
+    static const std::string method = absl::StrCat(kService, "RecvTensor");
+    Channel& channel = *(*peer)->channel;
+    channel.Call(method, Pack(request), options.receive_timeout,
+                 [peer = *std::move(peer), task, done = std::move(done)](absl::StatusOr<Message> reply) {
+                   if (!reply.ok()) {
+                     return done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ",
+                                                                       peer->channel->Describe(), ": ")));
+                   }
+                   proto::RecvTensorResponse response;
+                   absl::Status valid = Unpack(*reply, &response);
+                   if (valid.ok() && reply->tensors.size() != 1) {
+                     valid = Internal(task, " answered with ", reply->tensors.size(), " tensors, wanted 1");
+                   }
+                   if (!valid.ok()) return done(valid);
+                   peer->tensors.fetch_add(1, std::memory_order_relaxed);
+                   if (reply->tensors[0].IsValid()) {
+                     peer->bytes.fetch_add(static_cast<int64_t>(reply->tensors[0].num_bytes()),
+                                           std::memory_order_relaxed);
+                   }
+                   done(Rendezvous::Value{std::move(reply->tensors[0]), response.is_dead()});
+                 });
+  }
+
+  absl::StatusOr<Message> State(const proto::WorkerStateRequest&) {
+    proto::WorkerStateResponse response;
+    {
+      absl::MutexLock lock(&mu);
+      for (const auto& [handle, s] : sessions) {
+        auto* view = response.add_session();
+        view->set_handle(handle);
+        view->set_graphs(s->num_graphs());
+        view->set_idle_seconds(absl::ToDoubleSeconds(options.clock->Now() - s->last_named));
+      }
+    }
+    for (const StepTable::View& v : steps.List()) {
+      auto* step = response.add_step();
+      step->set_step_id(v.id);
+      step->set_running_seconds(absl::ToDoubleSeconds(v.age));
+      for (const std::string& key : v.waiting_for) step->add_waiting_for(key);
+    }
+    {
+      absl::MutexLock lock(&peers_mu);
+      for (const auto& [task, peer] : peers) {
+        auto* view = response.add_peer();
+        view->set_task(task);
+        view->set_received_tensors(peer->tensors.load());
+        view->set_received_bytes(peer->bytes.load());
+        view->set_transport(peer->channel->Describe());
+      }
+    }
+    response.set_steps_done(done.load());
+    response.set_steps_failed(failed.load());
+    response.set_refused_calls(refused.load());
+    const AllocatorStats memory = device_list[0]->allocator()->stats();
+    response.set_live_bytes(memory.live_bytes);
+    response.set_peak_bytes(memory.peak_bytes);
+    response.set_step_p50(times.Percentile(0.5));
+    response.set_step_p90(times.Percentile(0.9));
+    response.set_step_p99(times.Percentile(0.99));
+    return Pack(response);
+  }
+
+  absl::Status Here(const absl::Status& status) const {
+    if (absl::StrContains(status.message(), options.task)) return status;
+    return Annotate(status, absl::StrCat("on ", options.task, ": "));
+  }
+
+  template <typename Request>
+  void Answer(absl::StatusOr<Message> (Impl::*method)(const Request&), const Message& message, const Reply& reply) {
+    Request request;
+    absl::Status valid = Unpack(message, &request);
+    if (!valid.ok()) return reply(Here(valid));
+    reply((this->*method)(request));
+  }
+
+  // What the worker does for `method`; runs on a thread that may block for planning.
+  template <typename Request>
+  void AnswerLater(absl::StatusOr<Message> (Impl::*method)(const Request&), Message message, Reply reply) {
+    pool->ScheduleBlocking([self = shared_from_this(), method, message = std::move(message), reply = std::move(reply)] {
+      self->Answer(method, message, reply);
+    });
+  }
+
+  const WorkerOptions options;
+  const uint64_t incarnation;
+  ThreadPool* pool = nullptr;
+  std::vector<std::unique_ptr<Device>> devices;
+  std::vector<Device*> device_list;
+  std::vector<std::unique_ptr<ResourceStore>> stores;  // outlive sessions that do not isolate their state
+  std::vector<ResourceStore*> shared_stores;
+  StepTable steps;
+  StepTimes times;
+  std::atomic<int64_t> done{0};
+  std::atomic<int64_t> failed{0};
+  std::atomic<int64_t> refused{0};
+  absl::Mutex mu;
+  bool closed ABSL_GUARDED_BY(mu) = false;
+  int running ABSL_GUARDED_BY(mu) = 0;
+  Clock::TimerId sweep ABSL_GUARDED_BY(mu) = 0;
+  absl::flat_hash_map<std::string, std::shared_ptr<WorkerSession>> sessions ABSL_GUARDED_BY(mu);
+  absl::Mutex peers_mu;
+  absl::flat_hash_map<std::string, std::shared_ptr<Peer>> peers ABSL_GUARDED_BY(peers_mu);
+};
+
+constexpr char Worker::kService[];
+
+Worker::Worker(WorkerOptions options) : impl_(std::make_shared<Impl>(std::move(options))) {}
+
+Worker::~Worker() { Shutdown(); }
+
+void Worker::Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply) {
+  Impl* w = impl_.get();
+  if (method == "RecvTensor") {
+    proto::RecvTensorRequest r;
+    absl::Status valid = Unpack(request, &r);
+    return valid.ok() ? w->RecvTensor(r, std::move(reply)) : reply(w->Here(valid));
+  }
+  if (method == "RunGraph") return w->RunGraph(std::move(request), std::move(reply));
+  if (method == "CleanupGraph") return w->Answer(&Impl::Cleanup, request, reply);
+  if (method == "GetStatus") return w->Answer(&Impl::GetStatus, request, reply);
+  if (method == "CreateWorkerSession") return w->Answer(&Impl::CreateSession, request, reply);
+  if (method == "DeleteWorkerSession") return w->AnswerLater(&Impl::DeleteSession, std::move(request), std::move(reply));
+  if (method == "RegisterGraph") return w->AnswerLater(&Impl::Register, std::move(request), std::move(reply));
+  if (method == "DeregisterGraph") return w->AnswerLater(&Impl::Deregister, std::move(request), std::move(reply));
+  if (method == "CleanupAll") return w->AnswerLater(&Impl::CleanupAll, std::move(request), std::move(reply));
+  if (method == "WorkerState") return w->Answer(&Impl::State, request, reply);
+  reply(Unimplemented(w->options.task, " has no call ", kService, method));
+}
+
+uint64_t Worker::incarnation() const { return impl_->incarnation; }
+
+std::vector<DeviceAttributes> Worker::devices() const {
+  std::vector<DeviceAttributes> list;
+  for (Device* d : impl_->device_list) list.push_back(d->attributes());
+  return list;
+}
+
+Device* Worker::first_device() const { return impl_->device_list[0]; }
+
+absl::StatusOr<std::shared_ptr<Channel>> Worker::PeerOf(const std::string& task) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Peer> peer, impl_->FindPeer(task));
+  return peer->channel;
+}
+
+void Worker::Shutdown() {
+  Clock::TimerId sweep = 0;
+  std::vector<std::string> handles;
+  {
+    absl::MutexLock lock(&impl_->mu);
+    if (impl_->closed) return;
+    impl_->closed = true;
+    sweep = impl_->sweep;
+    for (const auto& [handle, s] : impl_->sessions) handles.push_back(handle);
+  }
+  if (sweep != 0) impl_->options.clock->CancelTimer(sweep);
+  const absl::Status why = absl::UnavailableError(absl::StrCat(impl_->options.task, " shuts down"));
+  for (const std::string& handle : handles) impl_->Forget(handle, why);
+  impl_->steps.EndSession("", why);
+  {
+    absl::MutexLock lock(&impl_->peers_mu);
+    impl_->peers.clear();
+  }
+  absl::MutexLock lock(&impl_->mu);
+  auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(impl_->mu) { return impl_->running == 0; };
+  impl_->mu.Await(absl::Condition(&idle));
+}
+
+}  // namespace sluice

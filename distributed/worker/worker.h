@@ -1,0 +1,64 @@
+// One task's share of the work: registers the graphs that masters send, runs their steps, hands tensors to other tasks
+// and fetches theirs.
+//
+// A worker knows nothing of gRPC: it answers messages (Handle) and asks through channels of a Transport. It outlives
+// the sessions of its masters: variables of sessions that do not isolate their state stay for the next one.
+//
+// Threads:  any method from any thread. Handle never blocks: what takes time runs on threads of the pool.
+// Errors:   name the task. A call that carries another incarnation than this worker's, an old epoch, or a step that has
+//           ended is ABORTED.
+// Lifetime: the environment, the transport and the clock must outlive it. Shutdown ends all steps.
+#ifndef SLUICE_DISTRIBUTED_WORKER_WORKER_H_
+#define SLUICE_DISTRIBUTED_WORKER_WORKER_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/device/device.h"
+#include "distributed/cluster/cluster.h"
+#include "distributed/rpc/transport.h"
+#include "runtime/session/session.h"
+
+namespace sluice {
+
+struct WorkerOptions {
+  std::string task;  // "/job:worker/replica:0/task:1"
+  Cluster cluster;
+  Environment environment;
+  SessionOptions session;  // devices and threads
+  Transport* transport = nullptr;
+  Clock* clock = nullptr;
+  absl::Duration session_ttl = absl::Seconds(60);    // of a session that no master names any more
+  absl::Duration orphan_ttl = absl::Seconds(60);     // of a step that peers ask for and no master runs
+  absl::Duration receive_timeout = absl::Hours(24);  // of one tensor; steps have limits of their own
+};
+
+class Worker {
+ public:
+  explicit Worker(WorkerOptions options);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  static constexpr char kService[] = "/sluice.proto.WorkerService/";
+  // Answers one call; `method` without kService.
+  void Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply);
+
+  uint64_t incarnation() const;
+  std::vector<DeviceAttributes> devices() const;
+  Device* first_device() const;
+  // The way to a task of the cluster; shared with the master of the same server.
+  absl::StatusOr<std::shared_ptr<Channel>> PeerOf(const std::string& task);
+  // Ends every step and refuses new ones. Waits until none runs.
+  void Shutdown();
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_WORKER_WORKER_H_

@@ -1,0 +1,92 @@
+#include "distributed/worker/worker_session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/base/status.h"
+#include "core/graph/function.h"
+#include "core/graph/graph_def.h"
+
+namespace sluice {
+
+WorkerSession::WorkerSession(std::string handle, const Environment* environment, const SessionOptions* options,
+                             std::vector<Device*> devices, std::vector<ResourceStore*> resources)
+    : handle_(std::move(handle)) {
+  setup_.environment = environment;
+  setup_.options = options;
+  setup_.devices = std::move(devices);
+  setup_.resources = std::move(resources);
+  while (setup_.resources.size() < setup_.devices.size()) {
+    own_.push_back(std::make_unique<ResourceStore>());
+    setup_.resources.push_back(own_.back().get());
+  }
+}
+
+absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto::RegisterGraphRequest& request) {
+  constexpr int kMaxBindings = 1'000'000;
+  if (request.num_arguments() < 0 || request.num_results() < 0 || request.num_arguments() > kMaxBindings ||
+      request.num_results() > kMaxBindings) {
+    return InvalidArgument("a graph with ", request.num_arguments(), " arguments and ", request.num_results(),
+                           " results");
+  }
+  auto made = std::make_shared<WorkerGraph>();
+  made->num_arguments = request.num_arguments();
+  made->num_results = request.num_results();
+  made->functions = std::make_unique<Graph>(setup_.environment->ops);
+  std::vector<Partition> partitions;
+  for (const proto::PartitionDef& def : request.partition()) {
+    const bool here = std::any_of(setup_.devices.begin(), setup_.devices.end(),
+                                  [&](Device* d) { return d->name() == def.device(); });
+    if (!here) return InvalidArgument("a graph for the device ", def.device(), ", which is not one of this task");
+    Partition part;
+    part.device = def.device();
+    part.graph = std::make_unique<Graph>(setup_.environment->ops);
+    ImportOptions import;
+    import.validate_shapes = false;
+    absl::StatusOr<ImportResult> imported = ImportGraphDef(def.graph(), import, part.graph.get());
+    if (!imported.ok()) return imported.status();
+    for (Node* n : part.graph->nodes()) {
+      n->set_assigned_device(def.device());
+      if (n->op().name == "_Retval" || n->op().name == "_Arg") {
+        ASSIGN_OR_RETURN(int64_t index, n->info().Attr<int64_t>("index"));
+        const bool result = n->op().name == "_Retval";
+        if (index < 0 || index >= (result ? made->num_results : made->num_arguments))
+          return InvalidArgument(n->info().Describe(), " has the number ", index);
+        if (result) made->results.push_back(static_cast<int>(index));
+      }
+    }
+    RETURN_IF_ERROR(made->functions->functions().AddAll(part.graph->functions()));
+    partitions.push_back(std::move(part));
+  }
+  if (partitions.empty()) return InvalidArgument("a graph without partitions");
+  std::sort(made->results.begin(), made->results.end());
+  ASSIGN_OR_RETURN(made->planned, PlanPartitions(setup_, std::move(partitions), *made->functions, made->num_arguments,
+                                                 made->num_results));
+  absl::MutexLock lock(&mu_);
+  made->handle = absl::StrCat("graph_", next_++);
+  graphs_[made->handle] = made;
+  return made;
+}
+
+absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Find(const std::string& graph_handle) const {
+  absl::MutexLock lock(&mu_);
+  auto it = graphs_.find(graph_handle);
+  if (it == graphs_.end()) return absl::AbortedError(absl::StrCat("session ", handle_, " has no graph ", graph_handle));
+  return it->second;
+}
+
+void WorkerSession::Deregister(const std::string& graph_handle) {
+  std::shared_ptr<WorkerGraph> dropped;
+  absl::MutexLock lock(&mu_);
+  auto it = graphs_.find(graph_handle);
+  if (it == graphs_.end()) return;
+  dropped = std::move(it->second);
+  graphs_.erase(it);
+}
+
+int WorkerSession::num_graphs() const {
+  absl::MutexLock lock(&mu_);
+  return static_cast<int>(graphs_.size());
+}
+
+}  // namespace sluice

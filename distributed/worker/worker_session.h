@@ -1,0 +1,55 @@
+// What a worker keeps for one session of a master: its resources and the graphs that were registered.
+#ifndef SLUICE_DISTRIBUTED_WORKER_WORKER_SESSION_H_
+#define SLUICE_DISTRIBUTED_WORKER_WORKER_SESSION_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "core/proto/graph.pb.h"
+#include "distributed/proto/worker.pb.h"
+#include "runtime/session/planner.h"
+
+namespace sluice {
+
+// A registered graph, planned: this task's partitions of one step.
+struct WorkerGraph {
+  std::string handle;
+  std::unique_ptr<Graph> functions;
+  PlannedStep planned;
+  int num_arguments = 0;
+  int num_results = 0;
+  std::vector<int> results;  // the numbers of those that this task makes
+};
+
+class WorkerSession {
+ public:
+  // `resources` (one for each device) are the worker's, or null for a session that isolates its state.
+  WorkerSession(std::string handle, const Environment* environment, const SessionOptions* options,
+                std::vector<Device*> devices, std::vector<ResourceStore*> resources);
+
+  const std::string& handle() const { return handle_; }
+  // Plans the partitions: takes time. Errors name the node.
+  absl::StatusOr<std::shared_ptr<WorkerGraph>> Register(const proto::RegisterGraphRequest& request);
+  absl::StatusOr<std::shared_ptr<WorkerGraph>> Find(const std::string& graph_handle) const;
+  void Deregister(const std::string& graph_handle);
+  int num_graphs() const;
+  const std::vector<ResourceStore*>& resources() const { return setup_.resources; }
+
+  absl::Duration last_named;  // by a master; guarded by the worker
+
+ private:
+  const std::string handle_;
+  std::vector<std::unique_ptr<ResourceStore>> own_;
+  PlannerSetup setup_;
+  mutable absl::Mutex mu_;
+  int64_t next_ ABSL_GUARDED_BY(mu_) = 1;
+  std::map<std::string, std::shared_ptr<WorkerGraph>> graphs_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_WORKER_WORKER_SESSION_H_
