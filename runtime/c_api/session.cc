@@ -5,6 +5,7 @@
 #include "core/proto/graph.pb.h"
 #include "core/proto/step_stats.pb.h"
 #include "runtime/c_api/internal.h"
+#include "runtime/session/session_options.h"
 #include "runtime/session/step_stats.h"
 
 using sluice::EndpointName;
@@ -14,40 +15,11 @@ using sluice::ToNode;
 namespace {
 
 absl::StatusOr<sluice::SessionOptions> ParseConfig(const void* data, size_t size) {
-  sluice::SessionOptions options;
-  if (data == nullptr) return options;
+  if (data == nullptr) return sluice::SessionOptions();
   sluice::proto::ConfigProto config;
   if (!config.ParseFromArray(data, static_cast<int>(size)))
     return sluice::InvalidArgument("these bytes are not a serialised ConfigProto");
-  auto cpus = config.device_count().find("CPU");
-  if (cpus != config.device_count().end()) {
-    if (cpus->second < 1 || cpus->second > 256)
-      return sluice::InvalidArgument("device_count['CPU'] is ", cpus->second, ", wanted 1 to 256");
-    options.cpu_devices = cpus->second;
-  }
-  const int threads = std::max(config.intra_op_parallelism_threads(), config.inter_op_parallelism_threads());
-  if (threads < 0 || threads > 4096)
-    return sluice::InvalidArgument("parallelism_threads is ", threads, ", wanted 0 to 4096");
-  if (threads > 0) {
-    options.parallelism = threads;
-    options.own_pool = true;
-  }
-  options.soft_placement = config.allow_soft_placement();
-  options.cost_aware_placement = config.placement_period() > 0;
-  options.log_placement = config.log_device_placement();
-  options.operation_timeout_ms = config.operation_timeout_in_ms();
-  const auto& graph = config.graph_options();
-  const auto& rewrite = graph.rewrite_options();
-  options.optimise =
-      graph.optimizer_options().opt_level() != sluice::proto::OptimizerOptions::L0 && !rewrite.disable_meta_optimizer();
-  const auto off = sluice::proto::RewriterConfig::OFF;
-  if (rewrite.constant_folding() == off) options.disabled_passes.push_back("constant_folding");
-  if (rewrite.arithmetic_optimization() == off) options.disabled_passes.push_back("arithmetic");
-  if (rewrite.common_subgraph_elimination() == off) options.disabled_passes.push_back("common_subexpression");
-  if (rewrite.dependency_optimization() == off) options.disabled_passes.push_back("dependency");
-  if (rewrite.remapping() == off) options.disabled_passes.push_back("fusion");
-  if (rewrite.layout_optimizer() == off) options.disabled_passes.push_back("layout");
-  return options;
+  return sluice::SessionOptionsFromProto(config);
 }
 
 std::string Serialise(const RunMetadata& metadata) {

@@ -1,0 +1,271 @@
+#include "distributed/client/remote_session.h"
+
+#include <atomic>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "core/base/status.h"
+#include "core/graph/graph_def.h"
+#include "core/proto/config.pb.h"
+#include "distributed/master/master.h"
+#include "distributed/proto/master.pb.h"
+#include "distributed/rpc/call.h"
+#include "runtime/session/step_stats.h"
+
+namespace sluice {
+namespace {
+
+constexpr absl::Duration kControlTimeout = absl::Minutes(10);
+constexpr absl::Duration kCloseTimeout = absl::Seconds(15);
+// Of steps without a timeout: a master that goes away ends the call long before.
+constexpr absl::Duration kStepLimit = absl::Hours(24 * 30);
+
+std::string Method(absl::string_view name) { return absl::StrCat(Master::kService, name); }
+
+class RemoteCallable final : public Callable {
+ public:
+  CallableSpec spec;
+  absl::Mutex mu;
+  int64_t handle ABSL_GUARDED_BY(mu) = 0;  // of the master, 0 before it was asked
+};
+
+class RemoteSession final : public SessionBase {
+ public:
+  RemoteSession(std::shared_ptr<Channel> master, std::string config, Graph* graph)
+      : master_(std::move(master)), config_(std::move(config)), graph_(*graph) {}
+
+  ~RemoteSession() override { (void)Close(); }
+
+  absl::StatusOr<std::shared_ptr<Callable>> MakeCallable(const CallableSpec& spec) override {
+    absl::MutexLock lock(&mu_);
+    if (closed_) return absl::CancelledError("the session has been closed");
+    std::shared_ptr<RemoteCallable>& callable =
+        callables_[absl::StrCat(absl::StrJoin(spec.feeds, ","), ";", absl::StrJoin(spec.fetches, ","), ";",
+                                absl::StrJoin(spec.targets, ","))];
+    if (!callable) {
+      callable = std::make_shared<RemoteCallable>();
+      callable->spec = spec;
+    }
+    return std::shared_ptr<Callable>(callable);
+  }
+
+  absl::Status RunCallable(Callable& given, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
+                           const RunOptions& run, RunMetadata* metadata) override {
+    auto& callable = static_cast<RemoteCallable&>(given);
+    if (feeds.size() != callable.spec.feeds.size()) {
+      return InvalidArgument("the step takes ", callable.spec.feeds.size(), " feeds, found ", feeds.size());
+    }
+    RETURN_IF_ERROR(Sync());
+    proto::RunCallableRequest request;
+    ASSIGN_OR_RETURN(int64_t handle, HandleOf(callable));
+    request.set_handle(handle);
+    request.set_session_handle(handle_);
+    request.set_request_id(next_request_.fetch_add(1));
+    if (run.timeout_ms > 0) request.mutable_options()->set_timeout_in_ms(run.timeout_ms);
+    if (run.trace) request.mutable_options()->set_trace_level(proto::RunOptions::FULL_TRACE);
+    Message message = Pack(request);
+    message.tensors.assign(feeds.begin(), feeds.end());
+    const absl::Duration limit =
+        run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + absl::Seconds(10) : kStepLimit;
+    ASSIGN_OR_RETURN(Message reply, CallCancellable(std::move(message), request.request_id(), limit, run.cancellation));
+    if (reply.tensors.size() != callable.spec.fetches.size()) {
+      return Internal("the master answered with ", reply.tensors.size(), " tensors for ",
+                      callable.spec.fetches.size(), " fetches");
+    }
+    *fetches = std::move(reply.tensors);
+    if (metadata != nullptr && !reply.body.empty()) {
+      proto::RunStepResponse response;
+      RETURN_IF_ERROR(Unpack(reply, &response));
+      StepStatsFromProto(response.metadata().step_stats(), &metadata->stats);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<DeviceAttributes>> ListDevices() override {
+    RETURN_IF_ERROR(Sync());
+    proto::ListDevicesRequest request;
+    request.set_session_handle(handle_);
+    ASSIGN_OR_RETURN(auto response,
+                     Ask<proto::ListDevicesResponse>(*master_, Method("ListDevices"), request, kControlTimeout));
+    std::vector<DeviceAttributes> devices;
+    auto add = [&](const auto& list) {
+      for (const auto& d : list) {
+        devices.push_back({d.name(), d.device_type(), d.memory_limit(), d.incarnation(), d.physical_device_desc()});
+      }
+    };
+    add(response.local_device());
+    add(response.remote_device());
+    return devices;
+  }
+
+  absl::StatusOr<std::string> ExplainPlacement(const CallableSpec& spec) override {
+    ASSIGN_OR_RETURN(proto::DescribeStepResponse response, Describe(spec));
+    return response.placement();
+  }
+
+  absl::StatusOr<std::string> DumpPlan(const CallableSpec& spec) override {
+    ASSIGN_OR_RETURN(proto::DescribeStepResponse response, Describe(spec));
+    return response.plan();
+  }
+
+  absl::Status Close() override {
+    {
+      absl::MutexLock lock(&mu_);
+      if (closed_) return absl::OkStatus();
+      closed_ = true;
+    }
+    absl::MutexLock lock(&sync_mu_);
+    if (handle_.empty()) return absl::OkStatus();
+    proto::CloseSessionRequest request;
+    request.set_session_handle(handle_);
+    return CallAndWait(*master_, Method("CloseSession"), Pack(request), kCloseTimeout).status();
+  }
+
+  absl::Status Reset(const std::vector<std::string>& containers) override {
+    return ResetCluster(*master_, containers, {});
+  }
+
+ private:
+  // Brings the master's graph up to ours.
+  absl::Status Sync() {
+    if (synced_version_.load(std::memory_order_acquire) == CurrentVersion()) return CheckOpen();
+    absl::MutexLock lock(&sync_mu_);
+    RETURN_IF_ERROR(CheckOpen());
+    proto::GraphDef def;
+    int64_t version = 0, mutations = 0;
+    int nodes = 0;
+    bool replace = false;
+    {
+      absl::ReaderMutexLock graph_lock(&graph_.mu());
+      version = graph_.version();
+      mutations = graph_.mutations();
+      nodes = graph_.num_node_ids();
+      replace = !handle_.empty() && mutations != sent_mutations_;
+      ExportOptions options;
+      options.from_id = handle_.empty() || replace ? 0 : sent_nodes_;
+      ExportGraphDef(graph_, options, &def);
+    }
+    if (handle_.empty()) {
+      proto::CreateSessionRequest request;
+      *request.mutable_graph_def() = std::move(def);
+      if (!config_.empty() && !request.mutable_config()->ParseFromString(config_))
+        return InvalidArgument("these bytes are not a serialised ConfigProto");
+      ASSIGN_OR_RETURN(auto response,
+                       Ask<proto::CreateSessionResponse>(*master_, Method("CreateSession"), request, kControlTimeout));
+      handle_ = response.session_handle();
+      graph_version_ = response.graph_version();
+    } else if (replace || def.node_size() > 0) {
+      proto::ExtendSessionRequest request;
+      request.set_session_handle(handle_);
+      request.set_current_graph_version(graph_version_);
+      request.set_replace(replace);
+      *request.mutable_graph_def() = std::move(def);
+      ASSIGN_OR_RETURN(auto response,
+                       Ask<proto::ExtendSessionResponse>(*master_, Method("ExtendSession"), request, kControlTimeout));
+      graph_version_ = response.new_graph_version();
+    }
+    sent_nodes_ = nodes;
+    sent_mutations_ = mutations;
+    synced_version_.store(version * 1'000'003 + mutations, std::memory_order_release);
+    return absl::OkStatus();
+  }
+
+  int64_t CurrentVersion() const {
+    absl::ReaderMutexLock lock(&graph_.mu());
+    return graph_.version() * 1'000'003 + graph_.mutations();
+  }
+
+  absl::Status CheckOpen() {
+    absl::MutexLock lock(&mu_);
+    return closed_ ? absl::CancelledError("the session has been closed") : absl::OkStatus();
+  }
+
+  static proto::CallableOptions OptionsOf(const CallableSpec& spec) {
+    proto::CallableOptions options;
+    for (const std::string& f : spec.feeds) options.add_feed(f);
+    for (const std::string& f : spec.fetches) options.add_fetch(f);
+    for (const std::string& t : spec.targets) options.add_target(t);
+    return options;
+  }
+
+  absl::StatusOr<int64_t> HandleOf(RemoteCallable& callable) {
+    absl::MutexLock lock(&callable.mu);
+    if (callable.handle != 0) return callable.handle;
+    proto::MakeCallableRequest request;
+    request.set_session_handle(handle_);
+    *request.mutable_options() = OptionsOf(callable.spec);
+    ASSIGN_OR_RETURN(auto response,
+                     Ask<proto::MakeCallableResponse>(*master_, Method("MakeCallable"), request, kControlTimeout));
+    callable.handle = response.handle();
+    return callable.handle;
+  }
+
+  absl::StatusOr<proto::DescribeStepResponse> Describe(const CallableSpec& spec) {
+    RETURN_IF_ERROR(Sync());
+    proto::DescribeStepRequest request;
+    request.set_session_handle(handle_);
+    *request.mutable_options() = OptionsOf(spec);
+    return Ask<proto::DescribeStepResponse>(*master_, Method("DescribeStep"), request, kControlTimeout);
+  }
+
+  // Waits for the reply; the caller's cancellation ends the step on the master, which then answers.
+  absl::StatusOr<Message> CallCancellable(Message message, int64_t request_id, absl::Duration limit,
+                                          CancellationToken* cancellation) {
+    struct Waiting {
+      absl::Notification done;
+      absl::StatusOr<Message> reply = absl::UnknownError("no reply");
+    };
+    auto waiting = std::make_shared<Waiting>();
+    master_->Call(Method("RunCallable"), std::move(message), limit, [waiting](absl::StatusOr<Message> reply) {
+      waiting->reply = std::move(reply);
+      waiting->done.Notify();
+    });
+    int64_t callback = 0;
+    if (cancellation != nullptr) {
+      auto cancel = [this, request_id] {
+        proto::CancelStepRequest request;
+        request.set_session_handle(handle_);
+        request.set_request_id(request_id);
+        master_->Call(Method("CancelStep"), Pack(request), kCloseTimeout, [](auto) {});
+      };
+      callback = cancellation->Register(cancel);
+      if (callback == 0) cancel();
+    }
+    waiting->done.WaitForNotification();
+    if (callback != 0) cancellation->Unregister(callback);
+    return std::move(waiting->reply);
+  }
+
+  const std::shared_ptr<Channel> master_;
+  const std::string config_;
+  Graph& graph_;
+  std::atomic<int64_t> next_request_{1};
+  std::atomic<int64_t> synced_version_{-1};
+  absl::Mutex sync_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  std::string handle_;         // written once under sync_mu_, before synced_version_
+  int64_t graph_version_ = 0;  // of the master's graph; guarded by sync_mu_
+  int sent_nodes_ = 0;         // guarded by sync_mu_
+  int64_t sent_mutations_ = 0;
+  absl::Mutex mu_;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  absl::flat_hash_map<std::string, std::shared_ptr<RemoteCallable>> callables_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace
+
+std::unique_ptr<SessionBase> MakeRemoteSession(std::shared_ptr<Channel> master, std::string config, Graph* graph) {
+  return std::make_unique<RemoteSession>(std::move(master), std::move(config), graph);
+}
+
+absl::Status ResetCluster(Channel& master, const std::vector<std::string>& containers,
+                          const std::vector<std::string>& device_filters) {
+  proto::ResetRequest request;
+  for (const std::string& c : containers) request.add_container(c);
+  for (const std::string& f : device_filters) request.add_device_filters(f);
+  return CallAndWait(master, Method("Reset"), Pack(request), kControlTimeout).status();
+}
+
+}  // namespace sluice

@@ -1,0 +1,172 @@
+#include "distributed/master/cluster_step.h"
+
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "core/base/status.h"
+#include "distributed/proto/worker.pb.h"
+#include "distributed/rendezvous/step_rendezvous.h"
+#include "distributed/rpc/call.h"
+#include "distributed/worker/worker.h"
+
+namespace sluice {
+namespace {
+
+// How long the other tasks of a failed step are waited for: long enough to hear the first cause, which may come after
+// an error that only follows from it.
+constexpr absl::Duration kGrace = absl::Seconds(2);
+constexpr absl::Duration kTellTimeout = absl::Seconds(10);
+
+const std::string& RunMethod() {
+  static const std::string* method = new std::string(absl::StrCat(Worker::kService, "RunGraph"));
+  return *method;
+}
+const std::string& CleanupMethod() {
+  static const std::string* method = new std::string(absl::StrCat(Worker::kService, "CleanupGraph"));
+  return *method;
+}
+
+// Of two errors of one step, whether `b` tells more about the cause than `a`.
+bool IsBetterCause(const absl::Status& a, const absl::Status& b) {
+  auto rank = [](const absl::Status& s) {
+    if (s.GetPayload(kDerivedPayload).has_value()) return 0;
+    if (s.code() == absl::StatusCode::kCancelled) return 1;
+    if (s.code() == absl::StatusCode::kAborted) return 2;
+    return 3;
+  };
+  return rank(b) > rank(a);
+}
+
+}  // namespace
+
+ClusterStep::ClusterStep(const std::vector<TaskPart>* parts, ClusterStepCall call, Done done)
+    : parts_(*parts), call_(std::move(call)), done_(std::move(done)) {}
+
+void ClusterStep::Start() {
+  {
+    absl::MutexLock lock(&mu_);
+    answered_.assign(parts_.size(), false);
+    open_ = parts_.size();
+    result_.results.resize(call_.num_results);
+  }
+  proto::RunGraphRequest request;
+  request.set_session_handle(call_.session_handle);
+  request.set_step_id(call_.step_id);
+  request.set_request_id(call_.step_id);
+  request.set_timeout_ms(absl::ToInt64Milliseconds(call_.timeout));
+  request.set_alone(parts_.size() == 1);
+  if (call_.trace) request.mutable_exec_opts()->set_record_timeline(true);
+  // A worker keeps the step's time itself; the call gets a little more, so that it is the worker who names what it
+  // waited for.
+  const absl::Duration timeout = call_.timeout > absl::ZeroDuration() ? call_.timeout + absl::Seconds(5) : call_.limit;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const TaskPart& part = parts_[i];
+    request.set_graph_handle(part.graph_handle);
+    request.set_incarnation(part.incarnation);
+    request.clear_argument();
+    Message message;
+    for (int a : part.arguments) {
+      request.add_argument(a);
+      message.tensors.push_back(call_.arguments[a]);
+    }
+    message.body = request.SerializeAsString();
+    part.channel->Call(RunMethod(), std::move(message), timeout, [self = shared_from_this(), i](auto reply) {
+      self->Answer(i, std::move(reply));
+    });
+  }
+}
+
+absl::Status ClusterStep::Accept(Message message) {
+  proto::RunGraphResponse response;
+  RETURN_IF_ERROR(Unpack(message, &response));
+  if (response.result_size() != static_cast<int>(message.tensors.size()))
+    return Internal("a task answered with ", message.tensors.size(), " tensors for ", response.result_size(), " results");
+  for (int r = 0; r < response.result_size(); ++r) {
+    if (response.result(r) < 0 || response.result(r) >= call_.num_results)
+      return Internal("a task answered with a result ", response.result(r), " of ", call_.num_results);
+    result_.results[response.result(r)] = std::move(message.tensors[r]);
+  }
+  result_.stats.MergeFrom(response.step_stats());
+  return absl::OkStatus();
+}
+
+void ClusterStep::Answer(size_t part, absl::StatusOr<Message> reply) {
+  absl::Status tell;
+  bool last = false;
+  {
+    absl::MutexLock lock(&mu_);
+    if (answered_[part]) return;
+    answered_[part] = true;
+    --open_;
+    absl::Status status = reply.status();
+    if (status.ok()) status = Accept(*std::move(reply));
+    if (!status.ok()) {
+      if (status.GetPayload(kTransportPayload).has_value()) {
+        status = Annotate(status, absl::StrCat("task ", parts_[part].task, " cannot be reached over ",
+                                               parts_[part].channel->Describe(), ": "));
+      }
+      if (result_.status.ok() || IsBetterCause(result_.status, status)) result_.status = status;
+      if (!failing_) {
+        failing_ = true;
+        tell = status;
+        grace_ = call_.clock->RunAfter(kGrace, [weak = weak_from_this()] {
+          if (auto self = weak.lock()) {
+            for (size_t i = 0; i < self->parts_.size(); ++i) {
+              absl::Status silent = absl::UnavailableError("did not answer in time that the step has failed");
+              silent.SetPayload(kDerivedPayload, absl::Cord("1"));
+              self->Answer(i, silent);
+            }
+          }
+        });
+      }
+    }
+    last = open_ == 0;
+  }
+  if (!tell.ok() && parts_.size() > 1) TellAll(tell);
+  if (last) Finish();
+}
+
+void ClusterStep::TellAll(const absl::Status& why) {
+  proto::CleanupGraphRequest request;
+  request.set_step_id(call_.step_id);
+  request.set_status_code(why.raw_code());
+  request.set_status_message(std::string(why.message()));
+  for (const TaskPart& part : parts_) part.channel->Call(CleanupMethod(), Pack(request), kTellTimeout, [](auto) {});
+}
+
+void ClusterStep::Finish() {
+  ClusterStepResult result;
+  Clock::TimerId grace = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    result = std::move(result_);
+    grace = grace_;
+  }
+  if (grace != 0) call_.clock->CancelTimer(grace);
+  if (result.status.ok() && parts_.size() > 1) TellAll(absl::OkStatus());
+  if (!result.status.ok()) result.status.ErasePayload(kDerivedPayload);
+  done_(std::move(result));
+}
+
+void ClusterStep::Cancel(const absl::Status& why) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (open_ == 0) return;
+    result_.status = why;
+    failing_ = true;
+  }
+  TellAll(why);
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    absl::Status ended = why;
+    ended.SetPayload(kDerivedPayload, absl::Cord("1"));
+    Answer(i, ended);
+  }
+}
+
+void ClusterStep::LoseTask(const std::string& task, const absl::Status& why) {
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    if (parts_[i].task == task) Answer(i, why);
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,80 @@
+// One step over several tasks: sends each its part, waits for all answers, tells the others when one fails.
+//
+// Threads:  any. `done` runs once, on the thread that brings the last answer.
+// Blocking: nothing blocks.
+#ifndef SLUICE_DISTRIBUTED_MASTER_CLUSTER_STEP_H_
+#define SLUICE_DISTRIBUTED_MASTER_CLUSTER_STEP_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/clock.h"
+#include "core/proto/step_stats.pb.h"
+#include "core/types/tensor.h"
+#include "distributed/rpc/transport.h"
+
+namespace sluice {
+
+// One task's part of a plan.
+struct TaskPart {
+  std::string task;
+  std::shared_ptr<Channel> channel;
+  std::string graph_handle;
+  uint64_t incarnation = 0;
+  std::vector<int> arguments;  // which of the step's arguments it needs
+};
+
+struct ClusterStepCall {
+  std::string session_handle;
+  int64_t step_id = 0;
+  std::vector<Tensor> arguments;
+  int num_results = 0;
+  absl::Duration timeout = absl::ZeroDuration();  // zero: none
+  absl::Duration limit;                           // of a step without a timeout
+  bool trace = false;
+  Clock* clock = nullptr;
+};
+
+struct ClusterStepResult {
+  absl::Status status;
+  std::vector<Tensor> results;
+  proto::StepStats stats;
+};
+
+class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
+ public:
+  using Done = std::function<void(ClusterStepResult result)>;
+  // `parts` outlive the step: the plan holds them, and `done` should hold the plan.
+  ClusterStep(const std::vector<TaskPart>* parts, ClusterStepCall call, Done done);
+
+  void Start();
+  // Ends the step with `why`; what the tasks answer later is ignored.
+  void Cancel(const absl::Status& why);
+  // The task is lost: its answer is not waited for.
+  void LoseTask(const std::string& task, const absl::Status& why);
+
+ private:
+  void Answer(size_t part, absl::StatusOr<Message> reply);
+  absl::Status Accept(Message message);
+  // Tells every task that the step is over.
+  void TellAll(const absl::Status& why);
+  void Finish();
+
+  const std::vector<TaskPart>& parts_;
+  ClusterStepCall call_;
+  const Done done_;
+  absl::Mutex mu_;
+  std::vector<bool> answered_ ABSL_GUARDED_BY(mu_);
+  size_t open_ ABSL_GUARDED_BY(mu_) = 0;
+  bool failing_ ABSL_GUARDED_BY(mu_) = false;
+  Clock::TimerId grace_ ABSL_GUARDED_BY(mu_) = 0;
+  ClusterStepResult result_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_MASTER_CLUSTER_STEP_H_

@@ -1,0 +1,65 @@
+// Drives sessions over a cluster: keeps each client's graph, places and partitions it, registers the parts with the
+// workers, and runs steps with one small message for each task.
+//
+//   client --RunCallable--> master --RunGraph--> worker of task 0   \  tensors go from worker to worker
+//                                `--RunGraph--> worker of task 1   /
+//
+// A step ends when every task has answered. When one fails the others are told at once why, and the client gets the
+// first cause. A task that does not answer heartbeats, or that comes back with another incarnation, ends the steps it
+// takes part in; in the second case the session is lost (ABORTED) and the client creates it again.
+//
+// Threads:  any method from any thread. Handle never blocks.
+// Lifetime: the worker, the environment and the clock must outlive it. Shutdown ends all sessions.
+#ifndef SLUICE_DISTRIBUTED_MASTER_MASTER_H_
+#define SLUICE_DISTRIBUTED_MASTER_MASTER_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/thread_pool.h"
+#include "core/device/device.h"
+#include "distributed/cluster/cluster.h"
+#include "distributed/rpc/transport.h"
+#include "runtime/session/session.h"
+
+namespace sluice {
+
+struct MasterOptions {
+  std::string task;  // of the server it belongs to; its devices are the default
+  Cluster cluster;
+  Environment environment;
+  SessionOptions session;
+  Device* local_device = nullptr;  // evaluates constants
+  // The way to a task.
+  std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task)> connect;
+  Clock* clock = nullptr;
+  ThreadPool* pool = nullptr;
+  absl::Duration join_timeout = absl::Seconds(120);      // for every task of a new session to answer
+  absl::Duration heartbeat_period = absl::Seconds(1);
+  absl::Duration heartbeat_timeout = absl::Seconds(10);  // without an answer a task counts as lost
+  absl::Duration control_timeout = absl::Seconds(120);   // of calls that register and delete
+  absl::Duration step_limit = absl::Hours(24 * 30);      // of steps without a limit of their own
+};
+
+class Master {
+ public:
+  explicit Master(MasterOptions options);
+  ~Master();
+  Master(const Master&) = delete;
+  Master& operator=(const Master&) = delete;
+
+  static constexpr char kService[] = "/sluice.proto.MasterService/";
+  // Answers one call; `method` without kService.
+  void Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply);
+  void Shutdown();
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_MASTER_MASTER_H_

@@ -1,0 +1,588 @@
+#include "distributed/master/master_session.h"
+
+#include <cstdio>
+#include <random>
+#include <set>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/notification.h"
+#include "core/base/status.h"
+#include "core/graph/function.h"
+#include "core/graph/graph_def.h"
+#include "distributed/proto/worker.pb.h"
+#include "distributed/rpc/call.h"
+#include "distributed/worker/worker.h"
+#include "runtime/session/session_options.h"
+
+namespace sluice {
+namespace {
+
+constexpr absl::Duration kPollPeriod = absl::Milliseconds(100);
+constexpr absl::Duration kComplainPeriod = absl::Seconds(10);
+constexpr absl::Duration kCloseTimeout = absl::Seconds(5);
+
+std::string Method(absl::string_view name) { return absl::StrCat(Worker::kService, name); }
+
+int64_t NewStepId() {
+  thread_local std::mt19937_64 random{std::random_device()()};
+  return static_cast<int64_t>((random() & ((uint64_t{1} << 56) - 1)) | uint64_t{1} << 56);
+}
+
+// Runs `calls` at once and waits for all of them.
+struct TaskCall {
+  Channel* channel = nullptr;
+  std::string method;
+  Message request;
+  absl::Duration timeout;
+};
+std::vector<absl::StatusOr<Message>> CallAll(std::vector<TaskCall> calls) {
+  struct Shared {
+    absl::Mutex mu;
+    size_t open = 0;
+    std::vector<absl::StatusOr<Message>> replies;
+  };
+  auto shared = std::make_shared<Shared>();
+  shared->open = calls.size();
+  shared->replies.assign(calls.size(), absl::UnknownError("no reply"));
+  for (size_t i = 0; i < calls.size(); ++i) {
+    calls[i].channel->Call(calls[i].method, std::move(calls[i].request), calls[i].timeout, [shared, i](auto reply) {
+      absl::MutexLock lock(&shared->mu);
+      shared->replies[i] = std::move(reply);
+      --shared->open;
+    });
+  }
+  absl::MutexLock lock(&shared->mu);
+  auto done = [&shared] { return shared->open == 0; };
+  shared->mu.Await(absl::Condition(&done));
+  return std::move(shared->replies);
+}
+
+// device_filters: partial device names; a task passes when it is its own or one of them matches it.
+bool Passes(const proto::ConfigProto& config, const std::string& task, const std::string& own) {
+  if (config.device_filters().empty() || task == own) return true;
+  absl::StatusOr<DeviceName> name = DeviceName::Parse(task);
+  for (const std::string& filter : config.device_filters()) {
+    absl::StatusOr<DeviceName> wanted = DeviceName::Parse(filter);
+    if (wanted.ok() && name.ok() && wanted->Matches(*name)) return true;
+  }
+  return false;
+}
+
+// Adds nodes whose inputs may be nodes that the graph already has.
+absl::Status ExtendGraph(const proto::GraphDef& def, Graph* graph) {
+  absl::flat_hash_set<absl::string_view> fresh;
+  for (const auto& n : def.node()) fresh.insert(n.name());
+  ImportOptions import;
+  for (const auto& n : def.node()) {
+    for (const std::string& text : n.input()) {
+      ASSIGN_OR_RETURN(ParsedInput in, ParseInputName(text));
+      if (fresh.contains(in.node)) continue;
+      Node* known = graph->Find(in.node);
+      if (known == nullptr) return InvalidArgument("node '", n.name(), "': input '", text, "' is not in the graph");
+      import.input_map[text] = Endpoint{known, in.control ? 0 : in.index};
+    }
+  }
+  return ImportGraphDef(def, import, graph).status();
+}
+
+CallableSpec SpecOf(const proto::CallableOptions& options) {
+  CallableSpec spec;
+  spec.feeds.assign(options.feed().begin(), options.feed().end());
+  spec.fetches.assign(options.fetch().begin(), options.fetch().end());
+  spec.targets.assign(options.target().begin(), options.target().end());
+  return spec;
+}
+
+}  // namespace
+
+MasterSession::Plan::~Plan() {
+  for (const TaskPart& part : parts) {
+    proto::DeregisterGraphRequest request;
+    request.set_session_handle(session);
+    request.set_graph_handle(part.graph_handle);
+    part.channel->Call(Method("DeregisterGraph"), Pack(request), kCloseTimeout, [](auto) {});
+  }
+}
+
+MasterSession::MasterSession(const MasterOptions* options, std::string handle, const proto::ConfigProto& config,
+                             SessionOptions session)
+    : options_(*options), handle_(std::move(handle)), config_(config), session_options_(std::move(session)) {}
+
+MasterSession::~MasterSession() {
+  Clock::TimerId beat = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    beat = beat_;
+  }
+  if (beat != 0) options_.clock->CancelTimer(beat);
+}
+
+absl::StatusOr<std::shared_ptr<MasterSession>> MasterSession::Create(const MasterOptions* options, std::string handle,
+                                                                     const proto::CreateSessionRequest& request) {
+  for (const std::string& filter : request.config().device_filters()) {
+    absl::StatusOr<DeviceName> name = DeviceName::Parse(filter);
+    if (!name.ok()) return Annotate(name.status(), absl::StrCat("device_filters has '", filter, "': "));
+  }
+  ASSIGN_OR_RETURN(SessionOptions session_options, SessionOptionsFromProto(request.config()));
+  std::shared_ptr<MasterSession> session(
+      new MasterSession(options, std::move(handle), request.config(), std::move(session_options)));
+  auto graph = std::make_shared<Graph>(options->environment.ops);
+  RETURN_IF_ERROR(ImportGraphDef(request.graph_def(), ImportOptions(), graph.get()).status());
+  {
+    absl::MutexLock lock(&session->mu_);
+    session->graph_ = std::move(graph);
+    session->version_ = request.graph_def().node_size();
+  }
+  RETURN_IF_ERROR(session->Meet());
+  RETURN_IF_ERROR(session->CreateOnWorkers());
+  session->ScheduleBeat();
+  return session;
+}
+
+absl::Status MasterSession::Meet() {
+  const absl::Duration limit = config_.operation_timeout_in_ms() > 0
+                                   ? absl::Milliseconds(config_.operation_timeout_in_ms())
+                                   : options_.join_timeout;
+  const absl::Duration began = options_.clock->Now();
+  absl::Duration complained = began;
+  std::map<std::string, std::string> missing;  // task -> why
+  for (const std::string& task : options_.cluster.tasks()) {
+    if (Passes(config_, task, options_.task)) missing[task] = "not asked yet";
+  }
+  while (true) {
+    std::vector<TaskCall> calls;
+    std::vector<MasterTask> asked;
+    for (auto& [task, why] : missing) {
+      absl::StatusOr<std::shared_ptr<Channel>> channel = options_.connect(task);
+      if (!channel.ok()) return channel.status();
+      MasterTask t;
+      t.name = task;
+      t.channel = *std::move(channel);
+      calls.push_back({t.channel.get(), Method("GetStatus"), Pack(proto::GetStatusRequest()), absl::Seconds(2)});
+      asked.push_back(std::move(t));
+    }
+    std::vector<absl::StatusOr<Message>> replies = CallAll(std::move(calls));
+    for (size_t i = 0; i < replies.size(); ++i) {
+      MasterTask& task = asked[i];
+      proto::GetStatusResponse response;
+      absl::Status status = replies[i].ok() ? Unpack(*replies[i], &response) : replies[i].status();
+      if (!status.ok()) {
+        missing[task.name] = absl::StrCat(task.channel->Describe(), ": ", status.message());
+        continue;
+      }
+      task.incarnation = response.incarnation();
+      for (const auto& d : response.device_attributes()) {
+        if (TaskOfDevice(d.name()) != task.name) {
+          return InvalidArgument("the address of ", task.name, " (", task.channel->Describe(),
+                                 ") belongs to a task that calls its device ", d.name(),
+                                 ": the cluster specifications of the two differ");
+        }
+        DeviceAttributes a;
+        a.name = d.name();
+        a.type = d.device_type();
+        a.memory_limit = d.memory_limit();
+        a.incarnation = d.incarnation();
+        a.description = d.physical_device_desc();
+        task.devices.push_back(std::move(a));
+      }
+      missing.erase(task.name);
+      const std::string name = task.name;
+      tasks_[name] = std::move(task);
+    }
+    if (missing.empty()) break;
+    const absl::Duration now = options_.clock->Now();
+    const std::string list =
+        absl::StrJoin(missing, ", ", [](std::string* out, const auto& m) { absl::StrAppend(out, m.first, " (", m.second, ")"); });
+    if (now - began >= limit) {
+      return absl::UnavailableError(
+          absl::StrCat("not every task of the cluster answered within ", absl::FormatDuration(limit), "; missing: ",
+                       list, ". Start them, or leave them out with ConfigProto.device_filters"));
+    }
+    if (now - complained >= kComplainPeriod) {
+      complained = now;
+      std::fprintf(stderr, "%s: session %s still waits for %s\n", options_.task.c_str(), handle_.c_str(), list.c_str());
+    }
+    absl::Notification pause;
+    options_.clock->RunAfter(kPollPeriod, [&pause] { pause.Notify(); });
+    pause.WaitForNotification();
+  }
+  setup_.environment = &options_.environment;
+  setup_.options = &session_options_;
+  setup_.devices = {options_.local_device};
+  setup_.history = &history_;
+  auto add = [this](const std::string& task) {
+    auto it = tasks_.find(task);
+    if (it == tasks_.end()) return;
+    setup_.cluster.insert(setup_.cluster.end(), it->second.devices.begin(), it->second.devices.end());
+  };
+  add(options_.task);  // its first device is the default
+  for (const auto& [name, task] : tasks_) {
+    if (name != options_.task) add(name);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MasterSession::CreateOnWorkers() {
+  std::vector<TaskCall> calls;
+  for (auto& [name, task] : tasks_) {
+    proto::CreateWorkerSessionRequest request;
+    request.set_session_handle(handle_);
+    request.set_isolate_session_state(config_.isolate_session_state());
+    request.set_incarnation(task.incarnation);
+    request.set_master_task(options_.task);
+    calls.push_back({task.channel.get(), Method("CreateWorkerSession"), Pack(request), options_.control_timeout});
+  }
+  std::vector<absl::StatusOr<Message>> replies = CallAll(std::move(calls));
+  size_t i = 0;
+  for (auto& [name, task] : tasks_) {
+    const absl::Status& status = replies[i++].status();
+    if (!status.ok()) return Annotate(status, absl::StrCat("creating the session on ", name, ": "));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MasterSession::CheckUsable() const { return broken_; }
+
+absl::StatusOr<int64_t> MasterSession::Extend(const proto::ExtendSessionRequest& request) {
+  std::shared_ptr<Graph> graph;
+  {
+    absl::MutexLock lock(&mu_);
+    RETURN_IF_ERROR(CheckUsable());
+    if (request.current_graph_version() != version_) {
+      return absl::AbortedError(absl::StrCat("the graph of session ", handle_, " has version ", version_,
+                                             ", the client extends ", request.current_graph_version()));
+    }
+    graph = graph_;
+  }
+  if (request.replace()) {
+    auto fresh = std::make_shared<Graph>(options_.environment.ops);
+    RETURN_IF_ERROR(ImportGraphDef(request.graph_def(), ImportOptions(), fresh.get()).status());
+    absl::MutexLock lock(&mu_);
+    graph_ = std::move(fresh);
+    return version_ += request.graph_def().node_size() + 1;
+  }
+  {
+    absl::MutexLock graph_lock(&graph->mu());
+    RETURN_IF_ERROR(ExtendGraph(request.graph_def(), graph.get()));
+  }
+  absl::MutexLock lock(&mu_);
+  return version_ += request.graph_def().node_size();
+}
+
+absl::StatusOr<int64_t> MasterSession::MakeCallable(const proto::CallableOptions& options) {
+  CallableSpec spec = SpecOf(options);
+  std::string key = absl::StrCat(absl::StrJoin(spec.feeds, ","), ";", absl::StrJoin(spec.fetches, ","), ";",
+                                 absl::StrJoin(spec.targets, ","));
+  absl::MutexLock lock(&mu_);
+  RETURN_IF_ERROR(CheckUsable());
+  auto [it, fresh] = callable_of_.emplace(std::move(key), next_callable_);
+  if (fresh) {
+    auto signature = std::make_shared<Signature>();
+    signature->spec = std::move(spec);
+    callables_.emplace(next_callable_++, std::move(signature));
+  }
+  return it->second;
+}
+
+void MasterSession::ReleaseCallable(int64_t callable) {
+  std::shared_ptr<Signature> dropped;
+  absl::MutexLock lock(&mu_);
+  auto it = callables_.find(callable);
+  if (it == callables_.end()) return;
+  dropped = std::move(it->second);
+  callables_.erase(it);
+  for (auto k = callable_of_.begin(); k != callable_of_.end(); ++k) {
+    if (k->second != callable) continue;
+    callable_of_.erase(k);
+    break;
+  }
+}
+
+bool MasterSession::IsCurrent(const Plan* plan) const {
+  return plan != nullptr && plan->graph == graph_.get() && plan->mutations == graph_->mutations();
+}
+
+absl::StatusOr<std::shared_ptr<const MasterSession::Plan>> MasterSession::MakePlan(const CallableSpec& spec) {
+  std::shared_ptr<Graph> graph;
+  {
+    absl::MutexLock lock(&mu_);
+    RETURN_IF_ERROR(CheckUsable());
+    graph = graph_;
+  }
+  ASSIGN_OR_RETURN(PlacedStep placed, PlaceStep(setup_, *graph, spec));
+  auto plan = std::make_shared<Plan>();
+  plan->graph = graph.get();
+  plan->mutations = placed.mutations;
+  plan->feeds = std::move(placed.feeds);
+  plan->placement = std::move(placed.placement);
+  plan->num_results = static_cast<int>(spec.fetches.size());
+  plan->session = handle_;
+  std::map<std::string, proto::RegisterGraphRequest> requests;
+  std::map<std::string, std::set<int>> arguments;
+  for (Partition& part : placed.partitions) {
+    std::string device = part.device.empty() ? setup_.cluster[0].name : part.device;
+    const std::string task(TaskOfDevice(device));
+    proto::PartitionDef* def = requests[task].add_partition();
+    def->set_device(device);
+    RETURN_IF_ERROR(part.graph->functions().AddAll(placed.functions->functions()));
+    ExportGraphDef(*part.graph, ExportOptions(), def->mutable_graph());
+    for (Node* n : part.graph->nodes()) {
+      if (n->op().name != "_Arg") continue;
+      ASSIGN_OR_RETURN(int64_t index, n->info().Attr<int64_t>("index"));
+      arguments[task].insert(static_cast<int>(index));
+    }
+  }
+  std::vector<TaskCall> calls;
+  for (auto& [name, request] : requests) {
+    auto it = tasks_.find(name);
+    if (it == tasks_.end()) return Internal("nodes were placed on ", name, ", which is not part of the session");
+    const MasterTask& task = it->second;
+    request.set_session_handle(handle_);
+    request.set_num_arguments(static_cast<int>(spec.feeds.size()));
+    request.set_num_results(plan->num_results);
+    request.set_incarnation(task.incarnation);
+    calls.push_back({task.channel.get(), Method("RegisterGraph"), Pack(request), options_.control_timeout});
+  }
+  std::vector<absl::StatusOr<Message>> replies = CallAll(std::move(calls));
+  absl::Status failed;
+  size_t i = 0;
+  for (auto& [name, request] : requests) {
+    absl::StatusOr<Message>& reply = replies[i++];
+    proto::RegisterGraphResponse response;
+    absl::Status status = reply.ok() ? Unpack(*reply, &response) : reply.status();
+    if (!status.ok()) {
+      if (failed.ok()) failed = Annotate(status, absl::StrCat("registering a graph on ", name, ": "));
+      continue;
+    }
+    const MasterTask& task = tasks_.find(name)->second;
+    TaskPart part;
+    part.task = name;
+    part.channel = task.channel;
+    part.graph_handle = response.graph_handle();
+    part.incarnation = task.incarnation;
+    part.arguments.assign(arguments[name].begin(), arguments[name].end());
+    absl::StrAppend(&plan->text, "# ", name, "\n", response.plan());
+    plan->parts.push_back(std::move(part));
+  }
+  if (!failed.ok()) return failed;  // dropping the plan deregisters what was registered
+  return std::shared_ptr<const Plan>(std::move(plan));
+}
+
+absl::StatusOr<std::shared_ptr<const MasterSession::Plan>> MasterSession::Replan(Signature& signature) {
+  absl::MutexLock planning(&signature.planning);
+  std::shared_ptr<const Plan> old;
+  {
+    absl::MutexLock lock(&mu_);
+    if (IsCurrent(signature.plan.get())) return signature.plan;
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, MakePlan(signature.spec));
+  if (session_options_.log_placement) std::fprintf(stderr, "%s", plan->placement.c_str());
+  absl::MutexLock lock(&mu_);
+  old = std::move(signature.plan);
+  signature.plan = plan;
+  return plan;
+}
+
+void MasterSession::Run(int64_t callable, std::vector<Tensor> feeds, const proto::RunOptions& run, int64_t request_id,
+                        Reply reply) {
+  std::shared_ptr<Signature> signature;
+  std::shared_ptr<const Plan> plan;
+  absl::Status status;
+  {
+    absl::MutexLock lock(&mu_);
+    status = CheckUsable();
+    auto it = callables_.find(callable);
+    if (status.ok() && it == callables_.end()) {
+      status = NotFound("session ", handle_, " has no callable ", callable);
+    } else if (status.ok()) {
+      signature = it->second;
+      if (IsCurrent(signature->plan.get())) plan = signature->plan;
+    }
+  }
+  if (!status.ok()) return reply(status);
+  if (plan) return StartStep(std::move(plan), std::move(feeds), run, request_id, std::move(reply));
+  options_.pool->ScheduleBlocking([self = shared_from_this(), signature, feeds = std::move(feeds), run, request_id,
+                                   reply = std::move(reply)]() mutable {
+    absl::StatusOr<std::shared_ptr<const Plan>> plan = self->Replan(*signature);
+    if (!plan.ok()) return reply(plan.status());
+    self->StartStep(*std::move(plan), std::move(feeds), run, request_id, std::move(reply));
+  });
+}
+
+void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tensor> feeds, const proto::RunOptions& run,
+                              int64_t request_id, Reply reply) {
+  if (feeds.size() != plan->feeds.size()) {
+    return reply(InvalidArgument("the step takes ", plan->feeds.size(), " feeds, found ", feeds.size()));
+  }
+  for (size_t i = 0; i < feeds.size(); ++i) {
+    absl::Status fits = CheckFeed(plan->feeds[i], feeds[i]);
+    if (!fits.ok()) return reply(fits);
+  }
+  ClusterStepCall call;
+  call.session_handle = handle_;
+  call.step_id = NewStepId();
+  call.arguments = std::move(feeds);
+  call.num_results = plan->num_results;
+  const int64_t timeout = run.timeout_in_ms() > 0 ? run.timeout_in_ms() : config_.operation_timeout_in_ms();
+  call.timeout = absl::Milliseconds(timeout);
+  call.limit = options_.step_limit;
+  call.trace = run.trace_level() != proto::RunOptions::NO_TRACE;
+  call.clock = options_.clock;
+  const int64_t id = call.step_id;
+  const std::vector<TaskPart>* parts = &plan->parts;
+  auto step = std::make_shared<ClusterStep>(
+      parts, std::move(call),
+      [self = shared_from_this(), plan = std::move(plan), id, reply = std::move(reply)](ClusterStepResult result) {
+        {
+          absl::MutexLock lock(&self->mu_);
+          self->active_.erase(id);
+        }
+        if (!result.status.ok()) return reply(result.status);
+        Message message;
+        message.tensors = std::move(result.results);
+        if (result.stats.dev_stats_size() > 0) {
+          proto::RunStepResponse response;
+          *response.mutable_metadata()->mutable_step_stats() = std::move(result.stats);
+          message.body = response.SerializeAsString();
+        }
+        reply(std::move(message));
+      });
+  absl::Status broken;
+  {
+    absl::MutexLock lock(&mu_);
+    broken = CheckUsable();
+    active_[id] = {step, request_id};
+  }
+  step->Start();
+  if (!broken.ok()) step->Cancel(broken);
+}
+
+void MasterSession::CancelStep(int64_t request_id) {
+  std::vector<std::shared_ptr<ClusterStep>> steps;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [id, active] : active_) {
+      if (active.request_id == request_id) steps.push_back(active.step);
+    }
+  }
+  for (const auto& step : steps) step->Cancel(absl::CancelledError("the step was cancelled"));
+}
+
+absl::StatusOr<proto::DescribeStepResponse> MasterSession::Describe(const proto::CallableOptions& options) {
+  ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, MakePlan(SpecOf(options)));
+  proto::DescribeStepResponse response;
+  response.set_placement(plan->placement);
+  response.set_plan(plan->text);
+  return response;
+}
+
+void MasterSession::ListDevices(proto::ListDevicesResponse* response) const {
+  for (const auto& [name, task] : tasks_) {
+    for (const DeviceAttributes& d : task.devices) {
+      auto* a = name == options_.task ? response->add_local_device() : response->add_remote_device();
+      a->set_name(d.name);
+      a->set_device_type(d.type);
+      a->set_memory_limit(d.memory_limit);
+      a->set_incarnation(d.incarnation);
+      a->set_physical_device_desc(d.description);
+    }
+  }
+}
+
+void MasterSession::Break(const absl::Status& why) {
+  std::vector<std::shared_ptr<ClusterStep>> steps;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!broken_.ok()) return;
+    broken_ = why;
+    for (const auto& [id, active] : active_) steps.push_back(active.step);
+  }
+  for (const auto& step : steps) step->Cancel(why);
+}
+
+void MasterSession::Close(const absl::Status& why) {
+  Break(why);
+  std::map<int64_t, std::shared_ptr<Signature>> callables;
+  {
+    absl::MutexLock lock(&mu_);
+    callables.swap(callables_);
+    callable_of_.clear();
+  }
+  std::vector<TaskCall> calls;
+  for (auto& [name, task] : tasks_) {
+    proto::DeleteWorkerSessionRequest request;
+    request.set_session_handle(handle_);
+    calls.push_back({task.channel.get(), Method("DeleteWorkerSession"), Pack(request), kCloseTimeout});
+  }
+  CallAll(std::move(calls));  // a worker that does not hear it forgets the session in its own time
+}
+
+// --- Heartbeats ---
+
+void MasterSession::ScheduleBeat() {
+  absl::MutexLock lock(&mu_);
+  if (!broken_.ok()) return;
+  beat_ = options_.clock->RunAfter(options_.heartbeat_period, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->Beat();
+  });
+}
+
+void MasterSession::Beat() {
+  std::vector<MasterTask*> ask;
+  {
+    absl::MutexLock lock(&mu_);
+    for (auto& [name, task] : tasks_) {
+      if (task.asked) continue;
+      task.asked = true;
+      ask.push_back(&task);
+    }
+  }
+  proto::GetStatusRequest request;
+  request.add_session_handle(handle_);
+  for (MasterTask* task : ask) {
+    task->channel->Call(Method("GetStatus"), Pack(request), options_.heartbeat_timeout,
+                        [weak = weak_from_this(), name = task->name](auto reply) {
+                          if (auto self = weak.lock()) self->BeatAnswered(name, std::move(reply));
+                        });
+  }
+  ScheduleBeat();
+}
+
+void MasterSession::BeatAnswered(const std::string& name, absl::StatusOr<Message> reply) {
+  MasterTask& task = tasks_.find(name)->second;
+  {
+    absl::MutexLock lock(&mu_);
+    task.asked = false;
+  }
+  if (!reply.ok()) {
+    return LoseTask(name, absl::UnavailableError(absl::StrCat(
+                              "task ", name, " does not answer heartbeats over ", task.channel->Describe(), " (",
+                              reply.status().message(), "); it is taken for lost")));
+  }
+  proto::GetStatusResponse response;
+  if (!Unpack(*reply, &response).ok()) return;
+  if (response.incarnation() != task.incarnation) {
+    return Break(absl::AbortedError(absl::StrCat(name, " has restarted: its incarnation is ",
+                                                 absl::Hex(response.incarnation(), absl::kZeroPad16), ", session ",
+                                                 handle_, " met ", absl::Hex(task.incarnation, absl::kZeroPad16),
+                                                 "; the session must be created again")));
+  }
+  if (!response.unknown_session().empty()) {
+    Break(absl::AbortedError(absl::StrCat(name, " no longer knows session ", handle_,
+                                          ": it ran out of its time; the session must be created again")));
+  }
+}
+
+void MasterSession::LoseTask(const std::string& task, const absl::Status& why) {
+  std::vector<std::shared_ptr<ClusterStep>> steps;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [id, active] : active_) steps.push_back(active.step);
+  }
+  for (const auto& step : steps) step->LoseTask(task, why);
+}
+
+}  // namespace sluice

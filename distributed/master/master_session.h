@@ -1,0 +1,109 @@
+// One client's session: its graph, the workers that take part, the plans of its signatures, and the steps that run.
+#ifndef SLUICE_DISTRIBUTED_MASTER_MASTER_SESSION_H_
+#define SLUICE_DISTRIBUTED_MASTER_MASTER_SESSION_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "core/graph/graph.h"
+#include "core/proto/config.pb.h"
+#include "distributed/master/cluster_step.h"
+#include "distributed/master/master.h"
+#include "distributed/proto/master.pb.h"
+#include "runtime/session/planner.h"
+
+namespace sluice {
+
+// A task of a session's cluster.
+struct MasterTask {
+  std::string name;
+  std::shared_ptr<Channel> channel;
+  uint64_t incarnation = 0;
+  std::vector<DeviceAttributes> devices;
+  bool asked = false;  // a heartbeat is on its way; guarded by the session
+};
+
+class MasterSession : public std::enable_shared_from_this<MasterSession> {
+ public:
+  // Meets every task that the configuration's device_filters let in, within the join timeout. Blocks.
+  static absl::StatusOr<std::shared_ptr<MasterSession>> Create(const MasterOptions* options, std::string handle,
+                                                               const proto::CreateSessionRequest& request);
+  ~MasterSession();
+
+  const std::string& handle() const { return handle_; }
+  absl::StatusOr<int64_t> Extend(const proto::ExtendSessionRequest& request);
+  absl::StatusOr<int64_t> MakeCallable(const proto::CallableOptions& options);
+  void ReleaseCallable(int64_t callable);
+  // Does not block. The reply is a RunStepResponse.
+  void Run(int64_t callable, std::vector<Tensor> feeds, const proto::RunOptions& run, int64_t request_id, Reply reply);
+  void CancelStep(int64_t request_id);
+  // Plans without running. Blocks.
+  absl::StatusOr<proto::DescribeStepResponse> Describe(const proto::CallableOptions& options);
+  void ListDevices(proto::ListDevicesResponse* response) const;
+  // Ends every step and tells the workers. Blocks for a bounded time.
+  void Close(const absl::Status& why);
+
+ private:
+  struct Plan {
+    ~Plan();
+    const Graph* graph = nullptr;
+    int64_t mutations = 0;
+    std::vector<FeedCheck> feeds;
+    std::string placement;
+    std::string text;
+    std::vector<TaskPart> parts;
+    int num_results = 0;
+    std::string session;
+  };
+  struct Signature {
+    CallableSpec spec;
+    absl::Mutex planning;
+    std::shared_ptr<const Plan> plan;  // guarded by the session's mu_
+  };
+  struct Active {
+    std::shared_ptr<ClusterStep> step;
+    int64_t request_id = 0;
+  };
+
+  MasterSession(const MasterOptions* options, std::string handle, const proto::ConfigProto& config,
+                SessionOptions session);
+  absl::Status Meet();
+  absl::Status CreateOnWorkers();
+  absl::Status CheckUsable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IsCurrent(const Plan* plan) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CallableSpec& spec);
+  absl::StatusOr<std::shared_ptr<const Plan>> Replan(Signature& signature);
+  void StartStep(std::shared_ptr<const Plan> plan, std::vector<Tensor> feeds, const proto::RunOptions& run,
+                 int64_t request_id, Reply reply);
+  // Ends the session for good: its state on a worker is gone.
+  void Break(const absl::Status& why);
+  void LoseTask(const std::string& task, const absl::Status& why);
+  void ScheduleBeat();
+  void Beat();
+  void BeatAnswered(const std::string& task, absl::StatusOr<Message> reply);
+
+  const MasterOptions& options_;
+  const std::string handle_;
+  const proto::ConfigProto config_;
+  const SessionOptions session_options_;
+  PlannerSetup setup_;
+  PlacementHistory history_;
+  mutable absl::Mutex mu_;
+  std::map<std::string, MasterTask> tasks_;  // fixed after Create but for `asked`
+  absl::Status broken_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<Graph> graph_ ABSL_GUARDED_BY(mu_);
+  int64_t version_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t next_callable_ ABSL_GUARDED_BY(mu_) = 1;
+  std::map<int64_t, std::shared_ptr<Signature>> callables_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, int64_t> callable_of_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<int64_t, Active> active_ ABSL_GUARDED_BY(mu_);  // by step
+  Clock::TimerId beat_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace sluice
+
+#endif  // SLUICE_DISTRIBUTED_MASTER_MASTER_SESSION_H_

@@ -1,0 +1,43 @@
+#include "runtime/session/session_options.h"
+
+#include <algorithm>
+
+#include "core/base/status.h"
+#include "core/proto/config.pb.h"
+
+namespace sluice {
+
+absl::StatusOr<SessionOptions> SessionOptionsFromProto(const proto::ConfigProto& config) {
+  SessionOptions options;
+  auto cpus = config.device_count().find("CPU");
+  if (cpus != config.device_count().end()) {
+    if (cpus->second < 1 || cpus->second > 256)
+      return InvalidArgument("device_count['CPU'] is ", cpus->second, ", wanted 1 to 256");
+    options.cpu_devices = cpus->second;
+  }
+  const int threads = std::max(config.intra_op_parallelism_threads(), config.inter_op_parallelism_threads());
+  if (threads < 0 || threads > 4096)
+    return InvalidArgument("parallelism_threads is ", threads, ", wanted 0 to 4096");
+  if (threads > 0) {
+    options.parallelism = threads;
+    options.own_pool = true;
+  }
+  options.soft_placement = config.allow_soft_placement();
+  options.cost_aware_placement = config.placement_period() > 0;
+  options.log_placement = config.log_device_placement();
+  options.operation_timeout_ms = config.operation_timeout_in_ms();
+  const auto& graph = config.graph_options();
+  const auto& rewrite = graph.rewrite_options();
+  options.optimise =
+      graph.optimizer_options().opt_level() != proto::OptimizerOptions::L0 && !rewrite.disable_meta_optimizer();
+  const auto off = proto::RewriterConfig::OFF;
+  if (rewrite.constant_folding() == off) options.disabled_passes.push_back("constant_folding");
+  if (rewrite.arithmetic_optimization() == off) options.disabled_passes.push_back("arithmetic");
+  if (rewrite.common_subgraph_elimination() == off) options.disabled_passes.push_back("common_subexpression");
+  if (rewrite.dependency_optimization() == off) options.disabled_passes.push_back("dependency");
+  if (rewrite.remapping() == off) options.disabled_passes.push_back("fusion");
+  if (rewrite.layout_optimizer() == off) options.disabled_passes.push_back("layout");
+  return options;
+}
+
+}  // namespace sluice
