@@ -59,11 +59,6 @@ struct Peer {
   std::atomic<int64_t> bytes{0};
 };
 
-template <typename Proto>
-absl::StatusOr<Message> Packed(const Proto& proto) {
-  return Pack(proto);
-}
-
 }  // namespace
 
 struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
@@ -347,9 +342,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     std::shared_ptr<Peer>& peer = peers[task];
     if (!peer) {
       auto made = std::make_shared<Peer>();
-      absl::StatusOr<std::string> address = options.cluster.Find(task);
-      absl::StatusOr<std::shared_ptr<Channel>> channel =
-          address.ok() ? options.transport->Connect(*address) : address.status();
+      absl::StatusOr<std::shared_ptr<Channel>> channel = options.connect(task);
       if (!channel.ok()) {
         peers.erase(task);
         return channel.status();

@@ -7,17 +7,17 @@
 // Threads:  any method from any thread. Handle never blocks: what takes time runs on threads of the pool.
 // Errors:   name the task. A call that carries another incarnation than this worker's, an old epoch, or a step that has
 //           ended is ABORTED.
-// Lifetime: the environment, the transport and the clock must outlive it. Shutdown ends all steps.
+// Lifetime: the environment and the clock must outlive it. Shutdown ends all steps.
 #ifndef SLUICE_DISTRIBUTED_WORKER_WORKER_H_
 #define SLUICE_DISTRIBUTED_WORKER_WORKER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/base/clock.h"
 #include "core/device/device.h"
-#include "distributed/cluster/cluster.h"
 #include "distributed/rpc/transport.h"
 #include "runtime/session/session.h"
 
@@ -25,10 +25,10 @@ namespace sluice {
 
 struct WorkerOptions {
   std::string task;  // "/job:worker/replica:0/task:1"
-  Cluster cluster;
   Environment environment;
   SessionOptions session;  // devices and threads
-  Transport* transport = nullptr;
+  // The way to another task.
+  std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task)> connect;
   Clock* clock = nullptr;
   absl::Duration session_ttl = absl::Seconds(60);    // of a session that no master names any more
   absl::Duration orphan_ttl = absl::Seconds(60);     // of a step that peers ask for and no master runs

@@ -193,6 +193,7 @@ PyMethodDef functions[] = {{"setup", Setup, METH_VARARGS, nullptr},
                            {"kernel_devices", KernelDevices, METH_O, nullptr},
                            {"load_op_library", LoadLibrary, METH_O, nullptr},
                            {"version", Version, METH_NOARGS, nullptr},
+                           {"reset_target", ResetTarget, METH_VARARGS, nullptr},
                            {"crc32c", Crc32c, METH_O, nullptr},
                            {nullptr, nullptr, 0, nullptr}};
 
@@ -205,7 +206,8 @@ PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__sluice(void) {
   using namespace sluice_python;  // NOLINT
   Ref module(PyModule_Create(&definition));
-  if (!module || !AddArrayType(module.get()) || !AddGraphType(module.get()) || !AddSessionType(module.get()))
+  if (!module || !AddArrayType(module.get()) || !AddGraphType(module.get()) || !AddSessionType(module.get()) ||
+      !AddServerType(module.get()))
     return nullptr;
   SL_SetHostFunction(CallHost, nullptr);
   return module.release();

@@ -124,6 +124,9 @@ PyObject* FetchArray(SL_Tensor* tensor);
 bool AddArrayType(PyObject* module);
 bool AddGraphType(PyObject* module);
 bool AddSessionType(PyObject* module);
+bool AddServerType(PyObject* module);
+// reset_target(target, containers)
+PyObject* ResetTarget(PyObject*, PyObject* args);
 SL_Graph* GraphOf(PyObject* o);  // null with an error when it is no Graph
 
 constexpr int kKeyShift = 20;

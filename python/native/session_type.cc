@@ -61,10 +61,11 @@ void Free(PyObject* self) {
 
 SL_Session* SessionOf(PyObject* self) { return (*reinterpret_cast<SessionObject*>(self)->shared)->session; }
 
-// Session(graph, serialised ConfigProto or None)
+// Session(graph, serialised ConfigProto or None, target)
 PyObject* NewSession(PyTypeObject* type, PyObject* args, PyObject*) {
   PyObject *graph_object = nullptr, *config = Py_None;
-  if (!PyArg_ParseTuple(args, "O|O", &graph_object, &config)) return nullptr;
+  const char* target = "";
+  if (!PyArg_ParseTuple(args, "O|Os", &graph_object, &config, &target)) return nullptr;
   SL_Graph* graph = GraphOf(graph_object);
   const char* data = nullptr;
   size_t size = 0;
@@ -72,7 +73,7 @@ PyObject* NewSession(PyTypeObject* type, PyObject* args, PyObject*) {
   auto shared = std::make_shared<Shared>();
   Status status;
   PyThreadState* state = PyEval_SaveThread();
-  shared->session = SL_NewSession(graph, data, size, status);
+  shared->session = SL_NewSessionWithTarget(graph, target, data, size, status);
   PyEval_RestoreThread(state);
   if (shared->session == nullptr) return status.Raise();
   auto* self = Alloc<SessionObject>(reinterpret_cast<PyObject*>(type));

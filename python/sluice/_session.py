@@ -118,9 +118,6 @@ class BaseSession:
     if target is not None and not isinstance(target, (str, bytes)):
       raise TypeError(f"target must be a string, but got {type(target)}")
     target = target.decode() if isinstance(target, bytes) else target or ""
-    if target not in ("", "local"):
-      from sluice import errors
-      raise errors.UnimplementedError(None, None, f"Session target '{target}': this build runs sessions in its own process only; use target=''")
     if config is not None and not hasattr(config, "SerializeToString"):
       raise TypeError(f"config must be a sl.ConfigProto, but got {type(config)}")
     self._closed = False
@@ -130,7 +127,7 @@ class BaseSession:
     self._config = config
     self._plans = {}
     self._default = None
-    self._native = _sluice.Session(graph._native, None if config is None else config.SerializeToString())
+    self._native = _sluice.Session(graph._native, None if config is None else config.SerializeToString(), target)
 
   @property
   def graph(self):
@@ -387,10 +384,10 @@ class Session(BaseSession):
 
   @staticmethod
   def reset(target, containers=None, config=None):
-    """Frees resources of a remote target; in-process sessions own theirs."""
+    """Frees what the cluster of the master at `target` holds (variables, queues, tables) in the given containers, in all
+    when there are none, and closes its sessions. In-process sessions own their resources: then there is nothing to do."""
     if target not in ("", "local", None):
-      from sluice import errors
-      raise errors.UnimplementedError(None, None, f"Session.reset('{target}'): this build knows the in-process target only")
+      _sluice.reset_target(target, [c.decode() if isinstance(c, bytes) else c for c in containers or ()])
 
 
 class InteractiveSession(BaseSession):

@@ -289,9 +289,28 @@ SL_API void SL_AddGradients(SL_Graph* graph, const SL_Output* ys, int num_ys, co
                             const SL_Output* grad_ys, const SL_GradientOptions* options, SL_Grad* grads,
                             SL_Status* status);
 
+/* ---- servers ---- */
+/* One task of a cluster: a worker and a master at one address. */
+typedef struct SL_Server SL_Server;
+/* `server_def` is a serialised ServerDef. Binds the port; calls are answered after SL_StartServer. */
+SL_API SL_Server* SL_NewServer(const void* server_def, size_t size, SL_Status* status);
+SL_API void SL_StartServer(SL_Server* server);
+/* Ends its sessions and steps. */
+SL_API void SL_StopServer(SL_Server* server);
+/* Waits for SL_StopServer by another thread: 1 when it came, 0 after `timeout_seconds`. */
+SL_API int SL_JoinServer(SL_Server* server, double timeout_seconds);
+/* "grpc://host:port", with the port that was bound. */
+SL_API const char* SL_ServerTarget(const SL_Server* server);
+SL_API void SL_DeleteServer(SL_Server* server);
+
 /* ---- sessions ---- */
 /* `config` is a serialised ConfigProto, or NULL. */
 SL_API SL_Session* SL_NewSession(SL_Graph* graph, const void* config, size_t size, SL_Status* status);
+/* As SL_NewSession for the master at `target`: "grpc://host:port", or "" and "local" for this process. */
+SL_API SL_Session* SL_NewSessionWithTarget(SL_Graph* graph, const char* target, const void* config, size_t size,
+                                           SL_Status* status);
+/* Frees the resources of the containers (of all when count is 0) of the cluster of the master at `target`. */
+SL_API void SL_ResetTarget(const char* target, const char* const* containers, int count, SL_Status* status);
 /* Waits for its steps; its callables are deleted before. */
 SL_API void SL_DeleteSession(SL_Session* session);
 SL_API void SL_CloseSession(SL_Session* session, SL_Status* status);

@@ -1,0 +1,225 @@
+#include "distributed/server/server.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/status.h"
+#include "distributed/client/remote_session.h"
+#include "distributed/cluster/cluster.h"
+#include "distributed/master/master.h"
+#include "distributed/rpc/grpc_transport.h"
+#include "distributed/rpc/in_process.h"
+#include "runtime/device/cpu_device.h"
+#include "runtime/session/session_options.h"
+
+namespace sluice {
+namespace {
+
+constexpr char kScheme[] = "grpc://";
+
+// The servers of this process, by address.
+struct LocalServers {
+  absl::Mutex mu;
+  std::map<std::string, InProcessServer*> servers ABSL_GUARDED_BY(mu);
+};
+LocalServers& Locals() {
+  static LocalServers* locals = new LocalServers;
+  return *locals;
+}
+
+// One name for the ways to say "this machine".
+std::string Canonical(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  const absl::string_view host = address.substr(0, colon);
+  if (host == "127.0.0.1" || host == "[::1]" || host == "0.0.0.0") {
+    return absl::StrCat("localhost", address.substr(colon));
+  }
+  return std::string(address);
+}
+
+absl::StatusOr<std::string> ReadFile(const char* variable) {
+  const char* path = std::getenv(variable);
+  if (path == nullptr || *path == '\0') return std::string();
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in.good() && text.str().empty()) return NotFound(variable, ": the file '", path, "' cannot be read");
+  return text.str();
+}
+
+bool IsOn(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && absl::string_view(value) == "1";
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Transport>> DefaultTransport() {
+  static absl::Mutex mu(absl::kConstInit);
+  static std::shared_ptr<Transport>* shared = nullptr;
+  absl::MutexLock lock(&mu);
+  if (shared == nullptr) {
+    GrpcOptions options;
+    ASSIGN_OR_RETURN(options.root_certificates, ReadFile("SLUICE_TLS_ROOT"));
+    ASSIGN_OR_RETURN(options.certificate, ReadFile("SLUICE_TLS_CERT"));
+    ASSIGN_OR_RETURN(options.private_key, ReadFile("SLUICE_TLS_KEY"));
+    options.require_client_certificate = IsOn("SLUICE_TLS_MUTUAL");
+    options.insecure_bind = IsOn("SLUICE_INSECURE_BIND");
+    shared = new std::shared_ptr<Transport>(MakeGrpcTransport(std::move(options)));  // outlives every server
+  }
+  return *shared;
+}
+
+struct Server::Impl {
+  std::string task;
+  std::string target;
+  Cluster cluster;
+  ServerOptions options;
+  std::unique_ptr<Worker> worker;
+  std::unique_ptr<Master> master;
+  std::unique_ptr<InProcessServer> local;
+  std::shared_ptr<Channel> self;
+  std::unique_ptr<Listener> listener;
+  std::atomic<bool> started{false};
+  absl::Mutex mu;
+  bool stopped ABSL_GUARDED_BY(mu) = false;
+
+  void Handle(const IncomingCall& call, Message request, Reply reply) {
+    absl::string_view method = call.method;
+    if (!started.load(std::memory_order_acquire)) {
+      return reply(absl::UnavailableError(absl::StrCat(task, " is not running (not started yet, or stopped)")));
+    }
+    if (absl::ConsumePrefix(&method, Worker::kService)) {
+      return worker->Handle(method, call.timeout, std::move(request), std::move(reply));
+    }
+    if (absl::ConsumePrefix(&method, Master::kService)) {
+      return master->Handle(method, call.timeout, std::move(request), std::move(reply));
+    }
+    reply(Unimplemented(task, " has no call ", call.method));
+  }
+
+  absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& to) {
+    if (to == task) return self;
+    ASSIGN_OR_RETURN(std::string address, cluster.Find(to));
+    return options.transport->Connect(address);
+  }
+};
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def, ServerOptions options) {
+  auto impl = std::make_shared<Impl>();
+  if (options.clock == nullptr) options.clock = SystemClock();
+  if (options.transport == nullptr) {
+    ASSIGN_OR_RETURN(options.transport, DefaultTransport());
+  }
+  if (!def.protocol().empty() && def.protocol() != "grpc") {
+    return InvalidArgument("the protocol '", def.protocol(), "' is not known; wanted 'grpc'");
+  }
+  ASSIGN_OR_RETURN(impl->cluster, Cluster::FromProto(def.cluster()));
+  impl->task = TaskName(def.job_name(), def.task_index());
+  ASSIGN_OR_RETURN(std::string address, impl->cluster.Find(impl->task));
+  if (def.port() != 0) address = absl::StrCat(address.substr(0, address.rfind(':')), ":", def.port());
+  ASSIGN_OR_RETURN(SessionOptions session, SessionOptionsFromProto(def.default_session_config()));
+  impl->options = options;
+  Impl* i = impl.get();
+  auto handler = [i](const IncomingCall& call, Message request, Reply reply) {
+    i->Handle(call, std::move(request), std::move(reply));
+  };
+  auto listener = options.transport->Listen(address, handler);
+  if (!listener.ok()) return Annotate(listener.status(), absl::StrCat(impl->task, ": "));
+  impl->listener = *std::move(listener);
+  // The port that was bound, when the specification left it open.
+  impl->cluster.addresses[impl->task] = impl->listener->address();
+  impl->target = absl::StrCat(kScheme, impl->listener->address());
+  impl->local = std::make_unique<InProcessServer>(impl->listener->address(), handler, options.clock);
+  impl->self = impl->local->Connect();
+
+  auto connect = [i](const std::string& task) { return i->Connect(task); };
+  WorkerOptions worker;
+  worker.task = impl->task;
+  worker.environment = options.environment;
+  worker.session = session;
+  worker.connect = connect;
+  worker.clock = options.clock;
+  impl->worker = std::make_unique<Worker>(std::move(worker));
+  MasterOptions master;
+  master.task = impl->task;
+  master.cluster = impl->cluster;
+  master.environment = options.environment;
+  master.session = session;
+  master.local_device = impl->worker->first_device();
+  master.connect = connect;
+  master.clock = options.clock;
+  master.pool = impl->worker->first_device()->pool();
+  master.heartbeat_timeout = options.heartbeat_timeout;
+  master.join_timeout = options.join_timeout;
+  impl->master = std::make_unique<Master>(std::move(master));
+  std::unique_ptr<Server> server(new Server);
+  server->impl_ = std::move(impl);
+  return server;
+}
+
+Server::~Server() { Stop(); }
+
+void Server::Start() {
+  {
+    absl::MutexLock lock(&Locals().mu);
+    Locals().servers[Canonical(impl_->listener->address())] = impl_->local.get();
+  }
+  impl_->started.store(true, std::memory_order_release);
+}
+
+void Server::Stop() {
+  {
+    absl::MutexLock lock(&impl_->mu);
+    if (impl_->stopped) return;
+    impl_->stopped = true;
+  }
+  {
+    absl::MutexLock lock(&Locals().mu);
+    auto it = Locals().servers.find(Canonical(impl_->listener->address()));
+    if (it != Locals().servers.end() && it->second == impl_->local.get()) Locals().servers.erase(it);
+  }
+  impl_->master->Shutdown();
+  impl_->worker->Shutdown();
+  impl_->started.store(false, std::memory_order_release);
+  impl_->listener.reset();
+  impl_->local.reset();
+}
+
+bool Server::Join(absl::Duration timeout) {
+  absl::MutexLock lock(&impl_->mu);
+  return impl_->mu.AwaitWithTimeout(absl::Condition(&impl_->stopped), timeout);
+}
+
+const std::string& Server::target() const { return impl_->target; }
+const std::string& Server::address() const { return impl_->cluster.addresses.find(impl_->task)->second; }
+const std::string& Server::task() const { return impl_->task; }
+
+absl::StatusOr<std::shared_ptr<Channel>> ConnectToMaster(const std::string& target) {
+  absl::string_view address = target;
+  if (!absl::ConsumePrefix(&address, kScheme) || !absl::StrContains(address, ':')) {
+    return InvalidArgument("the target '", target, "' is not of the form grpc://host:port");
+  }
+  {
+    absl::MutexLock lock(&Locals().mu);
+    auto it = Locals().servers.find(Canonical(address));
+    if (it != Locals().servers.end()) return it->second->Connect();
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<Transport> transport, DefaultTransport());
+  return transport->Connect(std::string(address));
+}
+
+absl::StatusOr<std::unique_ptr<SessionBase>> NewRemoteSession(const std::string& target, std::string config,
+                                                              Graph* graph) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Channel> channel, ConnectToMaster(target));
+  return MakeRemoteSession(std::move(channel), std::move(config), graph);
+}
+
+}  // namespace sluice

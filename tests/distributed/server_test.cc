@@ -1,0 +1,262 @@
+// Clusters whose tasks live in one process and talk over gRPC.
+#include "distributed/server/server.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "absl/strings/match.h"
+
+#include "core/base/status.h"
+#include "core/graph/text.h"
+#include "distributed/proto/worker.pb.h"
+#include "distributed/rpc/call.h"
+#include "runtime/c_api/environment.h"
+
+namespace sluice {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+int FreePort() {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
+std::string Text(const absl::StatusOr<std::vector<Tensor>>& results) {
+  if (!results.ok()) return results.status().ToString();
+  std::string out;
+  for (const Tensor& t : *results) absl::StrAppend(&out, out.empty() ? "" : "; ", t.ToString());
+  return out;
+}
+
+class ServerTest : public ::testing::Test {
+ protected:
+  ServerTest() : graph_(&GetProcessEnvironment().ops) {
+    EXPECT_TRUE(GetProcessEnvironment().status.ok()) << GetProcessEnvironment().status;
+  }
+
+  // One parameter server and `workers` workers.
+  void Cluster(int workers) {
+    auto add = [&](const char* job, int tasks) {
+      auto* j = cluster_.add_job();
+      j->set_name(job);
+      for (int t = 0; t < tasks; ++t) (*j->mutable_tasks())[t] = absl::StrCat("localhost:", FreePort());
+    };
+    add("ps", 1);
+    add("worker", workers);
+    ps_ = Start("ps", 0);
+    for (int t = 0; t < workers; ++t) workers_.push_back(Start("worker", t));
+  }
+
+  std::unique_ptr<Server> Start(const std::string& job, int task) {
+    proto::ServerDef def;
+    *def.mutable_cluster() = cluster_;
+    def.set_job_name(job);
+    def.set_task_index(task);
+    def.set_protocol("grpc");
+    ServerOptions options;
+    options.environment = GetProcessEnvironment().view();
+    options.join_timeout = absl::Seconds(5);
+    auto server = Server::Make(def, options);
+    EXPECT_TRUE(server.ok()) << server.status();
+    (*server)->Start();
+    return *std::move(server);
+  }
+
+  void Build(absl::string_view text) {
+    absl::MutexLock lock(&graph_.mu());
+    absl::Status s = ParseGraphText(text, &graph_);
+    ASSERT_TRUE(s.ok()) << s;
+  }
+
+  std::unique_ptr<SessionBase> Session(const Server& server) {
+    auto session = NewRemoteSession(server.target(), "", &graph_);
+    EXPECT_TRUE(session.ok()) << session.status();
+    return *std::move(session);
+  }
+
+  proto::WorkerStateResponse StateOf(const Server& server) {
+    auto transport = *DefaultTransport();
+    auto channel = *transport->Connect(server.address());
+    auto state = Ask<proto::WorkerStateResponse>(*channel, "/sluice.proto.WorkerService/WorkerState",
+                                                 proto::WorkerStateRequest(), absl::Seconds(10));
+    EXPECT_TRUE(state.ok()) << state.status();
+    return state.ok() ? *state : proto::WorkerStateResponse();
+  }
+
+  proto::ClusterDef cluster_;
+  Graph graph_;
+  std::unique_ptr<Server> ps_;
+  std::vector<std::unique_ptr<Server>> workers_;
+};
+
+TEST_F(ServerTest, StepOverTwoTasks) {
+  Cluster(1);
+  Build(R"(
+    x = Placeholder(dtype=float, shape=[?]) @/job:worker/task:0
+    n = Neg(x) @/job:ps/task:0
+    y = Add(n, x) @/job:worker/task:0
+    z = Mul(n, n) @/job:ps/task:0)");
+  auto session = Session(*workers_[0]);
+  const std::vector<float> v = {1, 2, 3};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Text(session->Run({{"x:0", Tensor::Vector<float>(v)}}, {"y:0", "z:0", "n:0"}, {})),
+              "float [3] 0 0 0; float [3] 1 4 9; float [3] -1 -2 -3");
+  }
+  auto devices = session->ListDevices();
+  ASSERT_TRUE(devices.ok());
+  ASSERT_EQ(devices->size(), 2);
+  EXPECT_EQ((*devices)[0].name, "/job:worker/replica:0/task:0/device:CPU:0");
+  EXPECT_EQ((*devices)[1].name, "/job:ps/replica:0/task:0/device:CPU:0");
+  EXPECT_THAT(*session->ExplainPlacement({{"x:0"}, {"y:0"}, {}}), HasSubstr("/job:ps/replica:0/task:0/device:CPU:0"));
+  EXPECT_THAT(*session->DumpPlan({{"x:0"}, {"y:0"}, {}}), HasSubstr("# /job:ps/replica:0/task:0"));
+  session.reset();
+  EXPECT_EQ(StateOf(*ps_).session_size(), 0);
+  EXPECT_EQ(StateOf(*ps_).step_size(), 0);
+}
+
+TEST_F(ServerTest, VariablesOutliveSessionsAndGraphsGrow) {
+  Cluster(2);
+  Build(R"(
+    v = VarHandleOp(dtype=float, shape=[], shared_name='v') @/job:ps/task:0
+    one = Const(value=float[]{1})
+    init = AssignVariableOp(v, one)
+    add = AssignAddVariableOp(v, one))");
+  auto first = Session(*workers_[0]);
+  EXPECT_EQ(Text(first->Run({}, {}, {"init"})), "");
+  EXPECT_EQ(Text(first->Run({}, {}, {"add"})), "");
+  {
+    absl::MutexLock lock(&graph_.mu());
+    NodeSpec read;
+    read.op = "ReadVariableOp";
+    read.name = "r";
+    read.inputs = {{graph_.Find("v"), 0}};
+    read.attrs.Set("dtype", DType::kFloat);
+    ASSERT_TRUE(graph_.AddNode(std::move(read)).ok());
+  }
+  EXPECT_EQ(Text(first->Run({}, {"r:0"}, {})), "float [] 2");
+  auto second = Session(*workers_[1]);
+  EXPECT_EQ(Text(second->Run({}, {"r:0"}, {"add"})).substr(0, 8), "float []");
+  first.reset();
+  EXPECT_EQ(Text(second->Run({}, {"r:0"}, {})), "float [] 3");
+  EXPECT_TRUE(second->Reset({}).ok());
+  EXPECT_THAT(Text(second->Run({}, {"r:0"}, {})), HasSubstr("ABORTED"));
+  auto third = Session(*workers_[1]);
+  EXPECT_THAT(Text(third->Run({}, {"r:0"}, {})), HasSubstr("FAILED_PRECONDITION"));
+}
+
+TEST_F(ServerTest, ErrorNamesNodeAndTaskAndSessionStaysUsable) {
+  Cluster(1);
+  Build(R"(
+    x = Placeholder(dtype=float, shape=?) @/job:worker/task:0
+    c = CheckNumerics(x, message='bad') @/job:ps/task:0
+    y = Neg(c) @/job:worker/task:0)");
+  auto session = Session(*workers_[0]);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::string failed = Text(session->Run({{"x:0", Tensor::Scalar<float>(nan)}}, {"y:0"}, {}));
+  EXPECT_THAT(failed, AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("bad"), HasSubstr("/job:ps/replica:0/task:0")));
+  EXPECT_EQ(Text(session->Run({{"x:0", Tensor::Scalar<float>(2)}}, {"y:0"}, {})), "float [] -2");
+  EXPECT_THAT(Text(session->Run({{"x:0", Tensor::Scalar<int32_t>(2)}}, {"y:0"}, {})), HasSubstr("cannot feed 'x:0'"));
+  EXPECT_EQ(StateOf(*ps_).steps_failed(), 1);
+}
+
+TEST_F(ServerTest, RestartedTaskEndsTheSessionAndANewOneWorks) {
+  Cluster(1);
+  Build(R"(
+    x = Placeholder(dtype=float, shape=[]) @/job:worker/task:0
+    n = Exp(x) @/job:ps/task:0
+    y = Neg(n) @/job:worker/task:0)");
+  auto session = Session(*workers_[0]);
+  auto run = [&] { return Text(session->Run({{"x:0", Tensor::Scalar<float>(0)}}, {"y:0"}, {})); };
+  EXPECT_EQ(run(), "float [] -1");
+  ps_.reset();
+  EXPECT_THAT(run(), AllOf(HasSubstr("UNAVAILABLE"), HasSubstr("/job:ps/replica:0/task:0")));
+  ps_ = Start("ps", 0);
+  std::string lost;
+  for (int i = 0; i < 100; ++i) {  // the channel connects again within a second or so
+    lost = run();
+    if (!absl::StrContains(lost, "UNAVAILABLE")) break;
+    absl::SleepFor(absl::Milliseconds(100));
+  }
+  EXPECT_THAT(lost, HasSubstr("ABORTED"));
+  session = Session(*workers_[0]);
+  EXPECT_EQ(run(), "float [] -1");
+}
+
+TEST_F(ServerTest, MissingTaskIsNamedWithinTheTime) {
+  Cluster(1);
+  ps_.reset();
+  Build("c = Const(value=float[]{1})");
+  auto session = Session(*workers_[0]);
+  EXPECT_THAT(Text(session->Run({}, {"c:0"}, {})),
+              AllOf(HasSubstr("UNAVAILABLE"), HasSubstr("missing: /job:ps/replica:0/task:0"), HasSubstr("device_filters")));
+}
+
+TEST_F(ServerTest, StepTimeoutSaysWhatItWaitsFor) {
+  Cluster(1);
+  Build(R"(
+    q = FIFOQueueV2(component_types=[float], shared_name='q') @/job:ps/task:0
+    d = QueueDequeueV2(q, component_types=[float]) @/job:ps/task:0
+    y = Neg(d) @/job:worker/task:0)");
+  auto session = Session(*workers_[0]);
+  RunOptions options;
+  options.timeout_ms = 200;
+  EXPECT_THAT(Text(session->Run({}, {"y:0"}, {}, options)), AllOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("'d")));
+  CancellationToken cancel;
+  options.timeout_ms = 0;
+  options.cancellation = &cancel;
+  std::thread canceller([&] {
+    while (StateOf(*ps_).step_size() == 0) absl::SleepFor(absl::Milliseconds(10));
+    cancel.Cancel(absl::CancelledError("enough"));
+  });
+  EXPECT_THAT(Text(session->Run({}, {"y:0"}, {}, options)), HasSubstr("CANCELLED"));
+  canceller.join();
+  while (StateOf(*ps_).step_size() != 0) absl::SleepFor(absl::Milliseconds(10));
+}
+
+TEST_F(ServerTest, ManyClientsAtOnce) {
+  Cluster(2);
+  Build(R"(
+    x = Placeholder(dtype=float, shape=[]) @/job:worker/task:0
+    n = Square(x) @/job:ps/task:0
+    y = Neg(n) @/job:worker/task:1)");
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      auto session = Session(*workers_[t % 2]);
+      for (int i = 0; i < 50; ++i) {
+        const float v = static_cast<float>(t * 10 + i % 10);
+        EXPECT_EQ(Text(session->Run({{"x:0", Tensor::Scalar<float>(v)}}, {"y:0"}, {})), absl::StrCat("float [] ", -v * v));
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+}
+
+TEST_F(ServerTest, PortInUseAndWrongTaskAreErrors) {
+  Cluster(1);
+  proto::ServerDef def;
+  *def.mutable_cluster() = cluster_;
+  def.set_job_name("ps");
+  ServerOptions options;
+  options.environment = GetProcessEnvironment().view();
+  EXPECT_THAT(std::string(Server::Make(def, options).status().message()), HasSubstr("/job:ps/replica:0/task:0"));
+  def.set_task_index(3);
+  EXPECT_THAT(std::string(Server::Make(def, options).status().message()), HasSubstr("the cluster has no task"));
+}
+
+}  // namespace
+}  // namespace sluice
