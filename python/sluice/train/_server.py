@@ -19,8 +19,7 @@ class Server:
 
     def __init__(self, server_or_cluster_def, job_name=None, task_index=None, protocol=None, config=None, start=True):
         self._server_def = _server_def(server_or_cluster_def, job_name, task_index, protocol, config)
-        self._native = _native_server()(self._server_def.SerializeToString(),
-                                        None if config is None else config.SerializeToString())
+        self._native = _sluice.Server(self._server_def.SerializeToString())
         if start:
             self.start()
 
@@ -48,14 +47,6 @@ class Server:
         """A cluster of one task (/job:local/task:0) on a free port of this machine."""
         return Server({"local": ["localhost:0"]}, job_name="local", task_index=0, protocol="grpc", config=config,
                       start=start)
-
-
-def _native_server():
-    if not hasattr(_sluice, "Server"):
-        from sluice import errors
-        raise errors.UnimplementedError(None, None, "Server: this build has no distributed runtime; sessions run in "
-                                        "their own process, sl.Session('')")
-    return _sluice.Server
 
 
 def _server_def(source, job_name, task_index, protocol, config):
