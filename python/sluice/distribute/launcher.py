@@ -49,12 +49,13 @@ class Launcher:
       services: the jobs that serve the others and are stopped when those are done.
       environ: variables for the tasks.
       output: where the tasks' lines go.
+      watch: watch(launcher, name of a task, line) is called for each line of a task.
     """
 
     def __init__(self, jobs, command, restarts=0, log_dir=None, grace=10.0, host="localhost", services=("ps",),
-                 environ=None, output=None):
+                 environ=None, output=None, watch=None):
         self._command, self._restarts, self._log_dir, self._grace = list(command), restarts, log_dir, grace
-        self._services = services
+        self._services, self._watch = services, watch
         self._environ = dict(os.environ if environ is None else environ)
         self._output = output or sys.stdout.buffer
         self._coloured = self._output.isatty() and "NO_COLOR" not in os.environ
@@ -79,6 +80,14 @@ class Launcher:
             self._kill_all()
             for s, handler in previous.items():
                 signal.signal(s, handler)
+
+    def kill(self, name, number=signal.SIGKILL):
+        """Sends a signal to a task that runs; returns its process's number, None when it does not run."""
+        for task in self._running():
+            if task.name == name:
+                _signal_group(task.process, number)
+                return task.process.pid
+        return None
 
     def _supervise(self):
         while True:
@@ -161,9 +170,7 @@ class Launcher:
         if task.unfinished and (not data or len(task.unfinished) > _LONGEST_LINE):
             lines.append(task.unfinished)
             task.unfinished = b""
-        if lines:
-            prefix = self._prefix(task)
-            self._write(b"".join(prefix + line + b"\n" for line in lines))
+        self._pass_on(task, lines)
         if not data:
             self._selector.unregister(task.process.stdout)
             return False
@@ -178,14 +185,21 @@ class Launcher:
         else:
             while select_now(task.process.stdout) and self._read_from(task):
                 pass
-            if task.unfinished:
-                self._write(self._prefix(task) + task.unfinished + b"\n")
-                task.unfinished = b""
+            self._pass_on(task, [task.unfinished] if task.unfinished else [])
+            task.unfinished = b""
             try:
                 self._selector.unregister(task.process.stdout)
             except KeyError:
                 pass
         task.process.stdout.close()
+
+    def _pass_on(self, task, lines):
+        if lines:
+            prefix = self._prefix(task)
+            self._write(b"".join(prefix + line + b"\n" for line in lines))
+        if self._watch:
+            for line in lines:
+                self._watch(self, task.name, line.decode(errors="replace"))
 
     def _prefix(self, task):
         text = "[%s]" % task.name
