@@ -7,7 +7,8 @@ from sluice.train import ClusterSpec
 
 
 class SlurmClusterResolver(ClusterResolver):
-    """Reads the variables that srun sets for each task; task `i` on a node listens at port_base + i.
+    """Reads the variables that srun sets for each task; task `i` on a node listens at port_base + i (of
+    localhost, when there is only one node).
 
     Args:
       jobs: {job: number of tasks} in the order of ranks; what is left over is job "worker".
@@ -29,6 +30,8 @@ class SlurmClusterResolver(ClusterResolver):
             counts = [tasks_per_node] * len(hosts) if isinstance(tasks_per_node, int) else list(tasks_per_node)
         if len(counts) != len(hosts):
             raise ValueError("Slurm names %d nodes (%s) but tasks for %d" % (len(hosts), ",".join(hosts), len(counts)))
+        if len(hosts) == 1:
+            hosts = ["localhost"]  # one node: nobody outside has to reach the tasks
         places = [(host, i) for host, count in zip(hosts, counts) for i in range(count)]
         self._tasks = split_ranks(jobs, len(places))
         if self._rank >= len(places):

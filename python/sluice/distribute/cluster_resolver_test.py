@@ -102,6 +102,8 @@ SLURM = {"SLURM_PROCID": "3", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_STEP_TASKS
 def test_slurm():
     assert found(resolvers.SlurmClusterResolver({"ps": 1}, environ=dict(SLURM))) == (
         {"ps": ["n1:8888"], "worker": ["n1:8889", "n1:8890", "n2:8888"]}, ("worker", 2), "grpc://n2:8888")
+    one_node = dict(SLURM, SLURM_STEP_NODELIST="n1", SLURM_STEP_TASKS_PER_NODE="4")
+    assert resolvers.SlurmClusterResolver(environ=one_node).cluster_spec().task_address("worker", 3) == "localhost:8891"
     environ = dict(SLURM, SLURM_PROCID="1", SLURM_GPUS_ON_NODE="4")
     resolver = resolvers.SlurmClusterResolver({"ps": 1, "worker": 3}, port_base=50, gpus_per_task=2, environ=environ)
     assert resolver.get_task_info() == ("worker", 0) and environ["CUDA_VISIBLE_DEVICES"] == "2,3"

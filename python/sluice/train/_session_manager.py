@@ -148,7 +148,12 @@ class SessionManager:
         ready, why = _is_ready(self._ready_for_local_init_op, session, "Model not ready for local init")
         if ready:
             options = {} if self._local_options is None else {"options": self._local_options}
-            session.run(self._local_init_op, feed_dict=self._local_feeds, **options)
+            try:
+                session.run(self._local_init_op, feed_dict=self._local_feeds, **options)
+            except errors.FailedPreconditionError as e:
+                if not _is_about_initialisation(e):
+                    raise
+                return False, str(e)
         return ready, why
 
 
@@ -192,7 +197,7 @@ def _is_ready(op, session, what):
     try:
         missing = session.run(op)
     except errors.FailedPreconditionError as e:
-        if "uninitialized" not in str(e).lower() and "not initialized" not in str(e):
+        if not _is_about_initialisation(e):
             sl.logging.warning("%s : error [%s]", what, e)
             raise
         return False, str(e)
@@ -200,6 +205,10 @@ def _is_ready(op, session, what):
         return True, None
     names = [n.decode() if isinstance(n, bytes) else str(n) for n in np.ravel(missing)]
     return False, "Variables not initialized: " + ", ".join(names)
+
+
+def _is_about_initialisation(error):
+    return "uninitialized" in str(error).lower() or "not initialized" in str(error).lower()
 
 
 def _name(op):

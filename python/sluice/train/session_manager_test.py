@@ -79,6 +79,10 @@ def test_reading_a_variable_too_early_counts_as_not_ready():
     v = sl.get_variable("v", initializer=1.0)
     with pytest.raises(sl.errors.DeadlineExceededError, match="'v'|uninitialized"):
         sl.train.SessionManager(ready_op=v + 1, recovery_wait_secs=0.01).wait_for_session("", max_wait_secs=0)
+    copy = sl.get_variable("copy", initializer=0.0, collections=[sl.GraphKeys.LOCAL_VARIABLES])
+    with pytest.raises(sl.errors.DeadlineExceededError, match="'v'|uninitialized"):
+        sl.train.SessionManager(local_init_op=sl.assign(copy, v + 1),
+                                recovery_wait_secs=0.01).wait_for_session("", max_wait_secs=0)
 
 
 # Who may commit.
