@@ -49,7 +49,8 @@ def train(options, data, cluster, job, task):
     if cluster is not None:
         server = sl.train.Server(cluster, job, task)
         if job == "ps":
-            server.join()
+            wait_for_workers(cluster, task, server)
+            return
         workers, target = cluster.num_tasks("worker"), server.target
         device = sl.train.replica_device_setter(cluster=cluster, worker_device="/job:worker/task:%d" % task)
         # A worker needs the parameter servers and itself, and so is not disturbed by the loss of another worker.
@@ -63,7 +64,8 @@ def train(options, data, cluster, job, task):
         hooks = [sl.train.StopAtStepHook(last_step=options.steps)]
         if workers > 1:
             optimizer = sl.train.SyncReplicasOptimizer(optimizer, workers, workers, replica=task)
-            hooks.append(optimizer.make_session_run_hook(is_chief))
+            # A token for each worker in each session: they go on although it is a new chief that makes the updates.
+            hooks.append(optimizer.make_session_run_hook(is_chief, num_tokens=1))
         train_op = optimizer.minimize(loss, global_step=step)
     chief_hooks = []
     if options.trace_step is not None:
@@ -85,6 +87,30 @@ def train(options, data, cluster, job, task):
             now, value = session.run_step_fn(train_step)  # called again, for the restored step, after a failure
             if now % options.print_steps == 0:
                 print("step %4d  loss %.4f  %.1f s" % (now, value, time.monotonic() - start), flush=True)
+    if cluster is not None:
+        tell_parameter_servers(cluster, target, config)
+
+
+def done_queue(cluster, task):
+    """The queue of a parameter server that each worker puts a word into when it has ended."""
+    with sl.device("/job:ps/task:%d" % task):
+        return sl.FIFOQueue(cluster.num_tasks("worker"), [sl.int32], [[]], shared_name="done", name="done_%d" % task)
+
+
+def wait_for_workers(cluster, task, server):
+    """Serves until every worker has ended."""
+    config = sl.ConfigProto(device_filters=["/job:ps/task:%d" % task])
+    with sl.Graph().as_default(), sl.Session(server.target, config=config) as session:
+        word = done_queue(cluster, task).dequeue()
+        for _ in range(cluster.num_tasks("worker")):
+            session.run(word)
+
+
+def tell_parameter_servers(cluster, target, config):
+    """Tells every parameter server that this worker has ended."""
+    with sl.Graph().as_default(), sl.Session(target, config=config) as session:
+        for task in range(cluster.num_tasks("ps")):
+            session.run(done_queue(cluster, task).enqueue(0))
 
 
 def evaluate(options, data):

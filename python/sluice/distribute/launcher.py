@@ -81,6 +81,10 @@ class Launcher:
             for s, handler in previous.items():
                 signal.signal(s, handler)
 
+    def interrupt(self):
+        """Makes `run` stop all tasks and return; from any thread."""
+        self._signals.append(signal.SIGTERM)
+
     def kill(self, name, number=signal.SIGKILL):
         """Sends a signal to a task that runs; returns its process's number, None when it does not run."""
         for task in self._running():

@@ -1,0 +1,59 @@
+"""Whatever task is killed, and when: training goes on by itself and ends with the bits of an undisturbed run."""
+import io
+import os
+import re
+import sys
+import threading
+
+import pytest
+
+from sluice.distribute.launcher import Launcher
+
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "exact_program.py")
+STEPS = 60
+DEADLINE = 240
+
+
+class Output(io.BytesIO):
+    def isatty(self):
+        return False
+
+
+def train(folder, ps=1, workers=2, kills=()):
+    """(weights, everything printed) of a run in which the task `kills[i][1]` is killed at step `kills[i][0]`."""
+    output, weights, left = Output(), [], list(kills)
+
+    def watch(launcher, task, line):
+        step = re.match(r"step (\d+)", line)
+        if step and task == "worker/0" and left and int(step.group(1)) >= left[0][0]:
+            launcher.say("killed %s: %s" % (left[0][1], launcher.kill(left[0][1])))
+            left.pop(0)
+        if line.startswith("weights "):
+            weights.append(line)
+
+    launcher = Launcher({"ps": ps, "worker": workers}, [sys.executable, "-u", PROGRAM, str(folder), str(STEPS)], restarts=8,
+                        output=output, watch=watch)
+    timer = threading.Timer(DEADLINE, launcher.interrupt)
+    timer.start()
+    try:
+        code = launcher.run()
+    finally:
+        timer.cancel()
+    text = output.getvalue().decode()
+    assert code == 0, "exit code %d\n%s" % (code, text)
+    assert not left, "training ended before all kills\n" + text
+    assert len(weights) == 1 and weights[0].startswith("weights %d " % STEPS), text
+    return weights[0], text
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("undisturbed"))[0]
+
+
+@pytest.mark.parametrize("kills", [
+    [(15, "worker/1")], [(25, "ps/0")], [(33, "worker/0")], [(14, "worker/1"), (27, "ps/0"), (38, "worker/0")],
+], ids=lambda kills: "+".join(k[1].replace("/", "") for k in kills))
+def test_a_killed_task_leaves_no_trace_in_the_weights(tmp_path, undisturbed, kills):
+    weights, text = train(tmp_path, kills=kills)
+    assert weights == undisturbed, text
