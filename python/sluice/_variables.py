@@ -116,6 +116,11 @@ class Variable(metaclass=_VariableMeta):
   __array_priority__ = 100
   _dense_var_to_tensor = None  # Set below; its presence marks what converts like a variable.
 
+  def __init__(self, initial_value=None, trainable=None, collections=None, validate_shape=True, caching_device=None, name=None, variable_def=None,
+               dtype=None, expected_shape=None, import_scope=None, constraint=None, use_resource=None, synchronization=None, aggregation=None,
+               shape=None):
+    raise TypeError("a variable is made as one of the two kinds")  # This signature is for readers and type checkers.
+
   class SaveSliceInfo:
     """Which part of a larger variable this one is, for checkpoints."""
 
