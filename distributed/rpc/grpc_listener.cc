@@ -3,6 +3,7 @@
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -159,6 +160,10 @@ bool IsLoopback(absl::string_view address) {
   return host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
 }
 
+// A host may stand for several addresses ("localhost": ::1 and 127.0.0.1). gRPC is content when it can bind one of
+// them, and the same port of another one may belong to another process, which callers would then reach. So all must be
+// free.
+
 // Why `address` cannot be bound, with the cure; OK when every address that it stands for can.
 absl::Status ProbeBind(const std::string& address) {
   if (absl::StartsWith(address, "unix:")) return absl::OkStatus();
@@ -178,7 +183,7 @@ absl::Status ProbeBind(const std::string& address) {
     if (fd < 0) continue;
     const int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, 26 /* IPV6_V6ONLY */, &on, sizeof on);
+    if (a->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (bind(fd, a->ai_addr, a->ai_addrlen) != 0) {
       switch (errno) {
         case EADDRINUSE:
@@ -206,6 +211,23 @@ absl::Status ProbeBind(const std::string& address) {
   return status;
 }
 
+// A port that is free on every address of the host of `address`, or 0 (leave it to gRPC).
+int PickPort(const std::string& address) {
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in any = {};
+    any.sin_family = AF_INET;
+    socklen_t size = sizeof any;
+    const bool bound = fd >= 0 && bind(fd, reinterpret_cast<const sockaddr*>(&any), size) == 0 &&
+                       getsockname(fd, reinterpret_cast<sockaddr*>(&any), &size) == 0;
+    if (fd >= 0) close(fd);
+    if (!bound) return 0;
+    const int port = ntohs(any.sin_port);
+    if (ProbeBind(absl::StrCat(address.substr(0, address.rfind(':')), ":", port)).ok()) return port;
+  }
+  return 0;
+}
+
 class GrpcListener : public Listener {
  public:
   explicit GrpcListener(Handler handler) : service_(std::move(handler)) {}
@@ -218,8 +240,11 @@ class GrpcListener : public Listener {
     server_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(500, GPR_TIMESPAN)));
   }
 
-  absl::Status Start(const std::string& address, const GrpcOptions& options) {
-    RETURN_IF_ERROR(CheckAddress(address));
+  absl::Status Start(const std::string& wanted, const GrpcOptions& options) {
+    RETURN_IF_ERROR(CheckAddress(wanted));
+    const bool any_port = !absl::StartsWith(wanted, "unix:") && absl::EndsWith(wanted, ":0");
+    const std::string address =
+        any_port ? absl::StrCat(wanted.substr(0, wanted.rfind(':')), ":", PickPort(wanted)) : wanted;
     ASSIGN_OR_RETURN(auto credentials, ServerCredentials(options));
     if (options.certificate.empty() && !options.insecure_bind && !IsLoopback(address)) {
       return FailedPrecondition(
@@ -268,9 +293,15 @@ class GrpcListener : public Listener {
 
 absl::StatusOr<std::unique_ptr<Listener>> MakeListener(const std::string& address, const GrpcOptions& options,
                                                        Handler handler) {
-  auto listener = std::make_unique<GrpcListener>(std::move(handler));
-  RETURN_IF_ERROR(listener->Start(address, options));
-  return listener;
+  absl::Status status;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    auto listener = std::make_unique<GrpcListener>(handler);
+    status = listener->Start(address, options);
+    if (status.ok()) return listener;
+    // Somebody was quicker to take the free port that was picked.
+    if (!absl::EndsWith(address, ":0") || absl::IsInvalidArgument(status)) break;
+  }
+  return status;
 }
 
 }  // namespace grpc_internal

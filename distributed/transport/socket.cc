@@ -204,10 +204,14 @@ absl::StatusOr<Socket> ConnectTo(const std::string& address, absl::Duration time
   }
   ASSIGN_OR_RETURN(Resolved found, Resolve(address, 0));
   absl::Status status;
-  for (const addrinfo* a = found.get(); a != nullptr; a = a->ai_next) {
-    auto s = ConnectOne(a->ai_family, a->ai_addr, a->ai_addrlen, address, end, give_up);
-    if (s.ok()) return s;
-    status = s.status();
+  // IPv4 first, as listeners bind: the same port of the other family may be another process's.
+  for (const bool v4 : {true, false}) {
+    for (const addrinfo* a = found.get(); a != nullptr; a = a->ai_next) {
+      if ((a->ai_family == AF_INET) != v4) continue;
+      auto s = ConnectOne(a->ai_family, a->ai_addr, a->ai_addrlen, address, end, give_up);
+      if (s.ok()) return s;
+      if (status.ok()) status = s.status();
+    }
   }
   return status;
 }

@@ -1,13 +1,11 @@
 // The calling side: connects when there is something to say, and again after the peer was lost.
-#include <set>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "core/base/clock.h"
 #include "core/base/status.h"
+#include "distributed/rpc/pending_calls.h"
 #include "distributed/rpc/status_codec.h"
 #include "distributed/transport/handshake.h"
 #include "distributed/transport/socket_transport.h"
@@ -28,13 +26,6 @@ class SocketChannel : public Channel {
   std::string Describe() const override { return state_->address; }
 
  private:
-  struct Pending {
-    Reply done;
-    std::string method;
-    absl::Duration timeout;
-    absl::Duration deadline;
-    uint64_t generation;
-  };
   struct Waiting {
     uint64_t id;
     std::string method;
@@ -44,18 +35,17 @@ class SocketChannel : public Channel {
   // Outlives the channel until its thread has ended.
   struct State : std::enable_shared_from_this<State> {
     State(std::string a, SocketOptions o, std::function<void()> lost)
-        : address(std::move(a)), options(std::move(o)), on_lost(std::move(lost)) {}
+        : address(std::move(a)),
+          options(std::move(o)),
+          on_lost(std::move(lost)),
+          calls(std::make_shared<PendingCalls>(absl::StrCat("the task at ", address))) {}
 
     void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) {
       std::shared_ptr<Connection> connection;
       uint64_t id;
       {
-        absl::MutexLock lock(&mu);
-        id = next_id++;
-        const absl::Duration deadline = SystemClock()->Now() + timeout;
-        pending.emplace(id, Pending{std::move(done), method, timeout, deadline, generation});
-        deadlines.emplace(deadline, id);
-        if (deadline < armed) Arm(deadline);
+        absl::MutexLock lock(&mu);  // the call belongs to the connection that is there now
+        id = calls->Add(method, timeout, std::move(done));
         connection = established;
         if (!connection) {
           waiting.push_back({id, method, std::move(request)});
@@ -72,77 +62,7 @@ class SocketChannel : public Channel {
     void SendRequest(Connection* connection, uint64_t id, absl::Duration timeout, const std::string& method,
                      Message request) {
       const absl::Status sent = connection->Send(FrameKind::kRequest, id, timeout, method, std::move(request));
-      if (sent.ok()) return;
-      // On the clock's thread: a callback never runs within Call.
-      SystemClock()->RunAfter(absl::ZeroDuration(), [self = shared_from_this(), id, sent] {
-        self->End(id, [&](const Pending& call) { return self->Error(sent.code(), call, sent.message()); });
-      });
-    }
-
-    absl::Status Error(absl::StatusCode code, const Pending& call, absl::string_view what) const {
-      return TransportError(code, absl::StrCat(call.method, " to the task at ", address, ": ", what));
-    }
-
-    template <typename MakeResult>
-    void End(uint64_t id, const MakeResult& result) {
-      Pending call;
-      {
-        absl::MutexLock lock(&mu);
-        auto it = pending.find(id);
-        if (it == pending.end()) return;
-        call = std::move(it->second);
-        deadlines.erase({call.deadline, id});
-        pending.erase(it);
-      }
-      Reply done = std::move(call.done);
-      done(result(call));
-    }
-
-    void Arm(absl::Duration deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      armed = deadline;
-      SystemClock()->RunAfter(deadline - SystemClock()->Now(), [weak = weak_from_this(), deadline] {
-        if (auto self = weak.lock()) self->OnTimer(deadline);
-      });
-    }
-
-    // One timer for the earliest deadline; calls that end earlier leave it alone.
-    void OnTimer(absl::Duration which) {
-      std::vector<uint64_t> expired;
-      {
-        absl::MutexLock lock(&mu);
-        const absl::Duration now = SystemClock()->Now();
-        for (auto it = deadlines.begin(); it != deadlines.end() && it->first <= now; ++it)
-          expired.push_back(it->second);
-        if (armed == which) {
-          armed = absl::InfiniteDuration();
-          for (const auto& d : deadlines) {
-            if (d.first > now) {
-              Arm(d.first);
-              break;
-            }
-          }
-        }
-      }
-      for (uint64_t id : expired) {
-        End(id, [&](const Pending& call) {
-          return Error(absl::StatusCode::kDeadlineExceeded, call,
-                       absl::StrCat("did not end within ", absl::FormatDuration(call.timeout)));
-        });
-      }
-    }
-
-    // Ends every call that was made before `before`.
-    void EndAll(uint64_t before, absl::StatusCode code, absl::string_view what) {
-      std::vector<uint64_t> ids;
-      {
-        absl::MutexLock lock(&mu);
-        for (const auto& [id, call] : pending) {
-          if (call.generation < before) ids.push_back(id);
-        }
-      }
-      for (uint64_t id : ids) {
-        End(id, [&](const Pending& call) { return Error(code, call, what); });
-      }
+      if (!sent.ok()) calls->FailLater(id, sent.code(), sent.message());
     }
 
     void Drop() {
@@ -153,9 +73,7 @@ class SocketChannel : public Channel {
         connection = established;
       }
       if (connection) connection->Close();
-      SystemClock()->RunAfter(absl::ZeroDuration(), [self = shared_from_this()] {
-        self->EndAll(UINT64_MAX, absl::StatusCode::kCancelled, "the caller dropped the channel");
-      });
+      calls->FailAllLater(absl::StatusCode::kCancelled, "the caller dropped the channel");
     }
 
     bool IsDropped() {
@@ -181,73 +99,65 @@ class SocketChannel : public Channel {
     void Run() {
       auto connection = Establish();
       std::vector<Waiting> ready;
-      uint64_t next;
       {
         absl::MutexLock lock(&mu);
-        ready = std::move(waiting);
-        waiting.clear();
-        if (connection.ok() && !dropped) {
+        ready.swap(waiting);
+        if (connection.ok()) {
           established = *connection;
+          if (dropped) established->Close();
         } else {
           running = false;
+          calls->BeginGeneration();
         }
-        next = ++generation;
-        if (connection.ok() && dropped) (*connection)->Close();
       }
       if (!connection.ok()) {
-        const absl::StatusCode code = connection.status().code() == absl::StatusCode::kPermissionDenied
-                                          ? absl::StatusCode::kPermissionDenied
-                                          : absl::StatusCode::kUnavailable;
-        return EndAll(next, code, connection.status().message());
+        const bool refused = connection.status().code() == absl::StatusCode::kPermissionDenied;
+        return calls->FailEarlier(refused ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kUnavailable,
+                                  connection.status().message());
       }
       for (Waiting& w : ready) {
         absl::Duration left;
-        {
-          absl::MutexLock lock(&mu);
-          auto it = pending.find(w.id);
-          if (it == pending.end()) continue;  // its time is over
-          left = std::max(it->second.deadline - SystemClock()->Now(), absl::Milliseconds(1));
-        }
+        if (!calls->TimeLeft(w.id, &left)) continue;
         SendRequest(connection->get(), w.id, left, w.method, std::move(w.request));
       }
       ready.clear();
       const absl::Status why = (*connection)->ReadLoop([this](IncomingFrame frame) { OnFrame(std::move(frame)); });
+      bool was_dropped;
       {
         absl::MutexLock lock(&mu);
         established = nullptr;
         running = false;
-        next = ++generation;
+        was_dropped = dropped;
+        calls->BeginGeneration();
       }
       if (on_lost) on_lost();
-      EndAll(next, IsDropped() ? absl::StatusCode::kCancelled : absl::StatusCode::kUnavailable,
-             IsDropped() ? "the caller dropped the channel" : why.message());
+      if (was_dropped) {
+        calls->FailEarlier(absl::StatusCode::kCancelled, "the caller dropped the channel");
+      } else {
+        calls->FailEarlier(absl::StatusCode::kUnavailable, why.message());
+      }
     }
 
     void OnFrame(IncomingFrame frame) {
-      if (frame.header.kind == FrameKind::kReply) {
-        return End(frame.header.call, [&](const Pending&) { return std::move(frame.message); });
-      }
+      if (frame.header.kind == FrameKind::kReply) return calls->End(frame.header.call, std::move(frame.message));
       if (frame.header.kind != FrameKind::kError) return;
-      End(frame.header.call, [&](const Pending& call) -> absl::Status {
-        absl::Status status;
-        if (frame.message.ok() && DecodeStatus(frame.message->body, &status)) return status;
-        return Error(absl::StatusCode::kInternal, call, "the task answered with an error that cannot be read");
-      });
+      absl::Status status;
+      if (frame.message.ok() && DecodeStatus(frame.message->body, &status)) {
+        return calls->End(frame.header.call, status);
+      }
+      calls->Fail(frame.header.call, absl::StatusCode::kInternal,
+                  "the task answered with an error that cannot be read");
     }
 
     const std::string address;
     const SocketOptions options;
     const std::function<void()> on_lost;
+    const std::shared_ptr<PendingCalls> calls;
     absl::Mutex mu;
     std::shared_ptr<Connection> established ABSL_GUARDED_BY(mu);
     bool running ABSL_GUARDED_BY(mu) = false;
     bool dropped ABSL_GUARDED_BY(mu) = false;
-    uint64_t next_id ABSL_GUARDED_BY(mu) = 1;
-    uint64_t generation ABSL_GUARDED_BY(mu) = 0;
-    std::unordered_map<uint64_t, Pending> pending ABSL_GUARDED_BY(mu);
     std::vector<Waiting> waiting ABSL_GUARDED_BY(mu);
-    std::set<std::pair<absl::Duration, uint64_t>> deadlines ABSL_GUARDED_BY(mu);
-    absl::Duration armed ABSL_GUARDED_BY(mu) = absl::InfiniteDuration();
   };
 
   const std::shared_ptr<State> state_;
