@@ -21,8 +21,9 @@ class DataflowRun;
 
 // What a helper that was scheduled on the pool finds when it finally runs: the step, or nothing when that has ended.
 struct HelperGate : public RefCounted {
-  absl::Mutex mu;
-  DataflowRun* run ABSL_GUARDED_BY(mu) = nullptr;
+  explicit HelperGate(DataflowRun* the_run) : run(the_run) {}
+  absl::Mutex mu;  // before the run's
+  DataflowRun* run ABSL_GUARDED_BY(mu);
 };
 
 class DataflowRun {
@@ -184,9 +185,7 @@ class DataflowRun {
   RefPtr<HelperGate> Gate() {
     absl::MutexLock lock(&mu_);
     if (!gate_) {
-      gate_ = MakeRef<HelperGate>();
-      absl::MutexLock inner(&gate_->mu);
-      gate_->run = this;
+      gate_ = MakeRef<HelperGate>(this);
     }
     return gate_;
   }
