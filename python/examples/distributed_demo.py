@@ -53,7 +53,7 @@ def run(title, folder, options, kills):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each run (default 300)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps of each run (default 600)")
     parser.add_argument("--batch_size", type=int, default=64, help="images of each worker in a step (default 64)")
     parser.add_argument("--folder", default="distributed_demo", help="where everything is written")
     options = parser.parse_args()

@@ -150,7 +150,7 @@ def main():
     data = None if job == "ps" else sl.data_files.fashion_mnist(options.data_dir)
     os.makedirs(options.model_dir, exist_ok=True)
     train(options, data, cluster, job, task)
-    if task == 0:
+    if job != "ps" and task == 0:
         evaluate(options, data)
     return 0
 
