@@ -233,6 +233,8 @@ absl::Status MasterSession::CreateOnWorkers() {
     request.set_isolate_session_state(config_.isolate_session_state());
     request.set_incarnation(task.incarnation);
     request.set_master_task(options_.task);
+    request.set_lineage(config_.experimental().session_metadata().name());
+    request.set_epoch(config_.experimental().session_metadata().version());
     calls.push_back({task.channel.get(), Method("CreateWorkerSession"), Pack(request), options_.control_timeout});
   }
   std::vector<absl::StatusOr<Message>> replies = CallAll(std::move(calls));

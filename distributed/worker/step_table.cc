@@ -32,11 +32,15 @@ absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Find(int64_t id) {
 absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Begin(int64_t id, const std::string& session) {
   ASSIGN_OR_RETURN(std::shared_ptr<WorkerStep> step, Find(id));
   absl::MutexLock lock(&mu_);
+  if (ended_sessions_.contains(session)) {
+    return absl::AbortedError(absl::StrCat("session ", session, " has ended on ", task_));
+  }
   if (step->ran || step->running) {
     return absl::AbortedError(absl::StrCat("step ", id, " was already run on ", task_, ": a duplicate is refused"));
   }
   step->running = true;
   step->session = session;
+  ++running_of_[session];
   return step;
 }
 
@@ -44,6 +48,14 @@ void StepTable::Ran(WorkerStep& step) {
   absl::MutexLock lock(&mu_);
   step.running = false;
   step.ran = true;
+  auto it = running_of_.find(step.session);
+  if (--it->second == 0) running_of_.erase(it);
+}
+
+bool StepTable::AwaitIdle(const std::string& session, absl::Duration timeout) {
+  absl::MutexLock lock(&mu_);
+  auto idle = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !running_of_.contains(session); };
+  return mu_.AwaitWithTimeout(absl::Condition(&idle), timeout);
 }
 
 void StepTable::End(int64_t id, const absl::Status& why, bool cancel) {
@@ -70,6 +82,7 @@ void StepTable::EndSession(const std::string& session, const absl::Status& why) 
   std::vector<int64_t> ids;
   {
     absl::MutexLock lock(&mu_);
+    if (!session.empty()) ended_sessions_.insert(session);
     for (const auto& [id, step] : steps_) {
       if (session.empty() || step->session == session) ids.push_back(id);
     }
@@ -107,7 +120,7 @@ std::vector<StepTable::View> StepTable::List() const {
 int StepTable::running() const {
   absl::MutexLock lock(&mu_);
   int count = 0;
-  for (const auto& [id, step] : steps_) count += step->running ? 1 : 0;
+  for (const auto& [session, running] : running_of_) count += running;
   return count;
 }
 

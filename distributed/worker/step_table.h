@@ -46,8 +46,10 @@ class StepTable {
   void Ran(WorkerStep& step);
   // Wakes everybody who waits with `why`, cancels the run when `cancel`, and forgets the step.
   void End(int64_t id, const absl::Status& why, bool cancel);
-  // Ends the steps of a session, or all of them when it is empty.
+  // Ends the steps of a session, or all of them when it is empty; none of that session begins after it.
   void EndSession(const std::string& session, const absl::Status& why);
+  // Waits until no step of the session runs; false when the time ran out before.
+  bool AwaitIdle(const std::string& session, absl::Duration timeout);
   // Ends steps that nobody has begun to run within `age` of being heard of: their master is gone.
   void Sweep(absl::Duration age);
 
@@ -70,6 +72,8 @@ class StepTable {
   mutable absl::Mutex mu_;
   absl::flat_hash_map<int64_t, std::shared_ptr<WorkerStep>> steps_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<int64_t> ended_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<std::string> ended_sessions_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, int> running_of_ ABSL_GUARDED_BY(mu_);  // sessions with running steps
   std::deque<int64_t> order_ ABSL_GUARDED_BY(mu_);  // of ended_, the oldest first
 };
 

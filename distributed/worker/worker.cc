@@ -25,6 +25,9 @@
 namespace sluice {
 namespace {
 
+// For steps of a session that has ended: kernels in the middle of their work are waited for.
+constexpr absl::Duration kEndTimeout = absl::Seconds(30);
+
 uint64_t RandomId() {
   std::random_device random;
   uint64_t id = 0;
@@ -134,6 +137,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
         request.session_handle(), &options.environment, &options.session, device_list,
         request.isolate_session_state() ? std::vector<ResourceStore*>() : shared_stores);
     session->last_named = options.clock->Now();
+    session->lineage = request.lineage();
+    session->epoch = request.epoch();
+    RETURN_IF_ERROR(EndPredecessors(request.lineage(), request.epoch()));
     absl::MutexLock lock(&mu);
     if (closed) return absl::UnavailableError(absl::StrCat(options.task, " shuts down"));
     if (!sessions.emplace(request.session_handle(), session).second) {
@@ -143,21 +149,53 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     return Pack(proto::CreateWorkerSessionResponse());
   }
 
+  // Fences the sessions that this one follows: when it returns, nothing that they started still changes a variable.
+  absl::Status EndPredecessors(const std::string& lineage, int64_t epoch) {
+    if (lineage.empty()) return absl::OkStatus();
+    std::vector<std::string> older;
+    {
+      absl::MutexLock lock(&mu);
+      int64_t& newest = lineages[lineage];
+      if (epoch < newest) {
+        refused.fetch_add(1);
+        return absl::AbortedError(absl::StrCat(options.task, " refuses a session of ", lineage, " with epoch ", epoch,
+                                               ": epoch ", newest, " has taken over"));
+      }
+      newest = epoch;
+      for (const auto& [handle, s] : sessions) {
+        if (s->lineage == lineage && s->epoch < epoch) older.push_back(handle);
+      }
+    }
+    for (const std::string& handle : older) {
+      RETURN_IF_ERROR(Forget(handle, absl::AbortedError(absl::StrCat("epoch ", epoch, " of ", lineage,
+                                                                     " has taken over"))));
+    }
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<Message> DeleteSession(const proto::DeleteWorkerSessionRequest& request) {
-    Forget(request.session_handle(), absl::CancelledError("the session was closed"));
+    RETURN_IF_ERROR(Forget(request.session_handle(), absl::CancelledError("the session was closed")));
     return Pack(proto::DeleteWorkerSessionResponse());
   }
 
-  void Forget(const std::string& handle, const absl::Status& why) {
+  // Ends the session and its steps, and waits until they have ended.
+  absl::Status Forget(const std::string& handle, const absl::Status& why) {
     std::shared_ptr<WorkerSession> session;
     {
       absl::MutexLock lock(&mu);
       auto it = sessions.find(handle);
-      if (it == sessions.end()) return;
+      if (it == sessions.end()) return absl::OkStatus();
       session = std::move(it->second);
       sessions.erase(it);
     }
     steps.EndSession(handle, why);
+    if (steps.AwaitIdle(handle, kEndTimeout)) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat("a step of session ", handle, " on ", options.task,
+                                               " still runs ", absl::FormatDuration(kEndTimeout), " after its end"));
+  }
+
+  void EndLater(const std::string& handle, absl::Status why) {
+    pool->ScheduleBlocking([self = shared_from_this(), handle, why] { (void)self->Forget(handle, why); });
   }
 
   void ScheduleSweep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -180,7 +218,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       ScheduleSweep();
     }
     for (const std::string& handle : idle) {
-      Forget(handle, absl::AbortedError(absl::StrCat("no master has named session ", handle, " for ",
+      EndLater(handle, absl::AbortedError(absl::StrCat("no master has named session ", handle, " for ",
                                                      absl::FormatDuration(options.session_ttl))));
     }
     steps.Sweep(options.orphan_ttl);
@@ -459,6 +497,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   int running ABSL_GUARDED_BY(mu) = 0;
   Clock::TimerId sweep ABSL_GUARDED_BY(mu) = 0;
   absl::flat_hash_map<std::string, std::shared_ptr<WorkerSession>> sessions ABSL_GUARDED_BY(mu);
+  absl::flat_hash_map<std::string, int64_t> lineages ABSL_GUARDED_BY(mu);  // the newest epoch of each
   absl::Mutex peers_mu;
   absl::flat_hash_map<std::string, std::shared_ptr<Peer>> peers ABSL_GUARDED_BY(peers_mu);
 };
@@ -479,7 +518,7 @@ void Worker::Handle(absl::string_view method, absl::Duration timeout, Message re
   if (method == "RunGraph") return w->RunGraph(std::move(request), std::move(reply));
   if (method == "CleanupGraph") return w->Answer(&Impl::Cleanup, request, reply);
   if (method == "GetStatus") return w->Answer(&Impl::GetStatus, request, reply);
-  if (method == "CreateWorkerSession") return w->Answer(&Impl::CreateSession, request, reply);
+  if (method == "CreateWorkerSession") return w->AnswerLater(&Impl::CreateSession, std::move(request), std::move(reply));
   if (method == "DeleteWorkerSession") return w->AnswerLater(&Impl::DeleteSession, std::move(request), std::move(reply));
   if (method == "RegisterGraph") return w->AnswerLater(&Impl::Register, std::move(request), std::move(reply));
   if (method == "DeregisterGraph") return w->AnswerLater(&Impl::Deregister, std::move(request), std::move(reply));
@@ -515,7 +554,7 @@ void Worker::Shutdown() {
   }
   if (sweep != 0) impl_->options.clock->CancelTimer(sweep);
   const absl::Status why = absl::UnavailableError(absl::StrCat(impl_->options.task, " shuts down"));
-  for (const std::string& handle : handles) impl_->Forget(handle, why);
+  for (const std::string& handle : handles) (void)impl_->Forget(handle, why);
   impl_->steps.EndSession("", why);
   {
     absl::MutexLock lock(&impl_->peers_mu);

@@ -39,7 +39,10 @@ class WorkerSession {
   int num_graphs() const;
   const std::vector<ResourceStore*>& resources() const { return setup_.resources; }
 
-  absl::Duration last_named;  // by a master; guarded by the worker
+  // Guarded by the worker.
+  absl::Duration last_named;  // by a master
+  std::string lineage;
+  int64_t epoch = 0;
 
  private:
   const std::string handle_;

@@ -13,6 +13,7 @@
 
 #include "core/base/status.h"
 #include "core/graph/text.h"
+#include "core/proto/config.pb.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
 #include "runtime/c_api/environment.h"
@@ -225,6 +226,32 @@ TEST_F(ServerTest, StepTimeoutSaysWhatItWaitsFor) {
   EXPECT_THAT(Text(session->Run({}, {"y:0"}, {}, options)), HasSubstr("CANCELLED"));
   canceller.join();
   while (StateOf(*ps_).step_size() != 0) absl::SleepFor(absl::Milliseconds(10));
+}
+
+TEST_F(ServerTest, NewerEpochEndsWhatTheOlderLeftRunningAndRefusesIt) {
+  Cluster(1);
+  Build(R"(
+    q = FIFOQueueV2(component_types=[float], shared_name='q') @/job:ps/task:0
+    d = QueueDequeueV2(q, component_types=[float]) @/job:ps/task:0
+    one = Const(value=float[]{1}) @/job:ps/task:0)");
+  auto config = [](int64_t epoch) {
+    proto::ConfigProto c;
+    c.mutable_experimental()->mutable_session_metadata()->set_name("/checkpoints");
+    c.mutable_experimental()->mutable_session_metadata()->set_version(epoch);
+    return c.SerializeAsString();
+  };
+  auto old = *NewRemoteSession(workers_[0]->target(), config(3), &graph_);
+  std::string ended;
+  std::thread waiting([&] { ended = Text(old->Run({}, {"d:0"}, {})); });
+  while (StateOf(*ps_).step_size() == 0) absl::SleepFor(absl::Milliseconds(10));
+  auto fresh = *NewRemoteSession(workers_[0]->target(), config(4), &graph_);
+  EXPECT_EQ(Text(fresh->Run({}, {"one:0"}, {})), "float [] 1");
+  EXPECT_EQ(StateOf(*ps_).session_size(), 1);
+  waiting.join();
+  EXPECT_THAT(ended, AllOf(HasSubstr("ABORTED"), HasSubstr("epoch 4 of /checkpoints has taken over")));
+  EXPECT_THAT(Text(old->Run({}, {"one:0"}, {})), HasSubstr("ABORTED"));
+  auto zombie = *NewRemoteSession(workers_[0]->target(), config(3), &graph_);
+  EXPECT_THAT(Text(zombie->Run({}, {"one:0"}, {})), AllOf(HasSubstr("ABORTED"), HasSubstr("refuses")));
 }
 
 TEST_F(ServerTest, ManyClientsAtOnce) {

@@ -36,12 +36,14 @@ class ChiefSessionCreator(SessionCreator):
         scaffold = self._scaffold.finalize()
         if self._manager is None:
             self._manager = _manager(scaffold)
+        config = self._config
         if self._epoch is not None:
             self._epoch.acquire()
             scaffold.saver.session_epoch = self._epoch
+            config = _of_epoch(config, self._epoch)
         return self._manager.prepare_session(
             self._master, saver=scaffold.saver, checkpoint_dir=self._dir, checkpoint_filename_with_path=self._file,
-            config=self._config, init_op=scaffold.init_op, init_feed_dict=scaffold.init_feed_dict,
+            config=config, init_op=scaffold.init_op, init_feed_dict=scaffold.init_feed_dict,
             init_fn=scaffold.init_fn)
 
 
@@ -58,6 +60,17 @@ class WorkerSessionCreator(SessionCreator):
         if self._manager is None:
             self._manager = _manager(scaffold)
         return self._manager.wait_for_session(self._master, config=self._config, max_wait_secs=self._max_wait_secs)
+
+
+def _of_epoch(config, epoch):
+    """`config` for a session that follows those of lower epochs: every task ends what they left running before it takes
+    the new one, so nothing of a chief that was replaced changes a variable after the restore."""
+    made = sl.ConfigProto()
+    if config is not None:
+        made.CopyFrom(config)
+    made.experimental.session_metadata.name = epoch.folder
+    made.experimental.session_metadata.version = epoch.number
+    return made
 
 
 def _manager(scaffold):
