@@ -14,8 +14,8 @@
 #include "distributed/client/remote_session.h"
 #include "distributed/cluster/cluster.h"
 #include "distributed/master/master.h"
-#include "distributed/rpc/grpc_transport.h"
 #include "distributed/rpc/in_process.h"
+#include "distributed/transport/negotiate.h"
 #include "runtime/device/cpu_device.h"
 #include "runtime/session/session_options.h"
 
@@ -66,13 +66,14 @@ absl::StatusOr<std::shared_ptr<Transport>> DefaultTransport() {
   static std::shared_ptr<Transport>* shared = nullptr;
   absl::MutexLock lock(&mu);
   if (shared == nullptr) {
-    GrpcOptions options;
+    TransportSetOptions set;
+    GrpcOptions& options = set.grpc;
     ASSIGN_OR_RETURN(options.root_certificates, ReadFile("SLUICE_TLS_ROOT"));
     ASSIGN_OR_RETURN(options.certificate, ReadFile("SLUICE_TLS_CERT"));
     ASSIGN_OR_RETURN(options.private_key, ReadFile("SLUICE_TLS_KEY"));
     options.require_client_certificate = IsOn("SLUICE_TLS_MUTUAL");
     options.insecure_bind = IsOn("SLUICE_INSECURE_BIND");
-    shared = new std::shared_ptr<Transport>(MakeGrpcTransport(std::move(options)));  // outlives every server
+    shared = new std::shared_ptr<Transport>(MakeTransportSet(std::move(set)));  // outlives every server
   }
   return *shared;
 }
