@@ -1,6 +1,7 @@
 """Whatever task is killed, and when: training goes on by itself and ends with the bits of an undisturbed run."""
 import io
 import os
+import random
 import re
 import sys
 import threading
@@ -11,7 +12,7 @@ from sluice.distribute.launcher import Launcher
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "exact_program.py")
 STEPS = 60
-DEADLINE = 240
+DEADLINE = 120
 
 
 class Output(io.BytesIO):
@@ -57,3 +58,13 @@ def undisturbed(tmp_path_factory):
 def test_a_killed_task_leaves_no_trace_in_the_weights(tmp_path, undisturbed, kills):
     weights, text = train(tmp_path, kills=kills)
     assert weights == undisturbed, text
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(12))
+def test_tasks_killed_at_random_leave_no_trace_in_the_weights(tmp_path, undisturbed, seed):
+    draw, servers = random.Random(seed), 1 + seed % 2
+    tasks = ["worker/0", "worker/1"] + ["ps/%d" % i for i in range(servers)]
+    kills = sorted((draw.randrange(1, STEPS - 5), draw.choice(tasks)) for _ in range(draw.randrange(1, 4)))
+    weights, text = train(tmp_path, ps=servers, kills=kills)
+    assert weights == undisturbed, "killed %s\n%s" % (kills, text)

@@ -63,17 +63,20 @@ def cluster(folder, deadline=60):
                 "--pid-file=%s/munged.pid" % folder, "--log-file=%s/munged.log" % folder,
                 "--seed-file=%s/munge.seed" % folder],
                ["slurmctld", "-D", "-f", config], ["slurmd", "-D", "-f", config]]
-    processes = []
+    processes, before = [], _steps()
     try:
         for command in daemons:
             with open(os.path.join(folder, command[0] + ".out"), "wb") as out:
                 processes.append(subprocess.Popen(command, env=environ, stdout=out, stderr=out))
             if command[0] == "munged":
                 _wait(lambda: os.path.exists(os.path.join(folder, "munge.socket")), deadline, folder)
-        _wait(lambda: b"idle" in subprocess.run(["sinfo", "-h"], env=environ, capture_output=True, timeout=deadline,
-                                                check=False).stdout, deadline, folder)
+        _wait(lambda: b"idle" in _nodes(environ), deadline, folder)
         yield environ
+        # The daemon of a step that is not over when Slurm stops would stay for ever.
+        _wait(lambda: not _steps() - before and b"idle" in _nodes(environ), deadline, folder)
     finally:
+        for pid in _steps() - before:
+            os.kill(pid, signal.SIGKILL)
         for process in reversed(processes):
             process.send_signal(signal.SIGTERM)
         for process in processes:
@@ -82,6 +85,24 @@ def cluster(folder, deadline=60):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _nodes(environ):
+    return subprocess.run(["sinfo", "-h"], env=environ, capture_output=True, timeout=60, check=False).stdout
+
+
+def _steps():
+    """The daemons of steps that run on this machine."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % pid, encoding="utf-8") as f:
+                name, _, rest = f.read().partition("(")[2].rpartition(")")
+            if name.startswith("slurmstepd") and rest.split()[0] != "Z":
+                found.add(int(pid))
+        except OSError:  # it has ended
+            pass
+    return found
 
 
 def _wait(condition, deadline, folder):
