@@ -103,9 +103,14 @@ absl::Status Accumulator::Add(int64_t local_step, int64_t replica, Gradient g) {
       return InvalidArgument(Title(), " has gradients without a replica: one of replica ", replica,
                              " cannot be added to them");
     }
-    auto [it, first] = by_replica_.try_emplace(replica);
-    if (!first && it->second.step >= local_step) return absl::OkStatus();  // came twice: counts once
-    it->second = Contribution{local_step, arrivals_++, std::move(g)};
+    // Of each replica at most one of this step and one of a later one, the step that it is at now.
+    for (auto it = by_replica_.begin(); it != by_replica_.end();) {
+      const auto [step, whose] = it->first;
+      bool keep = whose != replica || step == local_step || (step == step_ && step < local_step);
+      it = keep ? std::next(it) : by_replica_.erase(it);
+    }
+    auto [it, first] = by_replica_.try_emplace({local_step, replica});
+    if (first) it->second = Contribution{arrivals_++, std::move(g)};  // else it came twice and counts once
     return absl::OkStatus();
   });
 }
@@ -142,7 +147,7 @@ absl::Status Accumulator::SetGlobalStep(int64_t step) {
     step_ = step;
     // Those of later steps too: whoever goes back to an earlier step undoes what followed it.
     for (auto it = by_replica_.begin(); it != by_replica_.end();) {
-      it = it->second.step == step ? std::next(it) : by_replica_.erase(it);
+      it = it->first.first == step ? std::next(it) : by_replica_.erase(it);
     }
     return absl::OkStatus();
   });
@@ -150,7 +155,7 @@ absl::Status Accumulator::SetGlobalStep(int64_t step) {
 
 int64_t Accumulator::num_accumulated() const {
   absl::MutexLock lock(&mu_);
-  return count_ + static_cast<int64_t>(by_replica_.size());
+  return count_ + static_cast<int64_t>(OfThisStep().size());
 }
 
 std::string Accumulator::Title() const {
@@ -172,16 +177,23 @@ void Accumulator::Unlist(const RefPtr<WaitingResource::Attempt>& attempt) {
   takes_.remove_if([&](const RefPtr<Attempt>& a) { return a.get() == attempt.get(); });
 }
 
+std::vector<std::pair<uint64_t, int64_t>> Accumulator::OfThisStep() const {
+  std::vector<std::pair<uint64_t, int64_t>> arrived;
+  for (const auto& [key, c] : by_replica_) {
+    if (key.first == step_) arrived.emplace_back(c.arrival, key.second);
+  }
+  return arrived;
+}
+
 std::vector<int64_t> Accumulator::Chosen(const Attempt& attempt) const {
   if (!attempt.replicas.empty()) {
     for (int64_t r : attempt.replicas) {
-      if (by_replica_.count(r) == 0) return {};
+      if (by_replica_.count({step_, r}) == 0) return {};
     }
     return attempt.replicas;
   }
-  if (static_cast<int64_t>(by_replica_.size()) < attempt.num_required) return {};
-  std::vector<std::pair<uint64_t, int64_t>> arrived;
-  for (const auto& [replica, c] : by_replica_) arrived.emplace_back(c.arrival, replica);
+  std::vector<std::pair<uint64_t, int64_t>> arrived = OfThisStep();
+  if (static_cast<int64_t>(arrived.size()) < attempt.num_required) return {};
   std::sort(arrived.begin(), arrived.end());
   std::vector<int64_t> chosen;
   for (int64_t i = 0; i < attempt.num_required; ++i) chosen.push_back(arrived[i].second);
@@ -203,16 +215,13 @@ void Accumulator::Advance() {
     } else {
       std::vector<int64_t> chosen = Chosen(take);
       if (chosen.empty()) return;
-      for (int64_t r : chosen) take.gradients.push_back(std::move(by_replica_.at(r).gradient));
-      for (int64_t r : chosen) by_replica_.erase(r);
+      for (int64_t r : chosen) take.gradients.push_back(std::move(by_replica_.at({step_, r}).gradient));
       take.count = static_cast<int64_t>(chosen.size());
     }
     sum_ = Gradient();
     count_ = 0;
     ++step_;
-    for (auto it = by_replica_.begin(); it != by_replica_.end();) {
-      it = it->second.step < step_ ? by_replica_.erase(it) : std::next(it);
-    }
+    by_replica_.erase(by_replica_.begin(), by_replica_.lower_bound({step_, INT64_MIN}));
     Complete(std::move(takes_.front()), absl::OkStatus());
     takes_.pop_front();
   }

@@ -6,9 +6,10 @@
 //   without a replica   added to the sum at once, in the order of arrival (as in TensorFlow): with three workers or
 //   more
 //                       the last bits of the sum depend on who came first;
-//   with a replica      kept apart, the first one of each replica and step; whoever takes adds them in the order of the
-//                       replicas. The same set gives the same bits, and no replica counts twice. Costs a gradient of
-//                       memory for each replica.
+//   with a replica      kept apart, the first one of each replica and step; whoever takes adds those of exactly the
+//                       current step in the order of the replicas. The same set gives the same bits, no replica counts
+//                       twice, and what was computed for a step that was undone does not count for another. Costs a
+//                       gradient of memory for each replica (two while it is ahead).
 //
 // Take(k) waits for k gradients (of k replicas: the first k to arrive make the sum). Take({r0, r1, ...}) waits for
 // those replicas and adds theirs in that order, so that one decision who takes part can serve many accumulators.
@@ -25,6 +26,7 @@
 #include <list>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -86,7 +88,6 @@ class Accumulator : public WaitingResource {
  private:
   struct Attempt;
   struct Contribution {
-    int64_t step = 0;
     uint64_t arrival = 0;
     Gradient gradient;
   };
@@ -96,6 +97,8 @@ class Accumulator : public WaitingResource {
   absl::Status Sum(Gradient* sum, Gradient g) const {
     return options_.sparse ? AddRows(sum, std::move(g)) : AddDense(sum, std::move(g));
   }
+  // (arrival, replica) of the gradients with a replica that count now.
+  std::vector<std::pair<uint64_t, int64_t>> OfThisStep() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The replicas whose gradients a take gets, in order; empty when it has to wait.
   std::vector<int64_t> Chosen(const Attempt& attempt) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void List(const RefPtr<WaitingResource::Attempt>& attempt) override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -108,7 +111,7 @@ class Accumulator : public WaitingResource {
   int64_t count_ ABSL_GUARDED_BY(mu_) = 0;  // in sum_
   Gradient sum_ ABSL_GUARDED_BY(mu_);
   uint64_t arrivals_ ABSL_GUARDED_BY(mu_) = 0;
-  std::map<int64_t, Contribution> by_replica_ ABSL_GUARDED_BY(mu_);
+  std::map<std::pair<int64_t, int64_t>, Contribution> by_replica_ ABSL_GUARDED_BY(mu_);  // by step and replica
   std::list<RefPtr<Attempt>> takes_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -418,6 +418,21 @@ TEST_F(AccumulatorTest, NoReplicaCountsTwiceInAStepAndBackupsAreLeftOut) {
   EXPECT_THAT(Apply(2, {1}), HasSubstr("without cannot be added"));
 }
 
+TEST_F(AccumulatorTest, GradientsWithAReplicaCountForTheirOwnStepOnly) {
+  Make(false, false);
+  Apply(5, {50}, 0);  // comes before anybody has said which step it is
+  auto take = Take(1);
+  EXPECT_EQ(take->Text(), "waits");
+  EXPECT_EQ(a_->SetGlobalStep(5), absl::OkStatus());
+  EXPECT_EQ(take->Text(), "float [1] 50");
+  Apply(7, {70}, 0);
+  Apply(9, {90}, 0);
+  Apply(6, {60}, 0);  // it went back: what it gave for later steps was undone
+  EXPECT_EQ(a_->num_accumulated(), 1);
+  EXPECT_EQ(Take(1)->Text(), "float [1] 60");
+  EXPECT_EQ(Take(1)->Text(), "waits");
+}
+
 TEST_F(AccumulatorTest, RowsAreAveragedEachByItsOwnCount) {
   Make(true, true, PartialShape({10, 1}));
   EXPECT_EQ(ApplyRows(0, {7, 2, 7}, {1, 2, 3}), "OK");

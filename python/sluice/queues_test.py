@@ -79,6 +79,12 @@ def test_a_random_queue_repeats_by_seed():
 
     assert order(3) == order(3) != order(4)
     assert sorted(order(3)) == list(range(50)) != order(3)
+    # What TensorFlow 2.21 gives.
+    with sl.Graph().as_default(), sl.Session() as session:
+        queue = sl.RandomShuffleQueue(100, 0, sl.int32, shapes=[[]], seed=5)
+        session.run(queue.enqueue_many([np.arange(20)]))
+        assert session.run(queue.dequeue_many(20)).tolist() == [11, 19, 6, 5, 8, 4, 1, 9, 15, 13, 12, 17, 14, 18, 10, 2,
+                                                                16, 3, 0, 7]
 
 
 def test_a_queue_of_a_list_is_chosen_when_it_is_used(run):

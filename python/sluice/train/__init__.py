@@ -19,7 +19,7 @@ _HOMES = {
     "_server": "Server",
     "_device_setter": "replica_device_setter RoundRobinStrategy RandomStrategy GreedyLoadBalancingStrategy "
                       "byte_size_load_fn",
-    "_coordinator": "Coordinator LooperThread",
+    "_coordinator": "Coordinator",
     "_queue_runner": "QueueRunner add_queue_runner start_queue_runners",
     "_input": "batch batch_join input_producer limit_epochs match_filenames_once maybe_batch maybe_batch_join "
               "maybe_shuffle_batch maybe_shuffle_batch_join range_input_producer shuffle_batch shuffle_batch_join "

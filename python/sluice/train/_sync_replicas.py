@@ -2,11 +2,13 @@
 import contextlib
 
 import sluice as sl
+from sluice.train._looper_thread import LooperThread
 from sluice.train._optimizer import Optimizer
 from sluice.train._queue_runner import QueueRunner
 from sluice.train.session_run_hook import SessionRunHook
 
 _LAST_STEP = 2**63 - 1  # ends the takes of an accumulator
+_WATCH_SECS = 2.0
 
 
 class SyncReplicasOptimizer(Optimizer):
@@ -36,6 +38,8 @@ class SyncReplicasOptimizer(Optimizer):
       - the gradients of a step are added in the order of replicas, each counts once, and the sum is divided by their
         number (also that of sparse gradients, which TensorFlow averages row by row);
       - every worker has a token queue of its own and skips to the newest token, so one that fell behind catches up;
+      - nothing is changed before all gradients of all variables are there, and gradients count for their own step only:
+        a worker or chief that is lost at any instant leaves no trace in the weights;
       - with backups one decision is made for all variables: the first `replicas_to_aggregate` workers that have given
         *all* their gradients.
 
@@ -178,16 +182,20 @@ class SyncReplicasOptimizer(Optimizer):
                 token = self._token_queues[0].dequeue()
             else:
                 queue = self._token_queues[self._replica]
-                # Nobody else takes from it, so as many as it holds can be had at once: the newest counts.
-                token = sl.reduce_max(queue.dequeue_many(sl.maximum(queue.size(), 1)))
+                # Nobody else takes from it, so as many as it holds can be had at once. The last one counts, which may be
+                # of an earlier step than those before it, when the chief has restored a checkpoint.
+                token = queue.dequeue_many(sl.maximum(queue.size(), 1))[-1]
         with sl.colocate_with(self._local_step):
             return sl.group(sl.assign(self._local_step, token))
 
     def _make_chief(self, averages):
         """What the thread of the chief runs, and what starts and ends it."""
         step = self._global_step
+        # Nothing changes before all averages are there: a worker that has not given all its gradients (or was lost, and
+        # computes them anew) may still read the variables.
+        gradients = sl.tuple([g for g, _ in averages])
         with self._beside_the_step():
-            update = self._opt.apply_gradients(averages, step)
+            update = self._opt.apply_gradients(list(zip(gradients, [v for _, v in averages])), step)
             done = [update]
             if self._variable_averages is not None:
                 with sl.control_dependencies([update]), sl.name_scope(""):
@@ -241,13 +249,14 @@ class SyncReplicasOptimizer(Optimizer):
     def get_init_tokens_op(self, num_tokens=-1):
         """The operation that puts out tokens before the first update.
 
-        -1 stands for `replicas_to_aggregate` tokens, and for none when the optimiser has a `replica`: its workers give
-        one gradient in a step. There any positive number gives each of them one token.
+        -1 stands for `replicas_to_aggregate` tokens, and with `replica` for one to each worker: it lets workers that
+        wait since a chief was lost give their gradients again. A worker that did not need it computes the gradients of
+        its first step twice, and the second ones are dropped; so feed by the step, or pass 0 and give up such recovery.
         """
         self._needs_gradients("get_init_tokens_op")
         needed = self._required - self._total
         if num_tokens == -1:
-            num_tokens = self._required if self._replica is None else 0
+            num_tokens = self._required
         elif num_tokens < needed:
             raise ValueError("Too few tokens to finish the first step: %d (given) vs %d (needed)" % (num_tokens, needed))
         if num_tokens <= 0:
@@ -266,12 +275,17 @@ class _SyncReplicasHook(SessionRunHook):
     def __init__(self, optimizer, is_chief, num_tokens):
         self._optimizer, self._is_chief, self._num_tokens = optimizer, is_chief, num_tokens
         self._coordinator, self._threads = None, []
+        self._was_behind = False
 
     def begin(self):
         optimizer = self._optimizer
         self._ready = optimizer.ready_for_local_init_op
         self._init = optimizer.chief_init_op if self._is_chief else optimizer.local_step_init_op
         self._tokens = optimizer.get_init_tokens_op(self._num_tokens) if self._is_chief else None
+        if optimizer._replica is not None:
+            queue = optimizer._token_queues[optimizer._replica]
+            self._state = [optimizer._local_step, optimizer._global_step, queue.size()]
+            self._token = queue.enqueue(optimizer._global_step)
 
     def after_create_session(self, session, coord):
         missing = session.run(self._ready)
@@ -284,6 +298,23 @@ class _SyncReplicasHook(SessionRunHook):
             self._coordinator = coord
             self._threads = self._optimizer.get_chief_queue_runner().create_threads(session, coord, daemon=True,
                                                                                     start=True)
+
+        if self._optimizer._replica is not None:
+            self._was_behind = False
+            LooperThread.loop(coord, _WATCH_SECS, self.replace_lost_token, args=(session,))
+
+    def replace_lost_token(self, session):
+        """Gives this worker a token when it is behind and has none, twice in a row.
+
+        A worker that was lost while it waited may leave a step behind, on the server of its queue, that takes a token
+        after the worker has come back. A token too many does no harm.
+        """
+        with contextlib.suppress(sl.errors.OpError, RuntimeError):  # a session that is lost or closed
+            local_step, global_step, tokens = session.run(self._state)
+            behind = local_step < global_step and tokens == 0
+            if behind and self._was_behind:
+                session.run(self._token)
+            self._was_behind = behind
 
     def end(self, session):
         if not self._is_chief:

@@ -1,6 +1,8 @@
 """SyncReplicasOptimizer: several workers in threads of one session make the updates that one would make."""
 import contextlib
+import tempfile
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -55,23 +57,24 @@ class Cluster:
         session.run(sl.local_variables_initializer())
         session.run([o.local_step_init_op for o in self.optimizers])
         session.run(self.optimizers[0].chief_init_op)
-        session.run(self.optimizers[0].get_init_tokens_op())
+        tokens = -1 if self.optimizers[0]._replica is None else 0  # here each run of a worker is a step
+        session.run(self.optimizers[0].get_init_tokens_op(tokens))
         self.coordinator = sl.train.Coordinator()
         self.optimizers[0].get_chief_queue_runner().create_threads(session, self.coordinator, daemon=True, start=True)
 
-    def work(self, session, replica, steps, pause=lambda replica, step: None):
-        for step in range(steps):
+    def work(self, session, replica, steps, pause=lambda replica, step: None, first=0):
+        for step in range(first, first + steps):
             pause(replica, step)
             session.run(self.train_ops[replica], {self.inputs[replica]: data(replica, step)},
                         options=sl.RunOptions(timeout_in_ms=1000 * DEADLINE))
 
-    def run(self, session, steps, replicas=None, pause=lambda replica, step: None):
+    def run(self, session, steps, replicas=None, first=0):
         """Runs the workers, each in a thread."""
         failures = []
 
         def body(r):
             try:
-                self.work(session, r, steps, pause)
+                self.work(session, r, steps, first=first)
             except Exception as e:  # pylint: disable=broad-except
                 failures.append(e)
 
@@ -254,7 +257,7 @@ def test_hooks_run_the_chief_and_end_the_others():
     """A chief and a worker with monitored sessions' hooks, on one plain session: the chief ends, the worker learns it."""
     with sl.Graph().as_default(), sl.Session() as session:
         cluster = Cluster(2)
-        hooks = [o.make_session_run_hook(is_chief=(r == 0)) for r, o in enumerate(cluster.optimizers)]
+        hooks = [o.make_session_run_hook(is_chief=(r == 0), num_tokens=0) for r, o in enumerate(cluster.optimizers)]
         for hook in hooks:
             hook.begin()
         with pytest.raises(RuntimeError, match="Init operations did not make model ready for local_init"):
@@ -280,6 +283,73 @@ def test_hooks_run_the_chief_and_end_the_others():
         worker.join(DEADLINE)
         assert len(ended) == 1 and "sync_token_q_1" in str(ended[0])
         assert session.run(cluster.step) == 4
+
+
+def test_nothing_changes_before_all_gradients_of_all_variables_are_there():
+    with sl.Graph().as_default(), sl.Session() as session:
+        cluster = Cluster(2)
+        cluster.start(session)
+        start = session.run(cluster.variables)
+        whole = threading.Thread(target=cluster.work, args=(session, 0, 1))
+        whole.start()
+        # Worker 1 has given the gradient of one variable when it is lost; that one is even taken.
+        accumulator = cluster.optimizers[1]._accumulators[0]
+        part = accumulator.apply_grad(np.ones((SIZE, 4), np.float32), local_step=0, replica=1)
+        session.run(part)
+        count, limit = accumulator.num_accumulated(), time.monotonic() + DEADLINE
+        while session.run(count) != 0:
+            assert time.monotonic() < limit
+        for _ in range(50):
+            for a, b in zip(session.run(cluster.variables), start):
+                np.testing.assert_array_equal(a, b)
+        cluster.run(session, 1, replicas=[1])
+        whole.join(DEADLINE)
+        assert session.run(cluster.step) == 1
+        cluster.stop()
+
+
+def test_a_worker_whose_token_was_lost_gets_another():
+    with sl.Graph().as_default(), sl.Session() as session:
+        cluster = Cluster(2)
+        hook = cluster.optimizers[1].make_session_run_hook(is_chief=False)
+        hook.begin()
+        cluster.start(session)
+        queue = cluster.optimizers[1]._token_queues[1]
+        for step, tokens in ((0, [0, 0, 0]), (3, [0, 1, 1])):  # at its step it waits for others, behind it lacks a token
+            session.run(sl.assign(cluster.step, step))
+            for wanted in tokens:
+                hook.replace_lost_token(session)
+                assert session.run(queue.size()) == wanted
+        assert session.run(queue.dequeue()) == 3
+        cluster.stop()
+
+
+def test_gradients_of_an_undone_step_do_not_count():
+    """A checkpoint is restored while a worker is at a later step: what it gives then is not taken for the earlier one."""
+    wanted = alone(2, 4, "sgd")
+    with sl.Graph().as_default(), sl.Session() as session:
+        cluster = Cluster(2)
+        saver = sl.train.Saver(cluster.variables + [cluster.step])
+        cluster.start(session)
+        cluster.run(session, 2)
+        with tempfile.TemporaryDirectory() as folder:
+            path = saver.save(session, folder + "/at2")
+            cluster.stop()
+            # Step 2 by one worker on variables that are about to be undone; it never gets its token.
+            session.run([v.assign(v + 100.0) for v in cluster.variables] + [cluster.step.assign(9)])
+            session.run(cluster.optimizers[1].local_step_init_op)
+            with pytest.raises(sl.errors.DeadlineExceededError):
+                session.run(cluster.train_ops[1], {cluster.inputs[1]: data(1, 9)}, options=sl.RunOptions(timeout_in_ms=200))
+            saver.restore(session, path)
+        for o in cluster.optimizers:
+            session.run(o.local_step_init_op)
+        session.run(cluster.optimizers[0].chief_init_op)
+        cluster.coordinator = sl.train.Coordinator()
+        cluster.optimizers[0].get_chief_queue_runner().create_threads(session, cluster.coordinator, daemon=True, start=True)
+        cluster.run(session, 2, first=2)
+        cluster.stop()
+        for got, want in zip(session.run(cluster.variables), wanted):
+            np.testing.assert_array_equal(got, want)
 
 
 def test_a_new_chief_goes_on_where_the_last_one_was_lost():
@@ -314,14 +384,12 @@ def test_one_monitored_worker_trains_to_its_last_step(tmp_path):
         optimizer = sl.train.SyncReplicasOptimizer(base_optimizer("sgd"), 1, replica=0)
         train = optimizer.minimize(loss, global_step=step)
         hooks = [optimizer.make_session_run_hook(True), sl.train.StopAtStepHook(last_step=6)]
-        at = 0
         with sl.train.MonitoredTrainingSession(checkpoint_dir=str(tmp_path), hooks=hooks, log_step_count_steps=None,
                                                stop_grace_period_secs=DEADLINE) as session:
             while not session.should_stop():
-                session.run(train, {x: data(0, at)})
-                at += 1
+                session.run_step_fn(lambda step_context: step_context.run_with_hooks(
+                    train, {x: data(0, int(step_context.session.run(step)))}))
     sl.summary.FileWriterCache.clear()
-    assert at == 6
     np.testing.assert_array_equal(sl.train.load_variable(str(tmp_path), "model/w"), alone(1, 6, "sgd")[0])
 
 
