@@ -221,6 +221,20 @@ TEST_F(SessionTest, StepsSpanDevices) {
               HasSubstr("a (TestUnknown): /job:localhost/replica:0/task:0/device:CPU:1 because it asks for '/cpu:1'"));
 }
 
+// Abseil ends the process when locks are taken in two orders: helpers and the thread that calls them once did.
+TEST_F(SessionTest, ThreadsThatHelpTakeLocksInOneOrder) {
+  options_.cpu_devices = 2;
+  options_.parallelism = 3;
+  options_.own_pool = true;
+  Build(
+      "x = Placeholder(dtype=float, shape=[200000]) @/cpu:0; a = TestMix(x, N=1) @/cpu:1; b = TestMix(x, x, N=2) "
+      "@/cpu:1; c = TestMix(x, x, x, N=3) @/cpu:1; y = TestMix(a, b, c, N=3) @/cpu:0; z = TestReshape(y, "
+      "shape=[200000]) "
+      "@/cpu:0");
+  const std::vector<float> ones(200000, 1);
+  for (int i = 0; i < 30; ++i) EXPECT_TRUE(Run({{"x:0", Floats(ones)}}, {"z:0"}).ok());
+}
+
 TEST_F(SessionTest, AnErrorOnOneDeviceEndsTheOthers) {
   options_.cpu_devices = 2;
   Build(
