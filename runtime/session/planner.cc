@@ -71,6 +71,15 @@ absl::StatusOr<std::string> Place(const PlannerSetup& setup, Graph* graph) {
   return PlaceGraph(graph, devices, options);
 }
 
+constexpr int64_t kLateReceiveBytes = 1 << 20;
+
+PartitionOptions PartitionOptionsOf(const SessionOptions& options) {
+  PartitionOptions o;
+  o.bfloat16_transfers = options.bfloat16_transfers;
+  if (options.late_receives) o.late_receive_bytes = kLateReceiveBytes;
+  return o;
+}
+
 bool Fits(const PartialShape& wanted, const Shape& found) {
   if (!wanted.known_rank()) return true;
   if (wanted.rank() != found.rank()) return false;
@@ -109,13 +118,17 @@ absl::StatusOr<PlacedStep> PlaceStep(const PlannerSetup& setup, const Graph& gra
   ASSIGN_OR_RETURN(placed.placement, Place(setup, cut.graph.get()));
   placed.functions = std::make_unique<Graph>(&cut.graph->ops());
   RETURN_IF_ERROR(placed.functions->functions().AddAll(cut.graph->functions()));
-  ASSIGN_OR_RETURN(placed.partitions, PartitionGraph(std::move(cut.graph), [&](const std::string& device) {
-                     for (const DeviceAttributes& d : setup.cluster) {
-                       if (d.name == device) return d.incarnation;
-                     }
-                     int d = FindDevice(setup, device);
-                     return d < 0 ? 0 : setup.devices[d]->attributes().incarnation;
-                   }));
+  const auto incarnation = [&](const std::string& device) {
+    for (const DeviceAttributes& d : setup.cluster) {
+      if (d.name == device) return d.incarnation;
+    }
+    int d = FindDevice(setup, device);
+    return d < 0 ? 0 : setup.devices[d]->attributes().incarnation;
+  };
+  const CostModel costs(setup.measured);
+  PartitionOptions options = PartitionOptionsOf(*setup.options);
+  options.costs = &costs;
+  ASSIGN_OR_RETURN(placed.partitions, PartitionGraph(std::move(cut.graph), incarnation, options));
   return placed;
 }
 

@@ -69,8 +69,8 @@ struct Session::Impl {
     return current;
   }
 
-  absl::Status RunStep(LocalCallable& c, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches, const RunOptions& run,
-                       RunMetadata* metadata) {
+  absl::Status RunStep(LocalCallable& c, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
+                       const RunOptions& run, RunMetadata* metadata) {
     if (ABSL_PREDICT_FALSE(closed.load())) return absl::CancelledError("the session has been closed");
     SessionPlan* plan = c.plan.load();
     if (ABSL_PREDICT_FALSE(plan == nullptr || plan->mutations != graph->mutations())) {
@@ -112,7 +112,7 @@ struct Session::Impl {
     call.trace = &trace;
     absl::Status status = RunPlan(plan, call, feeds, fetches);
     metadata->stats = CollectStats(&trace, began, setup.devices);
-    if (options.cost_aware_placement && status.ok()) Measure(metadata->stats);
+    if ((options.cost_aware_placement || options.late_receives) && status.ok()) Measure(metadata->stats);
     return status;
   }
 

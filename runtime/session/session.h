@@ -42,6 +42,8 @@ struct SessionOptions {
   bool own_pool = false;  // threads of its own instead of the process's
   bool soft_placement = false;
   bool cost_aware_placement = false;  // see runtime/placer/README.md
+  bool bfloat16_transfers = false;    // floats between devices lose half their bits
+  bool late_receives = false;         // large tensors of other devices are received when they are wanted
   bool log_placement = false;
   bool optimise = true;
   std::vector<std::string> disabled_passes;  // by name

@@ -5,9 +5,9 @@
 namespace sluice {
 
 absl::StatusOr<std::vector<Tensor>> SessionBase::Run(const std::vector<std::pair<std::string, Tensor>>& feeds,
-                                                 const std::vector<std::string>& fetches,
-                                                 const std::vector<std::string>& targets, const RunOptions& options,
-                                                 RunMetadata* metadata) {
+                                                     const std::vector<std::string>& fetches,
+                                                     const std::vector<std::string>& targets, const RunOptions& options,
+                                                     RunMetadata* metadata) {
   CallableSpec spec;
   std::vector<Tensor> values;
   for (const auto& [name, value] : feeds) {

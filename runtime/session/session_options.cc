@@ -27,6 +27,8 @@ absl::StatusOr<SessionOptions> SessionOptionsFromProto(const proto::ConfigProto&
   options.log_placement = config.log_device_placement();
   options.operation_timeout_ms = config.operation_timeout_in_ms();
   const auto& graph = config.graph_options();
+  options.bfloat16_transfers = graph.enable_bfloat16_sendrecv();
+  options.late_receives = graph.enable_recv_scheduling();
   const auto& rewrite = graph.rewrite_options();
   options.optimise =
       graph.optimizer_options().opt_level() != proto::OptimizerOptions::L0 && !rewrite.disable_meta_optimizer();
