@@ -57,14 +57,15 @@ class BatchNormKernel : public Kernel {
     }
     if (c.num_outputs() > 5) RETURN_IF_ERROR(c.Allocate(5, Shape({0})).status());
     if (attrs_.training) {
-      BatchStatistics(c, l, x.data<T>(), stats[1], stats[4], stats[2]);
+      RETURN_IF_ERROR(BatchStatistics(c, l, x.data<T>(), stats[1], stats[4], stats[2]));
     } else {
       std::copy_n(c.input(3).data<float>(), l.channels, stats[1]);
       std::copy_n(c.input(4).data<float>(), l.channels, stats[4]);
       std::copy_n(stats[4], l.channels, stats[2]);
     }
     std::copy_n(stats[1], l.channels, stats[3]);
-    std::vector<float> factor(l.channels), term(l.channels);
+    ASSIGN_OR_RETURN(Tensor temp, c.AllocateTemp(DType::kFloat, Shape({2 * l.channels})));
+    float *factor = temp.data<float>(), *term = factor + l.channels;
     for (int64_t i = 0; i < l.channels; ++i) {
       factor[i] = c.input(1).data<float>()[i] / std::sqrt(stats[4][i] + attrs_.epsilon);
       term[i] = c.input(2).data<float>()[i];
@@ -72,7 +73,7 @@ class BatchNormKernel : public Kernel {
     ASSIGN_OR_RETURN(Tensor * out, c.ForwardOrAllocate(0, 0, x.shape()));
     const T* from = x.data<T>();
     T* y = out->data<T>();
-    const float *a = factor.data(), *b = term.data(), *mean = stats[1];
+    const float *a = factor, *b = term, *mean = stats[1];
     ForEachElement(c, l, 0.2, [=](int64_t i, int64_t channel) SLUICE_INLINE_LOOP {
       y[i] = static_cast<T>((static_cast<float>(from[i]) - mean[channel]) * a[channel] + b[channel]);
     });
@@ -81,21 +82,24 @@ class BatchNormKernel : public Kernel {
 
  private:
   // Two passes: the squares are taken of differences to the mean, so large means lose nothing.
-  void BatchStatistics(KernelContext& c, const ChannelLayout& l, const T* x, float* mean, float* variance,
-                       float* unbiased) const {
+  absl::Status BatchStatistics(KernelContext& c, const ChannelLayout& l, const T* x, float* mean, float* variance,
+                               float* unbiased) const {
     const double n = static_cast<double>(l.per_channel());
-    const std::vector<double> sums = SumsByChannel<1>(
-        c, l, [=](int64_t i, int64_t, float* v) SLUICE_INLINE_LOOP { v[0] = static_cast<float>(x[i]); });
+    auto value = [=](int64_t i, int64_t, float* v) SLUICE_INLINE_LOOP { v[0] = static_cast<float>(x[i]); };
+    ASSIGN_OR_RETURN(Tensor sums_temp, SumsByChannel<1>(c, l, value));
+    const double* sums = sums_temp.data<double>();
     for (int64_t i = 0; i < l.channels; ++i) mean[i] = n > 0 ? static_cast<float>(sums[i] / n) : 0;
-    const std::vector<double> squares =
-        SumsByChannel<1>(c, l, [=](int64_t i, int64_t channel, float* v) SLUICE_INLINE_LOOP {
-          const float d = static_cast<float>(x[i]) - mean[channel];
-          v[0] = d * d;
-        });
+    auto square = [=](int64_t i, int64_t channel, float* v) SLUICE_INLINE_LOOP {
+      const float d = static_cast<float>(x[i]) - mean[channel];
+      v[0] = d * d;
+    };
+    ASSIGN_OR_RETURN(Tensor squares_temp, SumsByChannel<1>(c, l, square));
+    const double* squares = squares_temp.data<double>();
     for (int64_t i = 0; i < l.channels; ++i) {
       variance[i] = n > 0 ? static_cast<float>(squares[i] / n) : 0;
       unbiased[i] = n > 1 ? static_cast<float>(squares[i] / (n - 1)) : variance[i];
     }
+    return absl::OkStatus();
   }
 
   BatchNormAttrs attrs_;
@@ -125,28 +129,30 @@ class BatchNormGradKernel : public Kernel {
     const T *g = dy.data<T>(), *in = x.data<T>();
     const float *scale = c.input(2).data<float>(), *mean = c.input(3).data<float>(),
                 *variance = c.input(4).data<float>();
-    std::vector<float> inverse(l.channels);
+    ASSIGN_OR_RETURN(Tensor temp, c.AllocateTemp(DType::kFloat, Shape({4 * l.channels})));
+    float *inverse = temp.data<float>(), *p = inverse + l.channels, *q = p + l.channels, *r = q + l.channels;
     for (int64_t i = 0; i < l.channels; ++i) inverse[i] = 1 / std::sqrt(variance[i] + attrs_.epsilon);
-    const std::vector<double> sums =
-        SumsByChannel<2>(c, l, [=](int64_t i, int64_t channel, float* v) SLUICE_INLINE_LOOP {
-          const float gradient = static_cast<float>(g[i]);
-          v[0] = gradient;
-          v[1] = gradient * (static_cast<float>(in[i]) - mean[channel]);
-        });
+    auto gradients = [=](int64_t i, int64_t channel, float* v) SLUICE_INLINE_LOOP {
+      const float gradient = static_cast<float>(g[i]);
+      v[0] = gradient;
+      v[1] = gradient * (static_cast<float>(in[i]) - mean[channel]);
+    };
+    ASSIGN_OR_RETURN(Tensor sums_temp, SumsByChannel<2>(c, l, gradients));
+    const double* sums = sums_temp.data<double>();
     // x_backprop = p * dy - q * (x - mean) - r
-    std::vector<float> p(l.channels), q(l.channels), r(l.channels);
     const double n = static_cast<double>(l.per_channel());
     for (int64_t i = 0; i < l.channels; ++i) {
       doffset->data<float>()[i] = static_cast<float>(sums[i]);
       dscale->data<float>()[i] = static_cast<float>(sums[l.channels + i] * inverse[i]);
       p[i] = scale[i] * inverse[i];
+      q[i] = r[i] = 0;
       if (!attrs_.training || n == 0) continue;
       q[i] = static_cast<float>(p[i] * inverse[i] * inverse[i] * sums[l.channels + i] / n);
       r[i] = static_cast<float>(p[i] * sums[i] / n);
     }
     ASSIGN_OR_RETURN(Tensor * dx, c.ForwardOrAllocate(0, 0, x.shape()));
     T* to = dx->data<T>();
-    const float *pp = p.data(), *qq = q.data(), *rr = r.data();
+    const float *pp = p, *qq = q, *rr = r;
     ForEachElement(c, l, 0.25, [=](int64_t i, int64_t channel) SLUICE_INLINE_LOOP {
       to[i] = static_cast<T>(pp[channel] * static_cast<float>(g[i]) -
                              qq[channel] * (static_cast<float>(in[i]) - mean[channel]) - rr[channel]);

@@ -4,6 +4,7 @@
 #include "core/base/status.h"
 #include "core/op/window.h"
 #include "kernels/common/type_dispatch.h"
+#include "kernels/math/scalar.h"
 #include "kernels/nn/channel_loops.h"
 #include "kernels/nn/nn_kernels.h"
 
@@ -37,7 +38,7 @@ class BiasAddKernel : public Kernel {
     const T *x = value.data<T>(), *b = bias.data<T>();
     T* y = out->data<T>();
     ForEachElement(c, l, 0.15,
-                   [=](int64_t i, int64_t channel) SLUICE_INLINE_LOOP { y[i] = static_cast<T>(x[i] + b[channel]); });
+                   [=](int64_t i, int64_t channel) SLUICE_INLINE_LOOP { y[i] = scalar::Add(x[i], b[channel]); });
     return absl::OkStatus();
   }
 
@@ -59,15 +60,16 @@ class BiasAddGradKernel : public Kernel {
     const T* x = dy.data<T>();
     T* sums = out->data<T>();
     if constexpr (kSumsInFloat<T>) {
-      const std::vector<double> totals = SumsByChannel<1>(
-          c, l, [=](int64_t i, int64_t, float* v) SLUICE_INLINE_LOOP { v[0] = static_cast<float>(x[i]); });
+      auto value = [=](int64_t i, int64_t, float* v) SLUICE_INLINE_LOOP { v[0] = static_cast<float>(x[i]); };
+      ASSIGN_OR_RETURN(Tensor temp, SumsByChannel<1>(c, l, value));
+      const double* totals = temp.data<double>();
       for (int64_t i = 0; i < l.channels; ++i) sums[i] = static_cast<T>(static_cast<float>(totals[i]));
     } else {
       std::fill_n(sums, l.channels, T(0));
       for (int64_t o = 0; o < l.outer; ++o) {
         for (int64_t channel = 0; channel < l.channels; ++channel) {
           const T* from = x + (o * l.channels + channel) * l.inner;
-          for (int64_t i = 0; i < l.inner; ++i) sums[channel] = static_cast<T>(sums[channel] + from[i]);
+          for (int64_t i = 0; i < l.inner; ++i) sums[channel] = scalar::Add(sums[channel], from[i]);
         }
       }
     }

@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
+#include "core/base/status.h"
 #include "core/kernel/kernel.h"
 #include "kernels/nn/simd.h"
 
@@ -87,27 +87,29 @@ SLUICE_HOST_DEVICE void SumChannel(const ChannelLayout& l, const F& f, int64_t c
 }  // namespace internal
 
 // For each channel the sums of the kValues numbers that f(element, channel, values) gives for its elements:
-// result[k * channels + channel]. f is marked SLUICE_INLINE_LOOP.
+// result[k * channels + channel], a double. f is marked SLUICE_INLINE_LOOP.
 template <int kValues, typename F>
-std::vector<double> SumsByChannel(const KernelContext& c, const ChannelLayout& l, const F& f) {
-  std::vector<double> totals(kValues * l.channels);
-  if (l.per_channel() == 0) return totals;
+absl::StatusOr<Tensor> SumsByChannel(KernelContext& c, const ChannelLayout& l, const F& f) {
+  const int64_t rows = l.outer, count = kValues * l.channels;
+  const int64_t pieces =
+      l.inner > 1 ? 0 : std::clamp<int64_t>(rows * l.channels / 32768, 1, 2 * c.step().pool->parallelism());
+  // The sums, then those of each piece.
+  ASSIGN_OR_RETURN(Tensor result, c.AllocateTemp(DType::kDouble, Shape({(1 + pieces) * count})));
+  double *totals = result.data<double>(), *parts = totals + count;
+  std::fill_n(totals, (1 + pieces) * count, 0.0);
+  if (l.per_channel() == 0) return result;
   if (l.inner > 1) {
     c.ParallelFor(l.channels, 0.15 * kValues * l.per_channel(), [&](int64_t begin, int64_t end) {
       WithSimd([&]() SLUICE_INLINE_LOOP {
-        for (int64_t channel = begin; channel < end; ++channel)
-          internal::SumChannel<kValues>(l, f, channel, totals.data());
+        for (int64_t channel = begin; channel < end; ++channel) internal::SumChannel<kValues>(l, f, channel, totals);
       });
     });
-    return totals;
+    return result;
   }
-  const int64_t rows = l.outer;
-  const int64_t pieces = std::clamp<int64_t>(rows * l.channels / 32768, 1, 2 * c.step().pool->parallelism());
-  std::vector<double> parts(pieces * kValues * l.channels);
   c.ParallelFor(pieces, 0.15 * kValues * rows * l.channels / pieces, [&](int64_t begin, int64_t end) {
     WithSimd([&]() SLUICE_INLINE_LOOP {
       for (int64_t p = begin; p < end; ++p) {
-        double* sums = parts.data() + p * kValues * l.channels;
+        double* sums = parts + p * count;
         const int64_t from = rows * p / pieces, to = rows * (p + 1) / pieces;
         int64_t c0 = 0;
         for (; c0 + internal::kSumBlock <= l.channels; c0 += internal::kSumBlock) {
@@ -118,9 +120,9 @@ std::vector<double> SumsByChannel(const KernelContext& c, const ChannelLayout& l
     });
   });
   for (int64_t p = 0; p < pieces; ++p) {
-    for (size_t i = 0; i < totals.size(); ++i) totals[i] += parts[p * totals.size() + i];
+    for (int64_t i = 0; i < count; ++i) totals[i] += parts[p * count + i];
   }
-  return totals;
+  return result;
 }
 
 // Calls f(element, channel) for every element, vectorised along channels or positions.
