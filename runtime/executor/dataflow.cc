@@ -5,6 +5,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "core/base/status.h"
 
 namespace sluice {
@@ -31,6 +32,7 @@ class DataflowRun {
   DataflowRun(absl::Span<Frame* const> frames, const StepCall& call)
       : frames_(frames),
         call_(call),
+        has_deadline_(call.deadline != absl::InfiniteFuture()),
         token_(frames[0]->context.cancellation),
         rendezvous_(frames[0]->context.rendezvous) {}
 
@@ -150,6 +152,11 @@ class DataflowRun {
       }
       Ready r = local->back();
       local->pop_back();
+      if (ABSL_PREDICT_FALSE(has_deadline_) && absl::Now() >= call_.deadline) {
+        Fail(absl::DeadlineExceededError(
+            absl::StrCat("the step ran out of time before ", r.frame->plan.nodes[r.k]->info().Describe())));
+        continue;
+      }
       Execute(r, local);
       if (local->size() > 1) Share(local);
     }
@@ -290,6 +297,7 @@ class DataflowRun {
 
   const absl::Span<Frame* const> frames_;
   const StepCall& call_;
+  const bool has_deadline_;
   CancellationToken* const token_;
   Rendezvous* const rendezvous_;
   std::atomic<bool> failed_{false};

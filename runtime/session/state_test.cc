@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <thread>
 
+#include "core/base/cancellation.h"
 #include "core/base/status.h"
 #include "core/graph/function.h"
 #include "core/graph/text.h"
@@ -28,6 +30,16 @@ class LessKernel final : public Kernel {
   }
 };
 
+// Takes longer than the time of the test's steps.
+class SleepKernel final : public Kernel {
+ public:
+  absl::Status Run(KernelContext& c) const override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    c.SetOutput(0, c.input(0));
+    return absl::OkStatus();
+  }
+};
+
 class StateTest : public ::testing::Test {
  protected:
   StateTest() : graph_((Define(), &ops_)) {
@@ -35,6 +47,7 @@ class StateTest : public ::testing::Test {
     AddStateKernelsCpu(kernels_);
     AddTestKernels(kernels_);
     kernels_.Add("TestBelowTen", kCpu, KernelDef().Make<LessKernel>());
+    kernels_.Add("TestSleep", kCpu, KernelDef().Make<SleepKernel>());
     environment_.ops = &ops_;
     environment_.kernels = &kernels_;
   }
@@ -43,6 +56,7 @@ class StateTest : public ::testing::Test {
     DefineStateOps(ops_);
     DefineTestOps(ops_);
     ops_.Define("TestBelowTen", "").Input("x", "float").Output("y", "bool").Shape(ScalarShape());
+    ops_.Define("TestSleep", "").Input("x", "float").Output("y", "float").Traits(kMayAlias).Shape(SameAs("x"));
     EXPECT_TRUE(ops_.Finish().ok()) << ops_.Finish();
   }
   void Build(absl::string_view text) {
@@ -126,6 +140,46 @@ TEST_F(StateTest, LoopsUntilTheConditionSaysNo) {
   AddFunction("next", 1, 1, "a = _Arg(T=float, index=0); b = TestUnknown(a); r = _Retval(b, T=float, index=0)");
   Build("x = Const(value=float[]{1.5}); y = While(x, T=[float], cond=@below, body=@next)");
   EXPECT_EQ(Run({"y:0"}), "float [] 10.5");
+}
+
+TEST_F(StateTest, ALoopWithoutEndStopsWhenTheTimeIsUp) {
+  AddFunction("below", 1, 1, "a = _Arg(T=float, index=0); b = TestBelowTen(a); r = _Retval(b, T=bool, index=0)",
+              DType::kBool);
+  AddFunction("same", 1, 1, "a = _Arg(T=float, index=0); r = _Retval(a, T=float, index=0)");
+  Build(
+      "x = Const(value=float[]{1.5}); y = While(x, T=[float], cond=@below, body=@same); z = While(x, T=[float], "
+      "cond=@same, body=@same)");
+  RunOptions options;
+  options.timeout_ms = 20;
+  EXPECT_THAT(Run({"y:0"}, {}, options), HasSubstr("the step ran out of time"));
+  EXPECT_THAT(Run({"z:0"}, {}, options), HasSubstr("the step ran out of time"));
+}
+
+TEST_F(StateTest, ALoopWithoutEndStopsWhenTheCallerCancels) {
+  AddFunction("same", 1, 1, "a = _Arg(T=float, index=0); b = TestCount(a); r = _Retval(b, T=float, index=0)");
+  Build("x = Const(value=float[]{1.5}); y = While(x, T=[float], cond=@same, body=@same)");
+  const int before = TestCountRuns();
+  CancellationToken token;
+  std::thread canceller([&] {
+    while (TestCountRuns() < before + 10) std::this_thread::yield();
+    token.Cancel(absl::CancelledError("enough"));
+  });
+  RunOptions options;
+  options.cancellation = &token;
+  EXPECT_THAT(Run({"y:0"}, {}, options), HasSubstr("enough"));
+  canceller.join();
+}
+
+// The nodes are ready at once and run one after the other; the first holds the thread until the time is up.
+TEST_F(StateTest, NodesThatNeverWaitAreTimedBesideThoseThatDo) {
+  Build("x = Const(value=float[]{1}); s = TestSleep(x); n = TestCount(s); w = TestBlock(x)");
+  HoldTestBlocks();
+  RunOptions options;
+  options.timeout_ms = 5;
+  const int before = TestCountRuns();
+  EXPECT_THAT(Run({"n:0", "w:0"}, {}, options), HasSubstr("the step ran out of time before Test"));
+  EXPECT_EQ(TestCountRuns(), before);
+  ReleaseTestBlocks();
 }
 
 TEST_F(StateTest, AnErrorInAFunctionNamesTheNodeInIt) {
