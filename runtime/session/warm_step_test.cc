@@ -1,89 +1,120 @@
-// A warm step takes nothing from the heap: every allocation function of the process is counted here.
+// A warm step takes nothing from the heap and no lock: calls of both are counted on the thread that runs it.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
+#include <memory>
+#include <mutex>
 #include <new>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "core/graph/text.h"
 #include "core/testing/test_ops.h"
 #include "kernels/control/control_kernels.h"
+#include "kernels/state/state_kernels.h"
 #include "ops/control/control_ops.h"
+#include "ops/state/state_ops.h"
+#include "runtime/session/call_counter.h"
 #include "runtime/session/session.h"
-
-namespace {
-std::atomic<int64_t> heap_calls{0};
-
-void* Counted(size_t bytes) {
-  heap_calls.fetch_add(1, std::memory_order_relaxed);
-  void* p = std::malloc(bytes == 0 ? 1 : bytes);
-  if (p == nullptr) std::abort();
-  return p;
-}
-}  // namespace
-
-void* operator new(size_t bytes) { return Counted(bytes); }
-void* operator new[](size_t bytes) { return Counted(bytes); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
 
 namespace sluice {
 namespace {
 
+constexpr int kSteps = 100;
+
+std::string Text(const CallCounts& c) {
+  return absl::StrCat("heap ", c.heap, ", locks ", c.locks, ", waits ", c.waits);
+}
+
 class WarmStepTest : public ::testing::Test {
  protected:
-  WarmStepTest() {
-    DefineControlOps(ops_);
-    DefineTestOps(ops_);
+  WarmStepTest() : graph_((Define(), &ops_)) {
     AddControlKernelsCpu(kernels_);
+    AddStateKernelsCpu(kernels_);
     AddTestKernels(kernels_);
-    EXPECT_TRUE(ops_.Finish().ok());
     environment_.ops = &ops_;
     environment_.kernels = &kernels_;
   }
-  // Heap calls of 100 steps after 10 to warm up.
-  int64_t HeapCalls(absl::string_view text, Tensor x) {
-    Graph graph(&ops_);
-    EXPECT_TRUE(ParseGraphText(text, &graph).ok());
-    Session session(environment_, {}, &graph);
-    auto callable = session.MakeCallable({{"x:0"}, {"y:0"}, {}});
-    std::vector<Tensor> y;
+  void Define() {
+    DefineControlOps(ops_);
+    DefineStateOps(ops_);
+    DefineTestOps(ops_);
+    EXPECT_TRUE(ops_.Finish().ok()) << ops_.Finish();
+  }
+  void Build(absl::string_view text) {
+    absl::Status s = ParseGraphText(text, &graph_);
+    ASSERT_TRUE(s.ok()) << s;
+    session_ = std::make_unique<Session>(environment_, SessionOptions(), &graph_);
+  }
+  // What 100 steps call after 10 to warm up.
+  std::string Calls(const CallableSpec& spec, const RunOptions& options = {}) {
+    auto callable = session_->MakeCallable(spec);
+    std::vector<Tensor> feeds(spec.feeds.size(), x_), fetches;
     auto run = [&](int steps) {
       for (int i = 0; i < steps; ++i) {
-        absl::Status s = session.RunCallable(**callable, absl::MakeConstSpan(&x, 1), &y);
+        absl::Status s = session_->RunCallable(**callable, feeds, &fetches, options);
         ASSERT_TRUE(s.ok()) << s;
       }
     };
     run(10);
-    int64_t before = heap_calls.load();
-    run(100);
-    return heap_calls.load() - before;
+    const CallCounts before = CallsOfThisThread();
+    run(kSteps);
+    return Text(CallsOfThisThread() - before);
   }
   OpRegistry ops_;
   KernelRegistry kernels_;
   Environment environment_;
+  Graph graph_;
+  std::unique_ptr<Session> session_;
+  const Tensor x_ = Tensor::FromValues<float>(Shape({64}), std::vector<float>(64, 1));
 };
 
-TEST_F(WarmStepTest, StaticShapesTakeNothingFromTheHeap) {
-  EXPECT_EQ(
-      HeapCalls("x = Placeholder(dtype=float, shape=[64]); a = TestMix(x, N=1); b = TestAdd(a, x); v = TestReshape(b, "
-                "shape=[8,8]); c = TestMix(v, a, N=2); y = TestAdd(c, v)",
-                Tensor::FromValues<float>(Shape({64}), std::vector<float>(64, 1))),
-      0);
+TEST_F(WarmStepTest, StaticShapes) {
+  Build(
+      "x = Placeholder(dtype=float, shape=[64]); a = TestMix(x, N=1); b = TestAdd(a, x); v = TestReshape(b, "
+      "shape=[8,8]); c = TestMix(v, a, N=2); y = TestAdd(c, v)");
+  EXPECT_EQ(Calls({{"x:0"}, {"y:0"}, {}}), "heap 0, locks 0, waits 0");
+  EXPECT_EQ(Calls({{"x:0"}, {"x:0", "y:0", "b:0"}, {}}), "heap 0, locks 0, waits 0");
 }
 
-TEST_F(WarmStepTest, ShapesThatAreNotKnownTakeNothingFromTheHeapEither) {
-  EXPECT_EQ(HeapCalls("x = Placeholder(dtype=float); a = TestMix(x, N=1); b = TestUnknown(a); y = TestAdd(b, a)",
-                      Tensor::FromValues<float>(Shape({64}), std::vector<float>(64, 1))),
-            0);
+TEST_F(WarmStepTest, ShapesThatAreNotKnown) {
+  Build("x = Placeholder(dtype=float); a = TestMix(x, N=1); b = TestUnknown(a); y = TestAdd(b, a)");
+  EXPECT_EQ(Calls({{"x:0"}, {"y:0"}, {}}), "heap 0, locks 0, waits 0");
+}
+
+TEST_F(WarmStepTest, DeadlinesCostNothingMore) {
+  Build("x = Placeholder(dtype=float, shape=[64]); a = TestMix(x, N=1); y = TestAdd(a, x)");
+  RunOptions options;
+  options.timeout_ms = 1000000;
+  EXPECT_EQ(Calls({{"x:0"}, {"y:0"}, {}}, options), "heap 0, locks 0, waits 0");
+}
+
+// The only locks of a step are those that give variables their value: one for each that is read or changed.
+TEST_F(WarmStepTest, AVariableIsLockedOnceForEachUse) {
+  Build(
+      "v = VariableV2(shape=[64], dtype=float); one = Const(value=float[64]{1}); init = Assign(v, one); "
+      "up = AssignAdd(v, one); h = VarHandleOp(shape=[64], dtype=float); w = AssignVariableOp(h, one, dtype=float); "
+      "r = ReadVariableOp(h, dtype=float); init_both = NoOp(^init, ^w); y = TestAdd(r, one)");
+  ASSERT_TRUE(session_->Run({}, {}, {"init_both"}).ok());
+  EXPECT_EQ(Calls({{}, {}, {"up"}}), "heap 0, locks 100, waits 0");
+  EXPECT_EQ(Calls({{}, {"y:0"}, {}}), "heap 0, locks 100, waits 0");
 }
 
 TEST_F(WarmStepTest, TheCounterCounts) {
-  int64_t before = heap_calls.load();
-  ::operator delete(::operator new(8));  // a call of its own, which no compiler may leave out
-  EXPECT_EQ(heap_calls.load() - before, 1);
+  absl::Mutex mu;
+  std::mutex standard;
+  const CallCounts before = CallsOfThisThread();
+  ::operator delete(::operator new(8));  // calls of their own, which no compiler may leave out
+  mu.Lock();
+  mu.Unlock();
+  mu.ReaderLock();
+  mu.ReaderUnlock();
+  standard.lock();
+  standard.unlock();
+  absl::Status cancelled = absl::CancelledError("a message longer than what fits inside a string");
+  const CallCounts calls = CallsOfThisThread() - before;
+  EXPECT_EQ(calls.locks, 3);
+  EXPECT_GE(calls.heap, 2 + 1) << "abseil's allocations are seen too";
 }
 
 }  // namespace
