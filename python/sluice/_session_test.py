@@ -258,3 +258,38 @@ def test_several_cpu_devices():
   with sl.Session(config=sl.ConfigProto(device_count={"CPU": 2})) as sess:
     assert len(sess.list_devices()) == 2
     assert sess.run(c, {a: [1, 2]}).tolist() == [[1, 2], [1, 2]]
+
+
+def test_explain_placement_says_where_and_why():
+  with sl.device("/cpu:1"):
+    a = sl.placeholder(sl.float32, [2], name="a")
+    b = sl.nn.relu(a, name="b")
+  c = sl.nn.softplus(b, name="c")
+  unused = sl.constant(1.0, name="unused")
+  with sl.Session(config=sl.ConfigProto(device_count={"CPU": 2})) as sess:
+    text = sess.explain_placement(c, [a])
+    assert "b (Relu): /job:localhost/replica:0/task:0/device:CPU:1 because 'b' asks for '/cpu:1'" in text.replace("/device:CPU:1'", "/cpu:1'")
+    assert [line for line in text.splitlines() if line.startswith("c (Softplus): ")], text
+    assert "unused" not in text, "only what the step needs is placed"
+    assert sess.run(c, {a: [0, 0]}).shape == (2,), "explaining changes nothing"
+    with pytest.raises(sl.errors.InvalidArgumentError, match="CPU:7"):
+      with sl.device("/cpu:7"):
+        far = sl.identity(c)
+      sess.explain_placement(far, [a])
+    del unused
+
+
+def test_explain_plan_shows_instructions_and_memory():
+  a = sl.placeholder(sl.float32, [1000], name="a")
+  b = sl.exp(a, name="b")
+  c = sl.reduce_sum(b, name="c")
+  with sl.Session() as sess:
+    lane = sess.explain_plan(c, [a])
+    assert "lane" in lane and "Exp 'b'" in lane and "Sum 'c'" in lane, lane
+    assert lane.index("Exp 'b'") < lane.index("Sum 'c'")
+    assert "memory: arena 4032 bytes" in lane, lane
+  with sl.device("/cpu:1"):
+    far = sl.identity(b, name="far")
+  with sl.Session(config=sl.ConfigProto(device_count={"CPU": 2})) as sess:
+    parts = sess.explain_plan(far, [a])
+    assert "dataflow (_Recv" in parts and "_Send" in parts and parts.count("device:CPU:1") >= 1, parts
