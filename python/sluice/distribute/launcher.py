@@ -49,13 +49,14 @@ class Launcher:
       services: the jobs that serve the others and are stopped when those are done.
       environ: variables for the tasks.
       output: where the tasks' lines go.
+      flags: whether to give each task --ps_hosts, --worker_hosts, --job_name and --task_index, too.
       watch: watch(launcher, name of a task, line) is called for each line of a task.
     """
 
     def __init__(self, jobs, command, restarts=0, log_dir=None, grace=10.0, host="localhost", services=("ps",),
-                 environ=None, output=None, watch=None):
+                 environ=None, output=None, watch=None, flags=False):
         self._command, self._restarts, self._log_dir, self._grace = list(command), restarts, log_dir, grace
-        self._services, self._watch = services, watch
+        self._services, self._watch, self._flags = services, watch, flags
         self._environ = dict(os.environ if environ is None else environ)
         self._output = output or sys.stdout.buffer
         self._coloured = self._output.isatty() and "NO_COLOR" not in os.environ
@@ -124,7 +125,8 @@ class Launcher:
         task.start_at = None
         try:
             # A session of its own, so that Ctrl-C comes to the launcher alone.
-            task.process = subprocess.Popen(self._command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            command = self._command + (self._flags_of(task) if self._flags else [])
+            task.process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent)
         except OSError as e:
             raise SystemExit("launch: cannot run %s: %s" % (self._command[0], e)) from None
@@ -132,6 +134,10 @@ class Launcher:
         self._selector.register(task.process.stdout, selectors.EVENT_READ, task)
         if self._log_dir and task.log is None:
             task.log = open(os.path.join(self._log_dir, "%s-%d.log" % (task.job, task.index)), "ab")  # pylint: disable=consider-using-with
+
+    def _flags_of(self, task):
+        return ["--%s_hosts=%s" % (job, ",".join(addresses)) for job, addresses in self.cluster.items()] + [
+            "--job_name=" + task.job, "--task_index=%d" % task.index]
 
     def _ended(self, task):
         """Notes the end of a process. Returns the launcher's exit code when that ends everything."""
@@ -308,6 +314,8 @@ def main(arguments):
     parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS",
                         help="between asking a task to stop and killing it (default 10)")
     parser.add_argument("--host", default="localhost", help="the address that tasks listen at (default localhost)")
+    parser.add_argument("--flags", action="store_true", help="give each task --ps_hosts, --worker_hosts, --job_name and "
+                        "--task_index, too, as programs written for TensorFlow 1 read them")
     parser.add_argument("program", help="a Python file, or any command")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")
     options = parser.parse_args(arguments)
@@ -320,4 +328,4 @@ def main(arguments):
             parser.error("there is no file %s" % options.program)
         command = [sys.executable, "-u"] + command
     return Launcher(jobs, command, restarts=options.restarts, log_dir=options.log_dir, grace=options.grace,
-                    host=options.host).run()
+                    host=options.host, flags=options.flags).run()

@@ -143,6 +143,8 @@ class MonitoredSession:
         """The plain session within."""
         return self._session
 
+    _tf_sess = raw_session  # the name that programs of TensorFlow 1 reach for
+
     def should_stop(self):
         """Whether a hook, a thread or an end of input asked for a stop. Raises what a thread failed with."""
         if self._closed or self._stop or self._session is None:
