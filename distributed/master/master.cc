@@ -5,7 +5,8 @@
 #include <random>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "core/base/status.h"
 #include "distributed/master/master_session.h"
 #include "distributed/proto/master.pb.h"
@@ -29,21 +30,39 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
                                            ": it was closed or the master has restarted; it must be created again"));
   }
 
-  absl::StatusOr<Message> Create(const proto::CreateSessionRequest& request) {
+  void Create(const proto::CreateSessionRequest& request, Reply reply) {
     std::string handle;
     {
       absl::MutexLock lock(&mu);
-      if (closed) return absl::UnavailableError(absl::StrCat("the master ", options.task, " shuts down"));
-      handle = absl::StrCat(prefix, next++);
+      if (!closed) handle = absl::StrCat(prefix, next++);
     }
-    ASSIGN_OR_RETURN(std::shared_ptr<MasterSession> session, MasterSession::Create(&options, handle, request));
-    proto::CreateSessionResponse response;
-    response.set_session_handle(handle);
-    response.set_graph_version(request.graph_def().node_size());
-    absl::MutexLock lock(&mu);
-    if (closed) return absl::UnavailableError(absl::StrCat("the master ", options.task, " shuts down"));
-    sessions[handle] = std::move(session);
-    return Pack(response);
+    if (handle.empty()) return reply(Closed());
+    const int nodes = request.graph_def().node_size();
+    MasterSession::Create(&options, handle, request,
+                          [self = shared_from_this(), handle, nodes, reply](auto session) {
+                            reply(self->Add(handle, nodes, std::move(session)));
+                          });
+  }
+
+  absl::StatusOr<Message> Add(const std::string& handle, int nodes,
+                              absl::StatusOr<std::shared_ptr<MasterSession>> session) {
+    if (!session.ok()) return session.status();
+    {
+      absl::MutexLock lock(&mu);
+      if (!closed) {
+        sessions[handle] = *session;
+        proto::CreateSessionResponse response;
+        response.set_session_handle(handle);
+        response.set_graph_version(nodes);
+        return Pack(response);
+      }
+    }
+    (*session)->Close(Closed(), [] {});
+    return Closed();
+  }
+
+  absl::Status Closed() const {
+    return absl::UnavailableError(absl::StrCat("the master ", options.task, " shuts down"));
   }
 
   absl::StatusOr<Message> Extend(const proto::ExtendSessionRequest& request) {
@@ -74,23 +93,28 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     return Pack(proto::CancelStepResponse());
   }
 
-  absl::StatusOr<Message> Describe(const proto::DescribeStepRequest& request) {
-    ASSIGN_OR_RETURN(auto session, Find(request.session_handle()));
-    ASSIGN_OR_RETURN(proto::DescribeStepResponse response, session->Describe(request.options()));
-    return Pack(response);
+  void Describe(const proto::DescribeStepRequest& request, Reply reply) {
+    auto session = Find(request.session_handle());
+    if (!session.ok()) return reply(session.status());
+    (*session)->Describe(request.options(), [reply](absl::StatusOr<proto::DescribeStepResponse> response) {
+      if (!response.ok()) return reply(response.status());
+      reply(Pack(*response));
+    });
   }
 
-  absl::StatusOr<Message> CloseOne(const proto::CloseSessionRequest& request) {
+  void CloseOne(const proto::CloseSessionRequest& request, Reply reply) {
     std::shared_ptr<MasterSession> session;
     {
       absl::MutexLock lock(&mu);
       auto it = sessions.find(request.session_handle());
-      if (it == sessions.end()) return Pack(proto::CloseSessionResponse());  // closed already
-      session = std::move(it->second);
-      sessions.erase(it);
+      if (it != sessions.end()) {
+        session = std::move(it->second);
+        sessions.erase(it);
+      }
     }
-    session->Close(absl::CancelledError("the session was closed"));
-    return Pack(proto::CloseSessionResponse());
+    auto closed = [reply] { reply(Pack(proto::CloseSessionResponse())); };
+    if (!session) return closed();  // closed already
+    session->Close(absl::CancelledError("the session was closed"), closed);
   }
 
   absl::StatusOr<Message> ListDevices(const proto::ListDevicesRequest& request) {
@@ -100,39 +124,59 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     return Pack(response);
   }
 
-  absl::StatusOr<Message> Reset(const proto::ResetRequest& request) {
-    CloseAll(absl::AbortedError("the session was closed because a client reset the cluster"));
+  void Reset(const proto::ResetRequest& request, Reply reply) {
     std::vector<DeviceName> filters;
     for (const std::string& f : request.device_filters()) {
       absl::StatusOr<DeviceName> name = DeviceName::Parse(f);
-      if (!name.ok()) return Annotate(name.status(), absl::StrCat("device_filters has '", f, "': "));
+      if (!name.ok()) return reply(Annotate(name.status(), absl::StrCat("device_filters has '", f, "': ")));
       filters.push_back(*name);
     }
-    proto::CleanupAllRequest cleanup;
-    for (const std::string& c : request.container()) cleanup.add_container(c);
-    absl::Status failed;
+    auto tasks = std::make_shared<std::vector<std::string>>();
     for (const std::string& task : options.cluster.tasks()) {
-      ASSIGN_OR_RETURN(DeviceName name, DeviceName::Parse(task));
+      absl::StatusOr<DeviceName> name = DeviceName::Parse(task);
       bool wanted = filters.empty();
-      for (const DeviceName& f : filters) wanted = wanted || f.Matches(name);
-      if (!wanted) continue;
-      ASSIGN_OR_RETURN(std::shared_ptr<Channel> channel, options.connect(task));
-      absl::Status status = CallAndWait(*channel, absl::StrCat(Worker::kService, "CleanupAll"), Pack(cleanup),
-                                        options.heartbeat_timeout)
-                                .status();
-      if (!status.ok() && failed.ok()) failed = Annotate(status, absl::StrCat("resetting ", task, ": "));
+      for (const DeviceName& f : filters) wanted = wanted || (name.ok() && f.Matches(*name));
+      if (wanted) tasks->push_back(task);
     }
-    if (!failed.ok()) return failed;
-    return Pack(proto::ResetResponse());
+    auto cleanup = std::make_shared<proto::CleanupAllRequest>();
+    for (const std::string& c : request.container()) cleanup->add_container(c);
+    CloseAll(absl::AbortedError("the session was closed because a client reset the cluster"),
+             [self = shared_from_this(), tasks, cleanup, reply] { self->ResetNext(tasks, cleanup, absl::OkStatus(), reply); });
   }
 
-  void CloseAll(const absl::Status& why) {
+  // Asks one task after the other; all of them, even when one fails.
+  void ResetNext(std::shared_ptr<std::vector<std::string>> tasks, std::shared_ptr<proto::CleanupAllRequest> cleanup,
+                 const absl::Status& failed, Reply reply) {
+    if (tasks->empty()) {
+      if (!failed.ok()) return reply(failed);
+      return reply(Pack(proto::ResetResponse()));
+    }
+    const std::string task = tasks->back();
+    tasks->pop_back();
+    auto next = [self = shared_from_this(), tasks, cleanup, failed, reply, task](absl::StatusOr<Message> answer) {
+      absl::Status first = failed;
+      if (!answer.ok() && first.ok()) first = Annotate(answer.status(), absl::StrCat("resetting ", task, ": "));
+      self->ResetNext(tasks, cleanup, first, reply);
+    };
+    absl::StatusOr<std::shared_ptr<Channel>> channel = options.connect(task);
+    if (!channel.ok()) return next(channel.status());
+    (*channel)->Call(absl::StrCat(Worker::kService, "CleanupAll"), Pack(*cleanup), options.heartbeat_timeout,
+                     [next, keep = *channel](absl::StatusOr<Message> answer) { next(std::move(answer)); });
+  }
+
+  void CloseAll(const absl::Status& why, std::function<void()> done) {
     std::map<std::string, std::shared_ptr<MasterSession>> all;
     {
       absl::MutexLock lock(&mu);
       all.swap(sessions);
     }
-    for (const auto& [handle, session] : all) session->Close(why);
+    if (all.empty()) return done();
+    auto open = std::make_shared<std::atomic<size_t>>(all.size());
+    for (const auto& [handle, session] : all) {
+      session->Close(why, [open, done] {
+        if (open->fetch_sub(1) == 1) done();
+      });
+    }
   }
 
   void RunStep(Message message, Reply reply) {
@@ -171,12 +215,18 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     reply((this->*method)(request));
   }
 
-  // On a thread that may block.
+  // Off the caller's thread: importing and planning take their time.
   template <typename Request>
-  void AnswerLater(absl::StatusOr<Message> (Impl::*method)(const Request&), Message message, Reply reply) {
-    options.pool->ScheduleBlocking([self = shared_from_this(), method, message = std::move(message),
-                                    reply = std::move(reply)] { self->Answer(method, message, reply); });
+  void Later(void (Impl::*method)(const Request&, Reply), const Message& message, Reply reply) {
+    auto request = std::make_shared<Request>();
+    absl::Status valid = Unpack(message, request.get());
+    if (!valid.ok()) return reply(valid);
+    options.executor->Schedule([self = shared_from_this(), method, request, reply = std::move(reply)] {
+      ((*self).*method)(*request, reply);
+    });
   }
+
+  void ExtendLater(const proto::ExtendSessionRequest& request, Reply reply) { reply(Extend(request)); }
 
   const MasterOptions options;
   std::string prefix;
@@ -199,21 +249,27 @@ void Master::Handle(absl::string_view method, absl::Duration timeout, Message re
   if (method == "CancelStep") return m->Answer(&Impl::CancelStep, request, reply);
   if (method == "MakeCallable") return m->Answer(&Impl::MakeCallable, request, reply);
   if (method == "ListDevices") return m->Answer(&Impl::ListDevices, request, reply);
-  if (method == "CreateSession") return m->AnswerLater(&Impl::Create, std::move(request), std::move(reply));
-  if (method == "ExtendSession") return m->AnswerLater(&Impl::Extend, std::move(request), std::move(reply));
-  if (method == "ReleaseCallable") return m->AnswerLater(&Impl::ReleaseCallable, std::move(request), std::move(reply));
-  if (method == "DescribeStep") return m->AnswerLater(&Impl::Describe, std::move(request), std::move(reply));
-  if (method == "CloseSession") return m->AnswerLater(&Impl::CloseOne, std::move(request), std::move(reply));
-  if (method == "Reset") return m->AnswerLater(&Impl::Reset, std::move(request), std::move(reply));
+  if (method == "ReleaseCallable") return m->Answer(&Impl::ReleaseCallable, request, reply);
+  if (method == "CreateSession") return m->Later(&Impl::Create, request, std::move(reply));
+  if (method == "ExtendSession") return m->Later(&Impl::ExtendLater, request, std::move(reply));
+  if (method == "DescribeStep") return m->Later(&Impl::Describe, request, std::move(reply));
+  if (method == "CloseSession") return m->Later(&Impl::CloseOne, request, std::move(reply));
+  if (method == "Reset") return m->Later(&Impl::Reset, request, std::move(reply));
   reply(Unimplemented("the master ", m->options.task, " has no call ", kService, method));
 }
 
-void Master::Shutdown() {
+void Master::StartShutdown(std::function<void()> done) {
   {
     absl::MutexLock lock(&impl_->mu);
     impl_->closed = true;
   }
-  impl_->CloseAll(absl::UnavailableError(absl::StrCat("the master ", impl_->options.task, " shuts down")));
+  impl_->CloseAll(impl_->Closed(), std::move(done));
+}
+
+void Master::Shutdown() {
+  auto over = std::make_shared<absl::Notification>();
+  StartShutdown([over] { over->Notify(); });
+  over->WaitForNotification();  // closing takes a bounded time
 }
 
 }  // namespace sluice

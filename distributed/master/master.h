@@ -13,12 +13,13 @@
 #ifndef SLUICE_DISTRIBUTED_MASTER_MASTER_H_
 #define SLUICE_DISTRIBUTED_MASTER_MASTER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/base/clock.h"
-#include "core/base/thread_pool.h"
+#include "core/base/executor.h"
 #include "core/device/device.h"
 #include "distributed/cluster/cluster.h"
 #include "distributed/rpc/transport.h"
@@ -35,7 +36,7 @@ struct MasterOptions {
   // The way to a task.
   std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task)> connect;
   Clock* clock = nullptr;
-  ThreadPool* pool = nullptr;
+  Executor* executor = nullptr;  // for planning
   absl::Duration join_timeout = absl::Seconds(120);      // for every task of a new session to answer
   absl::Duration heartbeat_period = absl::Seconds(1);
   absl::Duration heartbeat_timeout = absl::Seconds(10);  // without an answer a task counts as lost
@@ -53,7 +54,10 @@ class Master {
   static constexpr char kService[] = "/sluice.proto.MasterService/";
   // Answers one call; `method` without kService.
   void Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply);
+  // Ends every session; waits for the workers to know it, for a bounded time.
   void Shutdown();
+  // As Shutdown, without waiting.
+  void StartShutdown(std::function<void()> done);
 
  private:
   struct Impl;

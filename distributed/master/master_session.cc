@@ -8,7 +8,6 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
-#include "absl/synchronization/notification.h"
 #include "core/base/status.h"
 #include "core/graph/function.h"
 #include "core/graph/graph_def.h"
@@ -31,33 +30,35 @@ int64_t NewStepId() {
   return static_cast<int64_t>((random() & ((uint64_t{1} << 56) - 1)) | uint64_t{1} << 56);
 }
 
-// Runs `calls` at once and waits for all of them.
+// Makes `calls` at once; `done` gets the replies in their order.
 struct TaskCall {
   Channel* channel = nullptr;
   std::string method;
   Message request;
   absl::Duration timeout;
 };
-std::vector<absl::StatusOr<Message>> CallAll(std::vector<TaskCall> calls) {
+void CallAll(std::vector<TaskCall> calls, std::function<void(std::vector<absl::StatusOr<Message>>)> done) {
   struct Shared {
     absl::Mutex mu;
     size_t open = 0;
     std::vector<absl::StatusOr<Message>> replies;
+    std::function<void(std::vector<absl::StatusOr<Message>>)> done;
   };
+  if (calls.empty()) return done({});
   auto shared = std::make_shared<Shared>();
   shared->open = calls.size();
   shared->replies.assign(calls.size(), absl::UnknownError("no reply"));
+  shared->done = std::move(done);
   for (size_t i = 0; i < calls.size(); ++i) {
     calls[i].channel->Call(calls[i].method, std::move(calls[i].request), calls[i].timeout, [shared, i](auto reply) {
-      absl::MutexLock lock(&shared->mu);
-      shared->replies[i] = std::move(reply);
-      --shared->open;
+      {
+        absl::MutexLock lock(&shared->mu);
+        shared->replies[i] = std::move(reply);
+        if (--shared->open > 0) return;
+      }
+      shared->done(std::move(shared->replies));
     });
   }
-  absl::MutexLock lock(&shared->mu);
-  auto done = [&shared] { return shared->open == 0; };
-  shared->mu.Await(absl::Condition(&done));
-  return std::move(shared->replies);
 }
 
 // device_filters: partial device names; a task passes when it is its own or one of them matches it.
@@ -120,94 +121,99 @@ MasterSession::~MasterSession() {
   if (beat != 0) options_.clock->CancelTimer(beat);
 }
 
-absl::StatusOr<std::shared_ptr<MasterSession>> MasterSession::Create(const MasterOptions* options, std::string handle,
-                                                                     const proto::CreateSessionRequest& request) {
+void MasterSession::Create(const MasterOptions* options, std::string handle, const proto::CreateSessionRequest& request,
+                           Created done) {
   for (const std::string& filter : request.config().device_filters()) {
     absl::StatusOr<DeviceName> name = DeviceName::Parse(filter);
-    if (!name.ok()) return Annotate(name.status(), absl::StrCat("device_filters has '", filter, "': "));
+    if (!name.ok()) return done(Annotate(name.status(), absl::StrCat("device_filters has '", filter, "': ")));
   }
-  ASSIGN_OR_RETURN(SessionOptions session_options, SessionOptionsFromProto(request.config()));
+  absl::StatusOr<SessionOptions> session_options = SessionOptionsFromProto(request.config());
+  if (!session_options.ok()) return done(session_options.status());
   std::shared_ptr<MasterSession> session(
-      new MasterSession(options, std::move(handle), request.config(), std::move(session_options)));
+      new MasterSession(options, std::move(handle), request.config(), *std::move(session_options)));
   auto graph = std::make_shared<Graph>(options->environment.ops);
-  RETURN_IF_ERROR(ImportGraphDef(request.graph_def(), ImportOptions(), graph.get()).status());
+  absl::Status imported = ImportGraphDef(request.graph_def(), ImportOptions(), graph.get()).status();
+  if (!imported.ok()) return done(imported);
   {
     absl::MutexLock lock(&session->mu_);
     session->graph_ = std::move(graph);
     session->version_ = request.graph_def().node_size();
   }
-  RETURN_IF_ERROR(session->Meet());
-  RETURN_IF_ERROR(session->CreateOnWorkers());
-  session->ScheduleBeat();
-  return session;
+  auto meeting = std::make_shared<Meeting>();
+  meeting->began = meeting->complained = options->clock->Now();
+  const int64_t timeout = request.config().operation_timeout_in_ms();
+  meeting->limit = timeout > 0 ? absl::Milliseconds(timeout) : options->join_timeout;
+  for (const std::string& task : options->cluster.tasks()) {
+    if (Passes(request.config(), task, options->task)) meeting->missing[task] = "not asked yet";
+  }
+  meeting->done = std::move(done);
+  session->Meet(std::move(meeting));
 }
 
-absl::Status MasterSession::Meet() {
-  const absl::Duration limit = config_.operation_timeout_in_ms() > 0
-                                   ? absl::Milliseconds(config_.operation_timeout_in_ms())
-                                   : options_.join_timeout;
-  const absl::Duration began = options_.clock->Now();
-  absl::Duration complained = began;
-  std::map<std::string, std::string> missing;  // task -> why
-  for (const std::string& task : options_.cluster.tasks()) {
-    if (Passes(config_, task, options_.task)) missing[task] = "not asked yet";
+void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
+  std::vector<TaskCall> calls;
+  auto asked = std::make_shared<std::vector<MasterTask>>();
+  for (const auto& [task, why] : meeting->missing) {
+    absl::StatusOr<std::shared_ptr<Channel>> channel = options_.connect(task);
+    if (!channel.ok()) return meeting->done(channel.status());
+    MasterTask t;
+    t.name = task;
+    t.channel = *std::move(channel);
+    calls.push_back({t.channel.get(), Method("GetStatus"), Pack(proto::GetStatusRequest()), absl::Seconds(2)});
+    asked->push_back(std::move(t));
   }
-  while (true) {
-    std::vector<TaskCall> calls;
-    std::vector<MasterTask> asked;
-    for (auto& [task, why] : missing) {
-      absl::StatusOr<std::shared_ptr<Channel>> channel = options_.connect(task);
-      if (!channel.ok()) return channel.status();
-      MasterTask t;
-      t.name = task;
-      t.channel = *std::move(channel);
-      calls.push_back({t.channel.get(), Method("GetStatus"), Pack(proto::GetStatusRequest()), absl::Seconds(2)});
-      asked.push_back(std::move(t));
+  CallAll(std::move(calls), [self = shared_from_this(), meeting, asked](auto replies) {
+    absl::Status met = self->Met(meeting.get(), std::move(*asked), std::move(replies));
+    if (!met.ok()) return meeting->done(met);
+    if (meeting->missing.empty()) return self->CreateOnWorkers(meeting->done);
+    self->options_.clock->RunAfter(kPollPeriod, [self, meeting] { self->Meet(meeting); });
+  });
+}
+
+absl::Status MasterSession::Met(Meeting* meeting, std::vector<MasterTask> asked,
+                                std::vector<absl::StatusOr<Message>> replies) {
+  for (size_t i = 0; i < replies.size(); ++i) {
+    MasterTask& task = asked[i];
+    proto::GetStatusResponse response;
+    absl::Status status = replies[i].ok() ? Unpack(*replies[i], &response) : replies[i].status();
+    if (!status.ok()) {
+      meeting->missing[task.name] = absl::StrCat(task.channel->Describe(), ": ", status.message());
+      continue;
     }
-    std::vector<absl::StatusOr<Message>> replies = CallAll(std::move(calls));
-    for (size_t i = 0; i < replies.size(); ++i) {
-      MasterTask& task = asked[i];
-      proto::GetStatusResponse response;
-      absl::Status status = replies[i].ok() ? Unpack(*replies[i], &response) : replies[i].status();
-      if (!status.ok()) {
-        missing[task.name] = absl::StrCat(task.channel->Describe(), ": ", status.message());
-        continue;
+    task.incarnation = response.incarnation();
+    for (const auto& d : response.device_attributes()) {
+      if (TaskOfDevice(d.name()) != task.name) {
+        return InvalidArgument("the address of ", task.name, " (", task.channel->Describe(),
+                               ") belongs to a task that calls its device ", d.name(),
+                               ": the cluster specifications of the two differ");
       }
-      task.incarnation = response.incarnation();
-      for (const auto& d : response.device_attributes()) {
-        if (TaskOfDevice(d.name()) != task.name) {
-          return InvalidArgument("the address of ", task.name, " (", task.channel->Describe(),
-                                 ") belongs to a task that calls its device ", d.name(),
-                                 ": the cluster specifications of the two differ");
-        }
-        DeviceAttributes a;
-        a.name = d.name();
-        a.type = d.device_type();
-        a.memory_limit = d.memory_limit();
-        a.incarnation = d.incarnation();
-        a.description = d.physical_device_desc();
-        task.devices.push_back(std::move(a));
-      }
-      missing.erase(task.name);
-      const std::string name = task.name;
-      tasks_[name] = std::move(task);
+      DeviceAttributes a;
+      a.name = d.name();
+      a.type = d.device_type();
+      a.memory_limit = d.memory_limit();
+      a.incarnation = d.incarnation();
+      a.description = d.physical_device_desc();
+      task.devices.push_back(std::move(a));
     }
-    if (missing.empty()) break;
+    meeting->missing.erase(task.name);
+    const std::string name = task.name;
+    tasks_[name] = std::move(task);
+  }
+  if (!meeting->missing.empty()) {
     const absl::Duration now = options_.clock->Now();
     const std::string list =
-        absl::StrJoin(missing, ", ", [](std::string* out, const auto& m) { absl::StrAppend(out, m.first, " (", m.second, ")"); });
-    if (now - began >= limit) {
-      return absl::UnavailableError(
-          absl::StrCat("not every task of the cluster answered within ", absl::FormatDuration(limit), "; missing: ",
-                       list, ". Start them, or leave them out with ConfigProto.device_filters"));
+        absl::StrJoin(meeting->missing, ", ",
+                      [](std::string* out, const auto& m) { absl::StrAppend(out, m.first, " (", m.second, ")"); });
+    if (now - meeting->began >= meeting->limit) {
+      return absl::UnavailableError(absl::StrCat(
+          "not every task of the cluster answered within ", absl::FormatDuration(meeting->limit), "; missing: ", list,
+          ". Start them, or leave them out with ConfigProto.device_filters"));
     }
-    if (now - complained >= kComplainPeriod) {
-      complained = now;
+    if (now - meeting->complained >= kComplainPeriod) {
+      meeting->complained = now;
       std::fprintf(stderr, "%s: session %s still waits for %s\n", options_.task.c_str(), handle_.c_str(), list.c_str());
     }
-    absl::Notification pause;
-    options_.clock->RunAfter(kPollPeriod, [&pause] { pause.Notify(); });
-    pause.WaitForNotification();
+    return absl::OkStatus();
   }
   setup_.environment = &options_.environment;
   setup_.options = &session_options_;
@@ -225,7 +231,7 @@ absl::Status MasterSession::Meet() {
   return absl::OkStatus();
 }
 
-absl::Status MasterSession::CreateOnWorkers() {
+void MasterSession::CreateOnWorkers(Created done) {
   std::vector<TaskCall> calls;
   for (auto& [name, task] : tasks_) {
     proto::CreateWorkerSessionRequest request;
@@ -237,13 +243,17 @@ absl::Status MasterSession::CreateOnWorkers() {
     request.set_epoch(config_.experimental().session_metadata().version());
     calls.push_back({task.channel.get(), Method("CreateWorkerSession"), Pack(request), options_.control_timeout});
   }
-  std::vector<absl::StatusOr<Message>> replies = CallAll(std::move(calls));
-  size_t i = 0;
-  for (auto& [name, task] : tasks_) {
-    const absl::Status& status = replies[i++].status();
-    if (!status.ok()) return Annotate(status, absl::StrCat("creating the session on ", name, ": "));
-  }
-  return absl::OkStatus();
+  CallAll(std::move(calls), [self = shared_from_this(), done = std::move(done)](auto replies) {
+    size_t i = 0;
+    for (auto& [name, task] : self->tasks_) {
+      const absl::Status& status = replies[i++].status();
+      if (status.ok()) continue;
+      absl::Status failed = Annotate(status, absl::StrCat("creating the session on ", name, ": "));
+      return self->Close(failed, [done, failed] { done(failed); });  // where it was created
+    }
+    self->ScheduleBeat();
+    done(self);
+  });
 }
 
 absl::Status MasterSession::CheckUsable() const { return broken_; }
@@ -307,7 +317,8 @@ bool MasterSession::IsCurrent(const Plan* plan) const {
   return plan != nullptr && plan->graph == graph_.get() && plan->mutations == graph_->mutations();
 }
 
-absl::StatusOr<std::shared_ptr<const MasterSession::Plan>> MasterSession::MakePlan(const CallableSpec& spec) {
+absl::StatusOr<std::shared_ptr<MasterSession::Plan>> MasterSession::Place(
+    const CallableSpec& spec, std::map<std::string, proto::RegisterGraphRequest>* requests) {
   std::shared_ptr<Graph> graph;
   {
     absl::MutexLock lock(&mu_);
@@ -322,12 +333,11 @@ absl::StatusOr<std::shared_ptr<const MasterSession::Plan>> MasterSession::MakePl
   plan->placement = std::move(placed.placement);
   plan->num_results = static_cast<int>(spec.fetches.size());
   plan->session = handle_;
-  std::map<std::string, proto::RegisterGraphRequest> requests;
   std::map<std::string, std::set<int>> arguments;
   for (Partition& part : placed.partitions) {
     std::string device = part.device.empty() ? setup_.cluster[0].name : part.device;
     const std::string task(TaskOfDevice(device));
-    proto::PartitionDef* def = requests[task].add_partition();
+    proto::PartitionDef* def = (*requests)[task].add_partition();
     def->set_device(device);
     RETURN_IF_ERROR(part.graph->functions().AddAll(placed.functions->functions()));
     ExportGraphDef(*part.graph, ExportOptions(), def->mutable_graph());
@@ -337,55 +347,81 @@ absl::StatusOr<std::shared_ptr<const MasterSession::Plan>> MasterSession::MakePl
       arguments[task].insert(static_cast<int>(index));
     }
   }
-  std::vector<TaskCall> calls;
-  for (auto& [name, request] : requests) {
+  for (auto& [name, request] : *requests) {
     auto it = tasks_.find(name);
     if (it == tasks_.end()) return Internal("nodes were placed on ", name, ", which is not part of the session");
-    const MasterTask& task = it->second;
     request.set_session_handle(handle_);
     request.set_num_arguments(static_cast<int>(spec.feeds.size()));
     request.set_num_results(plan->num_results);
-    request.set_incarnation(task.incarnation);
-    calls.push_back({task.channel.get(), Method("RegisterGraph"), Pack(request), options_.control_timeout});
-  }
-  std::vector<absl::StatusOr<Message>> replies = CallAll(std::move(calls));
-  absl::Status failed;
-  size_t i = 0;
-  for (auto& [name, request] : requests) {
-    absl::StatusOr<Message>& reply = replies[i++];
-    proto::RegisterGraphResponse response;
-    absl::Status status = reply.ok() ? Unpack(*reply, &response) : reply.status();
-    if (!status.ok()) {
-      if (failed.ok()) failed = Annotate(status, absl::StrCat("registering a graph on ", name, ": "));
-      continue;
-    }
-    const MasterTask& task = tasks_.find(name)->second;
+    request.set_incarnation(it->second.incarnation);
     TaskPart part;
     part.task = name;
-    part.channel = task.channel;
-    part.graph_handle = response.graph_handle();
-    part.incarnation = task.incarnation;
+    part.channel = it->second.channel;
+    part.incarnation = it->second.incarnation;
     part.arguments.assign(arguments[name].begin(), arguments[name].end());
-    absl::StrAppend(&plan->text, "# ", name, "\n", response.plan());
     plan->parts.push_back(std::move(part));
   }
-  if (!failed.ok()) return failed;  // dropping the plan deregisters what was registered
-  return std::shared_ptr<const Plan>(std::move(plan));
+  return plan;
 }
 
-absl::StatusOr<std::shared_ptr<const MasterSession::Plan>> MasterSession::Replan(Signature& signature) {
-  absl::MutexLock planning(&signature.planning);
-  std::shared_ptr<const Plan> old;
+void MasterSession::MakePlan(const CallableSpec& spec, Planned done) {
+  std::map<std::string, proto::RegisterGraphRequest> requests;
+  absl::StatusOr<std::shared_ptr<Plan>> placed = Place(spec, &requests);
+  if (!placed.ok()) return done(placed.status());
+  std::shared_ptr<Plan> plan = *std::move(placed);
+  std::vector<TaskCall> calls;
+  size_t i = 0;
+  for (const auto& [name, request] : requests) {
+    calls.push_back(
+        {plan->parts[i++].channel.get(), Method("RegisterGraph"), Pack(request), options_.control_timeout});
+  }
+  CallAll(std::move(calls), [self = shared_from_this(), plan, done = std::move(done)](auto replies) {
+    absl::Status failed;
+    for (size_t i = 0; i < replies.size(); ++i) {
+      TaskPart& part = plan->parts[i];
+      proto::RegisterGraphResponse response;
+      absl::Status status = replies[i].ok() ? Unpack(*replies[i], &response) : replies[i].status();
+      if (!status.ok() && failed.ok()) {
+        failed = Annotate(status, absl::StrCat("registering a graph on ", part.task, ": "));
+      }
+      part.graph_handle = response.graph_handle();
+      absl::StrAppend(&plan->text, "# ", part.task, "\n", response.plan());
+    }
+    if (!failed.ok()) return done(failed);  // dropping the plan deregisters what was registered
+    done(std::shared_ptr<const Plan>(plan));
+  });
+}
+
+void MasterSession::Replan(std::shared_ptr<Signature> signature, Planned done) {
+  std::shared_ptr<const Plan> current;
   {
     absl::MutexLock lock(&mu_);
-    if (IsCurrent(signature.plan.get())) return signature.plan;
+    if (IsCurrent(signature->plan.get())) {
+      current = signature->plan;
+    } else {
+      signature->waiting.push_back(std::move(done));
+      if (signature->waiting.size() > 1) return;  // somebody makes it
+    }
   }
-  ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, MakePlan(signature.spec));
-  if (session_options_.log_placement) std::fprintf(stderr, "%s", plan->placement.c_str());
-  absl::MutexLock lock(&mu_);
-  old = std::move(signature.plan);
-  signature.plan = plan;
-  return plan;
+  if (current) return done(std::move(current));
+  options_.executor->Schedule([self = shared_from_this(), signature] {
+    self->MakePlan(signature->spec, [self, signature](absl::StatusOr<std::shared_ptr<const Plan>> plan) {
+      std::vector<Planned> waiting;
+      std::shared_ptr<const Plan> old;  // dropped when the lock has been given up
+      if (plan.ok() && self->session_options_.log_placement) {
+        std::fprintf(stderr, "%s", (*plan)->placement.c_str());
+      }
+      {
+        absl::MutexLock lock(&self->mu_);
+        waiting.swap(signature->waiting);
+        if (plan.ok()) {
+          old = std::move(signature->plan);
+          signature->plan = *plan;
+        }
+      }
+      for (Planned& w : waiting) w(plan);
+    });
+  });
 }
 
 void MasterSession::Run(int64_t callable, std::vector<Tensor> feeds, const proto::RunOptions& run, int64_t request_id,
@@ -406,11 +442,10 @@ void MasterSession::Run(int64_t callable, std::vector<Tensor> feeds, const proto
   }
   if (!status.ok()) return reply(status);
   if (plan) return StartStep(std::move(plan), std::move(feeds), run, request_id, std::move(reply));
-  options_.pool->ScheduleBlocking([self = shared_from_this(), signature, feeds = std::move(feeds), run, request_id,
-                                   reply = std::move(reply)]() mutable {
-    absl::StatusOr<std::shared_ptr<const Plan>> plan = self->Replan(*signature);
+  Replan(std::move(signature), [self = shared_from_this(), feeds = std::move(feeds), run, request_id,
+                                reply = std::move(reply)](absl::StatusOr<std::shared_ptr<const Plan>> plan) {
     if (!plan.ok()) return reply(plan.status());
-    self->StartStep(*std::move(plan), std::move(feeds), run, request_id, std::move(reply));
+    self->StartStep(*std::move(plan), feeds, run, request_id, reply);
   });
 }
 
@@ -473,12 +508,15 @@ void MasterSession::CancelStep(int64_t request_id) {
   for (const auto& step : steps) step->Cancel(absl::CancelledError("the step was cancelled"));
 }
 
-absl::StatusOr<proto::DescribeStepResponse> MasterSession::Describe(const proto::CallableOptions& options) {
-  ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, MakePlan(SpecOf(options)));
-  proto::DescribeStepResponse response;
-  response.set_placement(plan->placement);
-  response.set_plan(plan->text);
-  return response;
+void MasterSession::Describe(const proto::CallableOptions& options,
+                             std::function<void(absl::StatusOr<proto::DescribeStepResponse>)> done) {
+  MakePlan(SpecOf(options), [done = std::move(done)](absl::StatusOr<std::shared_ptr<const Plan>> plan) {
+    if (!plan.ok()) return done(plan.status());
+    proto::DescribeStepResponse response;
+    response.set_placement((*plan)->placement);
+    response.set_plan((*plan)->text);
+    done(std::move(response));
+  });
 }
 
 void MasterSession::ListDevices(proto::ListDevicesResponse* response) const {
@@ -505,7 +543,7 @@ void MasterSession::Break(const absl::Status& why) {
   for (const auto& step : steps) step->Cancel(why);
 }
 
-void MasterSession::Close(const absl::Status& why) {
+void MasterSession::Close(const absl::Status& why, std::function<void()> done) {
   Break(why);
   std::map<int64_t, std::shared_ptr<Signature>> callables;
   {
@@ -519,7 +557,8 @@ void MasterSession::Close(const absl::Status& why) {
     request.set_session_handle(handle_);
     calls.push_back({task.channel.get(), Method("DeleteWorkerSession"), Pack(request), kCloseTimeout});
   }
-  CallAll(std::move(calls));  // a worker that does not hear it forgets the session in its own time
+  // A worker that does not hear it forgets the session in its own time.
+  CallAll(std::move(calls), [self = shared_from_this(), done = std::move(done)](auto) { done(); });
 }
 
 // --- Heartbeats ---

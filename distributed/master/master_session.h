@@ -14,6 +14,7 @@
 #include "distributed/master/cluster_step.h"
 #include "distributed/master/master.h"
 #include "distributed/proto/master.pb.h"
+#include "distributed/proto/worker.pb.h"
 #include "runtime/session/planner.h"
 
 namespace sluice {
@@ -29,23 +30,25 @@ struct MasterTask {
 
 class MasterSession : public std::enable_shared_from_this<MasterSession> {
  public:
-  // Meets every task that the configuration's device_filters let in, within the join timeout. Blocks.
-  static absl::StatusOr<std::shared_ptr<MasterSession>> Create(const MasterOptions* options, std::string handle,
-                                                               const proto::CreateSessionRequest& request);
+  using Created = std::function<void(absl::StatusOr<std::shared_ptr<MasterSession>>)>;
+  // Meets every task that the configuration's device_filters let in, within the join timeout.
+  static void Create(const MasterOptions* options, std::string handle, const proto::CreateSessionRequest& request,
+                     Created done);
   ~MasterSession();
 
   const std::string& handle() const { return handle_; }
   absl::StatusOr<int64_t> Extend(const proto::ExtendSessionRequest& request);
   absl::StatusOr<int64_t> MakeCallable(const proto::CallableOptions& options);
   void ReleaseCallable(int64_t callable);
-  // Does not block. The reply is a RunStepResponse.
+  // The reply is a RunStepResponse.
   void Run(int64_t callable, std::vector<Tensor> feeds, const proto::RunOptions& run, int64_t request_id, Reply reply);
   void CancelStep(int64_t request_id);
-  // Plans without running. Blocks.
-  absl::StatusOr<proto::DescribeStepResponse> Describe(const proto::CallableOptions& options);
+  // Plans without running.
+  void Describe(const proto::CallableOptions& options,
+                std::function<void(absl::StatusOr<proto::DescribeStepResponse>)> done);
   void ListDevices(proto::ListDevicesResponse* response) const;
-  // Ends every step and tells the workers. Blocks for a bounded time.
-  void Close(const absl::Status& why);
+  // Ends every step and tells the workers; `done` within a bounded time.
+  void Close(const absl::Status& why, std::function<void()> done);
 
  private:
   struct Plan {
@@ -59,10 +62,20 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
     int num_results = 0;
     std::string session;
   };
+  using Planned = std::function<void(absl::StatusOr<std::shared_ptr<const Plan>>)>;
   struct Signature {
     CallableSpec spec;
-    absl::Mutex planning;
-    std::shared_ptr<const Plan> plan;  // guarded by the session's mu_
+    // Guarded by the session's mu_.
+    std::shared_ptr<const Plan> plan;
+    std::vector<Planned> waiting;  // for the plan that is being made; the first one's step asked for it
+  };
+  // One round of questions to tasks that have not answered yet.
+  struct Meeting {
+    absl::Duration began;
+    absl::Duration complained;
+    absl::Duration limit;
+    std::map<std::string, std::string> missing;  // task -> why
+    Created done;
   };
   struct Active {
     std::shared_ptr<ClusterStep> step;
@@ -71,12 +84,16 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
 
   MasterSession(const MasterOptions* options, std::string handle, const proto::ConfigProto& config,
                 SessionOptions session);
-  absl::Status Meet();
-  absl::Status CreateOnWorkers();
+  void Meet(std::shared_ptr<Meeting> meeting);
+  absl::Status Met(Meeting* meeting, std::vector<MasterTask> asked, std::vector<absl::StatusOr<Message>> replies);
+  void CreateOnWorkers(Created done);
   absl::Status CheckUsable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsCurrent(const Plan* plan) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CallableSpec& spec);
-  absl::StatusOr<std::shared_ptr<const Plan>> Replan(Signature& signature);
+  void MakePlan(const CallableSpec& spec, Planned done);
+  absl::StatusOr<std::shared_ptr<Plan>> Place(const CallableSpec& spec,
+                                              std::map<std::string, proto::RegisterGraphRequest>* requests);
+  // A plan for the graph as it is now: the one there is, or a new one.
+  void Replan(std::shared_ptr<Signature> signature, Planned done);
   void StartStep(std::shared_ptr<const Plan> plan, std::vector<Tensor> feeds, const proto::RunOptions& run,
                  int64_t request_id, Reply reply);
   // Ends the session for good: its state on a worker is gone.

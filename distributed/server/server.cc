@@ -157,7 +157,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   master.local_device = impl->worker->first_device();
   master.connect = connect;
   master.clock = options.clock;
-  master.pool = impl->worker->first_device()->pool();
+  master.executor = impl->worker->executor();
   master.heartbeat_timeout = options.heartbeat_timeout;
   master.join_timeout = options.join_timeout;
   impl->master = std::make_unique<Master>(std::move(master));

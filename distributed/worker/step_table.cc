@@ -10,7 +10,18 @@ namespace sluice {
 StepTable::StepTable(std::string task, StepRendezvous::Fetch fetch, Clock* clock)
     : task_(std::move(task)), fetch_(std::move(fetch)), clock_(clock) {}
 
-StepTable::~StepTable() { EndSession("", absl::CancelledError(absl::StrCat(task_, " shuts down"))); }
+StepTable::~StepTable() {
+  EndSession("", absl::CancelledError(absl::StrCat(task_, " shuts down")));
+  std::map<int64_t, IdleWait> waits;
+  {
+    absl::MutexLock lock(&mu_);
+    waits.swap(idle_waits_);
+  }
+  for (auto& [id, wait] : waits) {
+    clock_->CancelTimer(wait.timer);
+    wait.done(false);
+  }
+}
 
 absl::Status StepTable::Ended(int64_t id) const {
   return absl::AbortedError(absl::StrCat("step ", id, " has ended on ", task_));
@@ -45,17 +56,54 @@ absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Begin(int64_t id, const s
 }
 
 void StepTable::Ran(WorkerStep& step) {
-  absl::MutexLock lock(&mu_);
-  step.running = false;
-  step.ran = true;
-  auto it = running_of_.find(step.session);
-  if (--it->second == 0) running_of_.erase(it);
+  std::vector<IdleWait> over;
+  {
+    absl::MutexLock lock(&mu_);
+    step.running = false;
+    step.ran = true;
+    auto it = running_of_.find(step.session);
+    if (--it->second > 0) return;
+    running_of_.erase(it);
+    for (auto wait = idle_waits_.begin(); wait != idle_waits_.end();) {
+      if (wait->second.session == step.session) {
+        over.push_back(std::move(wait->second));
+        wait = idle_waits_.erase(wait);
+      } else {
+        ++wait;
+      }
+    }
+  }
+  for (IdleWait& wait : over) {
+    clock_->CancelTimer(wait.timer);
+    wait.done(true);
+  }
 }
 
-bool StepTable::AwaitIdle(const std::string& session, absl::Duration timeout) {
-  absl::MutexLock lock(&mu_);
-  auto idle = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !running_of_.contains(session); };
-  return mu_.AwaitWithTimeout(absl::Condition(&idle), timeout);
+void StepTable::WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (running_of_.contains(session)) {
+      const int64_t id = next_wait_++;
+      IdleWait& wait = idle_waits_[id];
+      wait.session = session;
+      wait.done = std::move(done);
+      wait.timer = clock_->RunAfter(timeout, [this, id] { IdleTimedOut(id); });
+      return;
+    }
+  }
+  done(true);
+}
+
+void StepTable::IdleTimedOut(int64_t id) {
+  std::function<void(bool)> done;
+  {
+    absl::MutexLock lock(&mu_);
+    auto it = idle_waits_.find(id);
+    if (it == idle_waits_.end()) return;
+    done = std::move(it->second.done);
+    idle_waits_.erase(it);
+  }
+  done(false);
 }
 
 void StepTable::End(int64_t id, const absl::Status& why, bool cancel) {

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,8 +50,8 @@ class StepTable {
   void End(int64_t id, const absl::Status& why, bool cancel);
   // Ends the steps of a session, or all of them when it is empty; none of that session begins after it.
   void EndSession(const std::string& session, const absl::Status& why);
-  // Waits until no step of the session runs; false when the time ran out before.
-  bool AwaitIdle(const std::string& session, absl::Duration timeout);
+  // Calls `done` once, with true as soon as no step of the session runs (now, if none does), with false after `timeout`.
+  void WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done);
   // Ends steps that nobody has begun to run within `age` of being heard of: their master is gone.
   void Sweep(absl::Duration age);
 
@@ -64,7 +66,14 @@ class StepTable {
  private:
   static constexpr size_t kRemembered = 100'000;
 
+  struct IdleWait {
+    std::string session;
+    std::function<void(bool)> done;
+    Clock::TimerId timer = 0;
+  };
+
   absl::Status Ended(int64_t id) const;
+  void IdleTimedOut(int64_t wait);
 
   const std::string task_;
   const StepRendezvous::Fetch fetch_;
@@ -74,6 +83,8 @@ class StepTable {
   absl::flat_hash_set<int64_t> ended_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<std::string> ended_sessions_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, int> running_of_ ABSL_GUARDED_BY(mu_);  // sessions with running steps
+  int64_t next_wait_ ABSL_GUARDED_BY(mu_) = 1;
+  std::map<int64_t, IdleWait> idle_waits_ ABSL_GUARDED_BY(mu_);
   std::deque<int64_t> order_ ABSL_GUARDED_BY(mu_);  // of ended_, the oldest first
 };
 

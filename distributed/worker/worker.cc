@@ -62,6 +62,32 @@ struct Peer {
   std::atomic<int64_t> bytes{0};
 };
 
+class PoolExecutor final : public Executor {
+ public:
+  explicit PoolExecutor(ThreadPool* pool) : pool_(pool) {}
+  void Schedule(std::function<void()> work) override { pool_->ScheduleBlocking(std::move(work)); }
+
+ private:
+  ThreadPool* const pool_;
+};
+
+class BlockingDriver final : public StepDriver {
+ public:
+  explicit BlockingDriver(Executor* executor) : executor_(executor) {}
+  void Run(StepPlan& plan, const StepCall& call, std::vector<Tensor>& arguments, std::vector<Tensor>& results,
+           std::function<void(absl::Status)> done) override {
+    executor_->Schedule([&plan, &call, &arguments, &results, done = std::move(done)] {
+      Step* step = plan.Take();
+      absl::Status status = step->Run(call, {}, arguments.data(), results.data());
+      plan.GiveBack(step);
+      done(std::move(status));
+    });
+  }
+
+ private:
+  Executor* const executor_;
+};
+
 }  // namespace
 
 struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
@@ -75,6 +101,10 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
             },
             options.clock) {
     pool = ProcessPool(options.session.parallelism);
+    if (options.executor == nullptr) own_executor = std::make_unique<PoolExecutor>(pool);
+    executor = options.executor != nullptr ? options.executor : own_executor.get();
+    if (options.driver == nullptr) own_driver = std::make_unique<BlockingDriver>(executor);
+    driver = options.driver != nullptr ? options.driver : own_driver.get();
     devices = MakeCpuDevices(options.task, std::max(1, options.session.cpu_devices), pool);
     for (const auto& d : devices) {
       device_list.push_back(d.get());
@@ -130,18 +160,29 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     return Pack(response);
   }
 
-  absl::StatusOr<Message> CreateSession(const proto::CreateWorkerSessionRequest& request) {
-    RETURN_IF_ERROR(CheckIncarnation(request.incarnation()));
-    if (request.session_handle().empty()) return InvalidArgument("a session without a handle");
+  void CreateSession(Message message, Reply reply) {
+    auto request = std::make_shared<proto::CreateWorkerSessionRequest>();
+    absl::Status status = Unpack(message, request.get());
+    if (status.ok()) status = CheckIncarnation(request->incarnation());
+    if (status.ok() && request->session_handle().empty()) status = InvalidArgument("a session without a handle");
+    if (!status.ok()) return reply(Here(status));
+    EndPredecessors(request->lineage(), request->epoch(), [self = shared_from_this(), request, reply](absl::Status ended) {
+      reply(ended.ok() ? self->AddSession(*request) : self->Here(ended));
+    });
+  }
+
+  absl::StatusOr<Message> AddSession(const proto::CreateWorkerSessionRequest& request) {
     auto session = std::make_shared<WorkerSession>(
         request.session_handle(), &options.environment, &options.session, device_list,
         request.isolate_session_state() ? std::vector<ResourceStore*>() : shared_stores);
     session->last_named = options.clock->Now();
     session->lineage = request.lineage();
     session->epoch = request.epoch();
-    RETURN_IF_ERROR(EndPredecessors(request.lineage(), request.epoch()));
     absl::MutexLock lock(&mu);
     if (closed) return absl::UnavailableError(absl::StrCat(options.task, " shuts down"));
+    if (!request.lineage().empty() && request.epoch() < lineages[request.lineage()]) {
+      return TakenOver(request.lineage(), request.epoch());
+    }
     if (!sessions.emplace(request.session_handle(), session).second) {
       return AlreadyExists(options.task, " has a session ", request.session_handle());
     }
@@ -149,53 +190,75 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     return Pack(proto::CreateWorkerSessionResponse());
   }
 
-  // Fences the sessions that this one follows: when it returns, nothing that they started still changes a variable.
-  absl::Status EndPredecessors(const std::string& lineage, int64_t epoch) {
-    if (lineage.empty()) return absl::OkStatus();
+  absl::Status TakenOver(const std::string& lineage, int64_t epoch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    refused.fetch_add(1);
+    return absl::AbortedError(absl::StrCat(options.task, " refuses a session of ", lineage, " with epoch ", epoch,
+                                           ": epoch ", lineages[lineage], " has taken over"));
+  }
+
+  // Fences the sessions that this one follows: when `done` runs, nothing that they started still changes a variable.
+  void EndPredecessors(const std::string& lineage, int64_t epoch, std::function<void(absl::Status)> done) {
+    if (lineage.empty()) return done(absl::OkStatus());
     std::vector<std::string> older;
+    absl::Status refusal;
     {
       absl::MutexLock lock(&mu);
       int64_t& newest = lineages[lineage];
       if (epoch < newest) {
-        refused.fetch_add(1);
-        return absl::AbortedError(absl::StrCat(options.task, " refuses a session of ", lineage, " with epoch ", epoch,
-                                               ": epoch ", newest, " has taken over"));
-      }
-      newest = epoch;
-      for (const auto& [handle, s] : sessions) {
-        if (s->lineage == lineage && s->epoch < epoch) older.push_back(handle);
+        refusal = TakenOver(lineage, epoch);
+      } else {
+        newest = epoch;
+        for (const auto& [handle, s] : sessions) {
+          if (s->lineage == lineage && s->epoch < epoch) older.push_back(handle);
+        }
       }
     }
-    for (const std::string& handle : older) {
-      RETURN_IF_ERROR(Forget(handle, absl::AbortedError(absl::StrCat("epoch ", epoch, " of ", lineage,
-                                                                     " has taken over"))));
-    }
-    return absl::OkStatus();
+    if (!refusal.ok()) return done(refusal);
+    std::sort(older.begin(), older.end());
+    EndAll(std::make_shared<std::vector<std::string>>(std::move(older)),
+           absl::AbortedError(absl::StrCat("epoch ", epoch, " of ", lineage, " has taken over")), std::move(done));
   }
 
-  absl::StatusOr<Message> DeleteSession(const proto::DeleteWorkerSessionRequest& request) {
-    RETURN_IF_ERROR(Forget(request.session_handle(), absl::CancelledError("the session was closed")));
-    return Pack(proto::DeleteWorkerSessionResponse());
+  // Ends the sessions one after the other, from the last.
+  void EndAll(std::shared_ptr<std::vector<std::string>> handles, const absl::Status& why,
+              std::function<void(absl::Status)> done) {
+    if (handles->empty()) return done(absl::OkStatus());
+    const std::string handle = std::move(handles->back());
+    handles->pop_back();
+    Forget(handle, why, [self = shared_from_this(), handles, why, done = std::move(done)](absl::Status ended) {
+      if (!ended.ok()) return done(ended);
+      self->EndAll(handles, why, done);
+    });
   }
 
-  // Ends the session and its steps, and waits until they have ended.
-  absl::Status Forget(const std::string& handle, const absl::Status& why) {
+  void DeleteSession(Message message, Reply reply) {
+    proto::DeleteWorkerSessionRequest request;
+    absl::Status valid = Unpack(message, &request);
+    if (!valid.ok()) return reply(Here(valid));
+    Forget(request.session_handle(), absl::CancelledError("the session was closed"), [reply](absl::Status ended) {
+      if (!ended.ok()) return reply(ended);
+      reply(Pack(proto::DeleteWorkerSessionResponse()));
+    });
+  }
+
+  // Ends the session and its steps; `done` when they have ended.
+  void Forget(const std::string& handle, const absl::Status& why, std::function<void(absl::Status)> done) {
     std::shared_ptr<WorkerSession> session;
     {
       absl::MutexLock lock(&mu);
       auto it = sessions.find(handle);
-      if (it == sessions.end()) return absl::OkStatus();
-      session = std::move(it->second);
-      sessions.erase(it);
+      if (it != sessions.end()) {
+        session = std::move(it->second);
+        sessions.erase(it);
+      }
     }
+    if (!session) return done(absl::OkStatus());
     steps.EndSession(handle, why);
-    if (steps.AwaitIdle(handle, kEndTimeout)) return absl::OkStatus();
-    return absl::UnavailableError(absl::StrCat("a step of session ", handle, " on ", options.task,
-                                               " still runs ", absl::FormatDuration(kEndTimeout), " after its end"));
-  }
-
-  void EndLater(const std::string& handle, absl::Status why) {
-    pool->ScheduleBlocking([self = shared_from_this(), handle, why] { (void)self->Forget(handle, why); });
+    steps.WhenIdle(handle, kEndTimeout, [task = options.task, handle, done = std::move(done)](bool idle) {
+      if (idle) return done(absl::OkStatus());
+      done(absl::UnavailableError(absl::StrCat("a step of session ", handle, " on ", task, " still runs ",
+                                               absl::FormatDuration(kEndTimeout), " after its end")));
+    });
   }
 
   void ScheduleSweep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -218,8 +281,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       ScheduleSweep();
     }
     for (const std::string& handle : idle) {
-      EndLater(handle, absl::AbortedError(absl::StrCat("no master has named session ", handle, " for ",
-                                                     absl::FormatDuration(options.session_ttl))));
+      Forget(handle, absl::AbortedError(absl::StrCat("no master has named session ", handle, " for ",
+                                                     absl::FormatDuration(options.session_ttl))),
+             [](absl::Status) {});
     }
     steps.Sweep(options.orphan_ttl);
   }
@@ -249,6 +313,11 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     std::shared_ptr<WorkerGraph> graph;
     std::shared_ptr<WorkerStep> step;
     std::vector<Tensor> arguments;
+    std::vector<Tensor> results;
+    StepCall call;
+    StepTrace records;
+    absl::Time began;
+    absl::Duration start;
     int64_t timeout_ms = 0;
     bool trace = false;
     bool alone = false;
@@ -292,28 +361,24 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       absl::MutexLock lock(&mu);
       ++running;
     }
-    pool->ScheduleBlocking([self = shared_from_this(), run] {
-      self->RunNow(*run);
-      absl::MutexLock lock(&self->mu);
-      --self->running;
-    });
+    run->results.resize(run->graph->num_results);
+    run->call.step_id = run->step->id;
+    run->call.cancellation = &run->step->cancellation;
+    run->call.rendezvous = run->step->rendezvous.get();
+    if (run->timeout_ms > 0) run->call.deadline = absl::Now() + absl::Milliseconds(run->timeout_ms);
+    if (run->trace) run->call.trace = &run->records;
+    run->began = absl::Now();
+    run->start = options.clock->Now();
+    driver->Run(*run->graph->planned.step, run->call, run->arguments, run->results,
+                [self = shared_from_this(), run](absl::Status status) {
+                  self->Ran(*run, std::move(status));
+                  absl::MutexLock lock(&self->mu);
+                  --self->running;
+                });
   }
 
-  void RunNow(RunCall& run) {
-    std::vector<Tensor> results(run.graph->num_results);
-    StepTrace trace;
-    StepCall call;
-    call.step_id = run.step->id;
-    call.cancellation = &run.step->cancellation;
-    call.rendezvous = run.step->rendezvous.get();
-    if (run.timeout_ms > 0) call.deadline = absl::Now() + absl::Milliseconds(run.timeout_ms);
-    if (run.trace) call.trace = &trace;
-    const absl::Time began = absl::Now();
-    const absl::Duration start = options.clock->Now();
-    Step* step = run.graph->planned.step->Take();
-    absl::Status status = step->Run(call, {}, run.arguments.data(), results.data());
-    run.graph->planned.step->GiveBack(step);
-    times.Add(absl::ToDoubleSeconds(options.clock->Now() - start));
+  void Ran(RunCall& run, absl::Status status) {
+    times.Add(absl::ToDoubleSeconds(options.clock->Now() - run.start));
     run.arguments.clear();
     if (!status.ok()) run.step->rendezvous->Abort(status);
     steps.Ran(*run.step);
@@ -324,9 +389,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     Message reply;
     for (int index : run.graph->results) {
       response.add_result(index);
-      reply.tensors.push_back(std::move(results[index]));
+      reply.tensors.push_back(std::move(run.results[index]));
     }
-    if (run.trace) StepStatsToProto(CollectStats(&trace, began, device_list), response.mutable_step_stats());
+    if (run.trace) StepStatsToProto(CollectStats(&run.records, run.began, device_list), response.mutable_step_stats());
     reply.body = response.SerializeAsString();
     run.reply(std::move(reply));
   }
@@ -475,7 +540,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   // What the worker does for `method`; runs on a thread that may block for planning.
   template <typename Request>
   void AnswerLater(absl::StatusOr<Message> (Impl::*method)(const Request&), Message message, Reply reply) {
-    pool->ScheduleBlocking([self = shared_from_this(), method, message = std::move(message), reply = std::move(reply)] {
+    executor->Schedule([self = shared_from_this(), method, message = std::move(message), reply = std::move(reply)] {
       self->Answer(method, message, reply);
     });
   }
@@ -483,6 +548,10 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   const WorkerOptions options;
   const uint64_t incarnation;
   ThreadPool* pool = nullptr;
+  std::unique_ptr<Executor> own_executor;
+  Executor* executor = nullptr;
+  std::unique_ptr<StepDriver> own_driver;
+  StepDriver* driver = nullptr;
   std::vector<std::unique_ptr<Device>> devices;
   std::vector<Device*> device_list;
   std::vector<std::unique_ptr<ResourceStore>> stores;  // outlive sessions that do not isolate their state
@@ -518,8 +587,8 @@ void Worker::Handle(absl::string_view method, absl::Duration timeout, Message re
   if (method == "RunGraph") return w->RunGraph(std::move(request), std::move(reply));
   if (method == "CleanupGraph") return w->Answer(&Impl::Cleanup, request, reply);
   if (method == "GetStatus") return w->Answer(&Impl::GetStatus, request, reply);
-  if (method == "CreateWorkerSession") return w->AnswerLater(&Impl::CreateSession, std::move(request), std::move(reply));
-  if (method == "DeleteWorkerSession") return w->AnswerLater(&Impl::DeleteSession, std::move(request), std::move(reply));
+  if (method == "CreateWorkerSession") return w->CreateSession(std::move(request), std::move(reply));
+  if (method == "DeleteWorkerSession") return w->DeleteSession(std::move(request), std::move(reply));
   if (method == "RegisterGraph") return w->AnswerLater(&Impl::Register, std::move(request), std::move(reply));
   if (method == "DeregisterGraph") return w->AnswerLater(&Impl::Deregister, std::move(request), std::move(reply));
   if (method == "CleanupAll") return w->AnswerLater(&Impl::CleanupAll, std::move(request), std::move(reply));
@@ -536,6 +605,8 @@ std::vector<DeviceAttributes> Worker::devices() const {
 }
 
 Device* Worker::first_device() const { return impl_->device_list[0]; }
+
+Executor* Worker::executor() const { return impl_->executor; }
 
 absl::StatusOr<std::shared_ptr<Channel>> Worker::PeerOf(const std::string& task) {
   ASSIGN_OR_RETURN(std::shared_ptr<Peer> peer, impl_->FindPeer(task));
@@ -554,7 +625,7 @@ void Worker::Shutdown() {
   }
   if (sweep != 0) impl_->options.clock->CancelTimer(sweep);
   const absl::Status why = absl::UnavailableError(absl::StrCat(impl_->options.task, " shuts down"));
-  for (const std::string& handle : handles) (void)impl_->Forget(handle, why);
+  for (const std::string& handle : handles) impl_->Forget(handle, why, [](absl::Status) {});
   impl_->steps.EndSession("", why);
   {
     absl::MutexLock lock(&impl_->peers_mu);

@@ -17,11 +17,23 @@
 #include <vector>
 
 #include "core/base/clock.h"
+#include "core/base/executor.h"
 #include "core/device/device.h"
 #include "distributed/rpc/transport.h"
+#include "runtime/executor/step.h"
 #include "runtime/session/session.h"
 
 namespace sluice {
+
+// How a worker runs its part of a step. The ordinary way blocks a thread until the step ends; the simulation, which has
+// one thread, goes on with a step when what it waits for has come.
+class StepDriver {
+ public:
+  virtual ~StepDriver() = default;
+  // `done` runs once, when the step has ended. Everything that is passed by reference lives until then.
+  virtual void Run(StepPlan& plan, const StepCall& call, std::vector<Tensor>& arguments, std::vector<Tensor>& results,
+                   std::function<void(absl::Status)> done) = 0;
+};
 
 struct WorkerOptions {
   std::string task;  // "/job:worker/replica:0/task:1"
@@ -30,6 +42,8 @@ struct WorkerOptions {
   // The way to another task.
   std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task)> connect;
   Clock* clock = nullptr;
+  Executor* executor = nullptr;    // null: threads of the process's pool
+  StepDriver* driver = nullptr;    // null: runs steps on the executor
   absl::Duration session_ttl = absl::Seconds(60);    // of a session that no master names any more
   absl::Duration orphan_ttl = absl::Seconds(60);     // of a step that peers ask for and no master runs
   absl::Duration receive_timeout = absl::Hours(24);  // of one tensor; steps have limits of their own
@@ -49,6 +63,7 @@ class Worker {
   uint64_t incarnation() const;
   std::vector<DeviceAttributes> devices() const;
   Device* first_device() const;
+  Executor* executor() const;
   // The way to a task of the cluster; shared with the master of the same server.
   absl::StatusOr<std::shared_ptr<Channel>> PeerOf(const std::string& task);
   // Ends every step and refuses new ones. Waits until none runs.
