@@ -52,8 +52,11 @@ class BucketizeKernel : public Kernel {
     ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, x.shape()));
     c.ParallelFor(x.num_elements(), 10, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const auto above = std::upper_bound(boundaries_.begin(), boundaries_.end(), x.data<T>()[i],
-                                            [](T value, float boundary) { return value < static_cast<T>(boundary); });
+        const auto above =
+            std::upper_bound(boundaries_.begin(), boundaries_.end(), x.data<T>()[i], [](T value, float boundary) {
+              // A boundary between two integers is not rounded to one.
+              return static_cast<double>(value) < static_cast<double>(boundary);
+            });
         out->data<int32_t>()[i] = static_cast<int32_t>(above - boundaries_.begin());
       }
     });

@@ -378,6 +378,10 @@ TEST(HistogramTest, CountsAndBuckets) {
   EXPECT_THAT(
       Values<int32_t>(Ops().Get("Bucketize", {Floats({-1, 0, 5, 100})}, {{"boundaries", std::vector<float>{0, 10}}})),
       ::testing::ElementsAre(0, 1, 1, 2));
+  // A boundary between two integers stays there.
+  EXPECT_THAT(Values<int32_t>(Ops().Get("Bucketize", {Tensor::Vector<int32_t>({0, 1})},
+                                        {{"boundaries", std::vector<float>{0.5f}}})),
+              ::testing::ElementsAre(0, 1));
   EXPECT_THAT(
       Values<int32_t>(Ops().Get("HistogramFixedWidth", {Floats({-1, 0, 1.5, 2, 5, 15}), Floats({0, 5}), Int(5)})),
       ::testing::ElementsAre(2, 1, 1, 0, 2));

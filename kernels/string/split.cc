@@ -11,12 +11,13 @@ namespace {
 
 using Parts = std::vector<absl::string_view>;
 
-// At each byte that is in `delimiters`; between all bytes when there are none.
+// At each byte that is in `delimiters`; between all bytes when there are none. Nothing has no parts, not an empty one.
 void SplitAtAny(absl::string_view s, absl::string_view delimiters, bool skip_empty, Parts* parts) {
   if (delimiters.empty()) {
     for (size_t i = 0; i < s.size(); ++i) parts->push_back(s.substr(i, 1));
     return;
   }
+  if (s.empty()) return;
   while (true) {
     const size_t end = s.find_first_of(delimiters);
     const absl::string_view part = s.substr(0, end);

@@ -130,6 +130,7 @@ TEST_F(StringKernelsTest, SplittingGivesASparseMatrix) {
            {"StringSplitV2", {"a<>b<><>c", "<>"}, "<>", {}, "string [6] 'a' 'b' '' 'c' '' ''", "int64 [2] 2 4"},
            {"StringSplitV2", {"a,b,c"}, ",", {{"maxsplit", 1}}, "string [2] 'a' 'b,c'", "int64 [2] 1 2"},
            {"StringSplit", {"a b,c", "", "x"}, " ,", {}, "string [4] 'a' 'b' 'c' 'x'", "int64 [2] 3 3"},
+           {"StringSplit", {"a ", ""}, " ", {{"skip_empty", false}}, "string [2] 'a' ''", "int64 [2] 2 2"},
            {"StringSplit", {"abc"}, "", {}, "string [3] 'a' 'b' 'c'", "int64 [2] 1 3"},
        }) {
     auto out = t_.RunOp(r.op, {Strings(r.input), Scalar(r.separator)}, r.attrs);
