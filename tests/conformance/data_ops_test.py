@@ -170,11 +170,11 @@ def parsed(serialized, sparse_keys, dense_keys, dense_defaults, sparse_types, de
     return indices + values + shapes + dense
 
 
-BATCH = strings([example(a=[1, 2, 3], f=[0.5, -1.5], s=[b"x", b""], one=[4]), example(f=[2.0, 8.0], one=[5], none=None),
-                 example(a=[9], f=[1.0, 1e30], s=[b"\0\xff"], one=[-6], none=None)])
+BATCH = strings([example(a=[1, 2, 3], f=[0.5, -1.5], s=[b"x", b""], t=[b"p", b"q"], one=[4]), example(f=[2.0, 8.0], one=[5], none=None),
+                 example(a=[9], f=[1.0, 1e30], s=[b"\0\xff"], t=[b"r"], one=[-6], none=None)])
 NAMES = strings(["first", "second", "third"])
-SPARSE = ([scalar("a"), scalar("s"), scalar("absent")], [sl.int64, sl.string, sl.float32])
-DENSE = ([scalar("f"), scalar("one"), scalar("s"), scalar("none")], [F32([]), I64([]), strings(["none", "given"]), I64([7])], [[2], [], [1, 2], [3]])
+SPARSE = ([scalar("a"), scalar("t"), scalar("absent")], [sl.int64, sl.string, sl.float32])
+DENSE = ([scalar("f"), scalar("one"), scalar("s"), scalar("none")], [F32([]), I64([]), strings(["none", "given"], (1, 2)), I64([7, 8, 9])], [[2], [], [1, 2], [3]])
 
 
 def parse_batch(serialized, names, sparse_keys, dense_keys, dense_defaults, sparse_types, dense_shapes):
@@ -186,8 +186,8 @@ data_case("ParseExample", parse_batch, attrs=[dict(sparse_types=SPARSE[1], dense
           inputs=[(FULL, strings([]), SPARSE[0], DENSE[0], DENSE[1]), (FULL, NAMES[:2], SPARSE[0], DENSE[0], DENSE[1]), (BATCH[0:0], strings([]), SPARSE[0], DENSE[0], DENSE[1])])
 data_case("ParseExample", parse_batch, attrs=[dict(sparse_types=SPARSE[1], dense_shapes=[])], inputs=[(BATCH, NAMES, SPARSE[0], [], [])], name="ParseExample-sparse")
 data_case("ParseExample", parse_batch, attrs=[dict(sparse_types=[], dense_shapes=[[2], [], [None], [None], [None]])], name="ParseExample-padded",
-          inputs=[(BATCH, NAMES, [], [scalar(k) for k in ("f", "one", "a", "s", "absent")], [F32([]), I64(0), I64([-1]), strings([]), F32(3)])])
-data_case("ParseExample", parse_batch, attrs=[dict(sparse_types=[], dense_shapes=[[None, 2]])], inputs=[(strings([example(a=[1, 2, 3, 4]), example(), example(a=[5, 6])]), strings([]), [], [scalar("a")], [I64([])])],
+          inputs=[(BATCH, NAMES, [], [scalar(k) for k in ("f", "one", "a", "s", "absent")], [F32([]), I64(0), I64([-1]), strings(["pad"]), F32(3)])])
+data_case("ParseExample", parse_batch, attrs=[dict(sparse_types=[], dense_shapes=[[None, 2]])], inputs=[(strings([example(a=[1, 2, 3, 4]), example(), example(a=[5, 6])]), strings([]), [], [scalar("a")], [I64(0)])],
           name="ParseExample-padded-rows")
 
 
@@ -212,8 +212,8 @@ def parse_one(serialized, dense_defaults, num_sparse, sparse_keys, dense_keys, s
 
 
 data_case("ParseSingleExample", parse_one, inputs=[(scalar(BATCH[0]), DENSE[1]), (scalar(FULL[1]), DENSE[1])],
-          attrs=[dict(num_sparse=3, sparse_keys=["a", "s", "absent"], dense_keys=["f", "one", "s", "none"], sparse_types=SPARSE[1], dense_shapes=DENSE[2])])
-data_case("ParseSingleExample", parse_one, inputs=[(scalar(BATCH[2]), [I64([])])],
+          attrs=[dict(num_sparse=3, sparse_keys=["a", "t", "absent"], dense_keys=["f", "one", "s", "none"], sparse_types=SPARSE[1], dense_shapes=DENSE[2])])
+data_case("ParseSingleExample", parse_one, inputs=[(scalar(BATCH[2]), [I64(0)])],
           attrs=[dict(num_sparse=0, sparse_keys=[], dense_keys=["a"], sparse_types=[], dense_shapes=[[None]])])
 data_case("ParseSingleExample", inputs=[(scalar(BATCH[1]), [I64([])])], error="is required but could not be found",
           attrs=[dict(num_sparse=0, sparse_keys=[], dense_keys=["a"], sparse_types=[], dense_shapes=[[1]])])

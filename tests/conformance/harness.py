@@ -21,8 +21,10 @@ An op that a row cannot state (it has no outputs, or a state) has a test functio
 """
 
 import functools
+import importlib
 import inspect
 import itertools
+import pathlib
 import zlib
 
 import numpy as np
@@ -316,7 +318,8 @@ def take_rows():
     """The rows added since the last call: each module of rows takes its own."""
     taken = list(ROWS)
     ROWS.clear()
-    ALL_OPS.update(r.op for r in taken)
+    for row in taken:
+        ALL_OPS.setdefault(row.op, []).append(row)
     return taken
 
 
@@ -353,5 +356,11 @@ def proves(*ops):
     return decorate
 
 
-ALL_OPS = set()
+def import_rows():
+    """Imports every module of rows, after which ALL_OPS and PROVED_OPS are complete."""
+    here = pathlib.Path(__file__).parent
+    return [importlib.import_module(p.stem) for p in sorted(here.glob("*_ops_test.py"))]
+
+
+ALL_OPS = {}  # the rows of each op
 PROVED_OPS = set()

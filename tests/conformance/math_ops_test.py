@@ -28,6 +28,11 @@ def same(f):
     return dict(oracle=f, complex_oracle=f)
 
 
+def reciprocal(x):
+    # Of whole numbers only 1 and -1 have one that is not cut to 0; TensorFlow gives 0 for 0, too.
+    return np.where(np.abs(x) == 1, x, 0) if x.dtype.kind in "iu" else 1 / x
+
+
 unary("Exp", **same(np.exp))
 unary("Expm1", **same(np.expm1))
 unary("Log", x=POSITIVE, domain=(0.2, 3), **same(np.log))
@@ -35,8 +40,8 @@ unary("Log1p", x=POSITIVE, domain=(-0.6, 3), **same(np.log1p))
 unary("Sqrt", x=POSITIVE, domain=(0.2, 3), **same(np.sqrt))
 unary("Rsqrt", x=POSITIVE, domain=(0.2, 3), **same(lambda x: 1 / np.sqrt(x)))
 unary("Square", lambda x: x * x, types=FLOATS + SIGNED, complex_oracle=np.square)
-unary("Reciprocal", lambda x: 1 / x, x=POSITIVE, domain=(0.3, 3), types=FLOATS, complex_oracle=np.reciprocal)
-unary("Inv", lambda x: 1 / x, x=POSITIVE, domain=(0.3, 3), types=FLOATS)
+unary("Reciprocal", reciprocal, x=POSITIVE, domain=(0.3, 3), types=FLOATS, complex_oracle=np.reciprocal)
+unary("Inv", reciprocal, x=POSITIVE, domain=(0.3, 3), types=FLOATS)
 unary("Sin", **same(np.sin))
 unary("Cos", **same(np.cos))
 unary("Tan", x=UNIT, domain=(-1, 1), **same(np.tan))
@@ -74,10 +79,10 @@ op_case("PopulationCount", lambda x: np.array([bin(int(v) & (2 ** (8 * x.itemsiz
 
 # Gradients of the gradients' ops: functions of an output and its gradient.
 PAIRS = [((5,), (5,)), ((2, 3), (2, 3)), ((0,), (0,))]
-op_case("SqrtGrad", lambda y, dy: dy * 0.5 / y, shapes=PAIRS, types=FLOATS, domain=(0.3, 2))
-op_case("RsqrtGrad", lambda y, dy: -0.5 * dy * y**3, shapes=PAIRS, types=FLOATS, domain=(0.3, 2), rtol=1e-5)
-op_case("ReciprocalGrad", lambda y, dy: -dy * y * y, shapes=PAIRS, types=FLOATS)
-op_case("InvGrad", lambda y, dy: -dy * y * y, shapes=PAIRS, types=FLOATS)
+op_case("SqrtGrad", lambda y, dy: dy * 0.5 / np.conj(y), shapes=PAIRS, types=FLOATS, domain=(0.3, 2))
+op_case("RsqrtGrad", lambda y, dy: -0.5 * dy * np.conj(y)**3, shapes=PAIRS, types=FLOATS, domain=(0.3, 2), rtol=1e-5)
+op_case("ReciprocalGrad", lambda y, dy: -dy * np.conj(y)**2, shapes=PAIRS, types=FLOATS)
+op_case("InvGrad", lambda y, dy: -dy * np.conj(y)**2, shapes=PAIRS, types=FLOATS)
 op_case("SigmoidGrad", lambda y, dy: dy * y * (1 - y), shapes=PAIRS, types=FLOATS)
 op_case("TanhGrad", lambda y, dy: dy * (1 - y * y), shapes=PAIRS, types=FLOATS)
 
@@ -93,17 +98,17 @@ op_case("Cast", cast, x=[-3.7, 0, 2.2], types=INTS, attrs=[dict(DstT=sl.as_dtype
 
 # Complex numbers.
 C = [((3,),), ((2, 2),), ((0,),)]
-op_case("ComplexAbs", np.abs, shapes=C, types=[np.complex64], gradient=False)
-op_case("Real", np.real, shapes=C, types=[np.complex64], gradient=False)
-op_case("Imag", np.imag, shapes=C, types=[np.complex64], gradient=False)
-op_case("Angle", np.angle, shapes=C, types=[np.complex64], gradient=False)
+for name, f in dict(ComplexAbs=np.abs, Real=np.real, Imag=np.imag, Angle=np.angle).items():
+    op_case(name, f, shapes=C, types=[np.complex64], gradient=False)
+    op_case(name, lambda x, Tout, f=f: f(x), shapes=C, types=[np.complex128], attrs=[dict(Tout=sl.float64)], gradient=False, name=name + "-double")
 op_case("Conj", np.conj, shapes=C, types=COMPLEX, gradient=False)
 op_case("Complex", lambda re, im: re + 1j * im, shapes=BROADCAST_PAIRS, types=[F32], gradient=False)
+op_case("Complex", lambda re, im, Tout: re + 1j * im, shapes=BROADCAST_PAIRS, types=[F64], attrs=[dict(Tout=sl.complex128)], gradient=False, name="Complex-double")
 
 # Arithmetic of two tensors.
 for name, f in dict(AddV2=np.add, Add=np.add, Sub=np.subtract, Mul=np.multiply).items():
     op_case(name, f, shapes=BROADCAST_PAIRS, types=REAL + COMPLEX)
-op_case("SquaredDifference", lambda x, y: (x - y) * (x - y), shapes=BROADCAST_PAIRS, types=FLOATS + [I32, I64])
+op_case("SquaredDifference", lambda x, y: (x - y) * np.conj(x - y), shapes=BROADCAST_PAIRS, types=FLOATS + [I32, I64])
 op_case("RealDiv", np.divide, shapes=BROADCAST_PAIRS, types=FLOATS + COMPLEX, domain=(0.5, 2))
 op_case("Div", np.divide, shapes=BROADCAST_PAIRS, types=FLOATS + COMPLEX, domain=(0.5, 2))
 op_case("DivNoNan", lambda x, y: np.where(y == 0, 0, x / np.where(y == 0, 1, y)),
@@ -114,6 +119,10 @@ op_case("MulNoNan", np.multiply, shapes=[((2, 3), (3,))], types=[F64], domain=(0
 DIVIDENDS = [(np.array([-7, 7, -7, 7, 0, 9], dtype=t), np.array([2, -2, -2, 2, 3, 9], dtype=t)) for t in SIGNED]
 op_case("FloorDiv", np.floor_divide, inputs=DIVIDENDS, types=[I32])
 op_case("FloorDiv", lambda x, y: np.floor(x / y), shapes=BROADCAST_PAIRS, types=WIDE, domain=(0.5, 9))
+WHOLE = [np.int8, np.int16, I32, I64, np.uint8, np.uint16, np.uint32, np.uint64]
+for name in ("Div", "RealDiv", "TruncateDiv"):
+    op_case(name, lambda x, y: np.trunc(x / y).astype(x.dtype), shapes=BROADCAST_PAIRS, types=WHOLE, domain=(3, 99), name=name + "-whole")
+op_case("FloorDiv", np.floor_divide, shapes=BROADCAST_PAIRS, types=WHOLE, domain=(3, 99), name="FloorDiv-whole")
 op_case("FloorMod", np.mod, inputs=DIVIDENDS, types=[I32])
 op_case("FloorMod", np.mod, inputs=[(np.array([-5.3, 5.3, -5.3, 5.3]), np.array([2.1, -2.1, -2.1, 2.1]))], types=WIDE, rtol=1e-5, gradient=False)
 op_case("TruncateDiv", lambda x, y: np.trunc(x / y).astype(x.dtype), inputs=DIVIDENDS, types=[I32])
@@ -187,7 +196,7 @@ op_case("Prod", reduction(lambda x, a, k: x.prod(a, keepdims=k)), inputs=[(np.ar
         name="Prod-zeros")
 op_case("Max", reduction(lambda x, a, k: x.max(a, keepdims=k)), inputs=reductions(NOT_EMPTY), attrs=KEEP, types=REAL)
 op_case("Min", reduction(lambda x, a, k: x.min(a, keepdims=k)), inputs=reductions(NOT_EMPTY), attrs=KEEP, types=REAL)
-op_case("EuclideanNorm", reduction(lambda x, a, k: np.sqrt((x * x).sum(a, keepdims=k))), inputs=reductions(AXES), attrs=KEEP, types=WIDE, rtol=1e-5)
+op_case("EuclideanNorm", reduction(lambda x, a, k: np.sqrt((x * np.conj(x)).sum(a, keepdims=k))), inputs=reductions(AXES), attrs=KEEP, types=WIDE, rtol=1e-5)
 op_case("All", reduction(lambda x, a, k: x.all(a, keepdims=k)), inputs=reductions(AXES), attrs=KEEP, types=BOOL)
 op_case("Any", reduction(lambda x, a, k: x.any(a, keepdims=k)), inputs=reductions(AXES), attrs=KEEP, types=BOOL)
 op_case("Sum", inputs=[(rand(2, 3), np.array([2], I32))], error="2", name="Sum-axis")
@@ -325,6 +334,8 @@ op_case("Cross", np.cross, shapes=[((3,), (3,)), ((2, 3), (2, 3))], types=WIDE +
 # Linear algebra.
 POSITIVE_DEFINITE = rand(2, 3, 3) @ np.swapaxes(rand(2, 3, 3), -1, -2) + 2 * np.eye(3)
 op_case("Cholesky", np.linalg.cholesky, inputs=[(POSITIVE_DEFINITE,), (np.array([[4.0]]),)], types=WIDE, rtol=1e-4, atol=1e-5, gradient=False)
+op_case("Cholesky", np.linalg.cholesky, inputs=[(POSITIVE_DEFINITE + 0.3j * np.float64([[0, 1, -2], [-1, 0, 1], [2, -1, 0]]),)], types=COMPLEX, rtol=1e-4, atol=1e-5, gradient=False,
+        name="Cholesky-complex")
 op_case("MatrixInverse", lambda x, adjoint=False: np.linalg.inv(np.swapaxes(x, -1, -2) if adjoint else x), inputs=[(POSITIVE_DEFINITE,)],
         attrs=[{}, dict(adjoint=True)], types=WIDE, rtol=1e-4, atol=1e-5)
 op_case("MatrixDeterminant", np.linalg.det, inputs=[(POSITIVE_DEFINITE,)], types=WIDE, rtol=1e-4)
@@ -337,6 +348,8 @@ op_case("MatrixTriangularSolve",
 
 # Sequences, shapes, counts.
 op_case("Range", np.arange, inputs=[(I32(3), I32(10), I32(3)), (I32(3), I32(0), I32(-2)), (I32(2), I32(2), I32(1))], types=[I32])
+for t in (np.int8, np.int16, I64, np.uint16, np.uint32, np.float16):
+    op_case("Range", lambda a, b, d, t=t: np.arange(a, b, d).astype(t), inputs=[(np.array(3.0), np.array(10.0), np.array(3.0))], types=[t], name="Range-whole", gradient=False)
 op_case("Range", lambda a, b, d: np.arange(a, b, d), inputs=[(np.array(0.5), np.array(3.0), np.array(0.75))], types=WIDE)
 op_case("LinSpace", lambda a, b, n: np.linspace(a, b, int(n)), inputs=[(np.array(1.0), np.array(4.0), I32(7)), (np.array(2.0), np.array(5.0), I32(1))],
         types=WIDE, rtol=1e-5)
@@ -346,6 +359,8 @@ op_case("BroadcastGradientArgs", lambda a, b: (np.array([2], I32), np.array([0],
 op_case("Bincount", lambda a, n, w: np.bincount(a.reshape(-1), w.reshape(-1) if w.size else None, int(n))[:int(n)],
         inputs=[(randint(9), I32(12), rand(9)), (randint(2, 3), I32(5), rand(0))], types=WIDE, rtol=1e-5)
 op_case("Bucketize", lambda x, boundaries: np.digitize(x, boundaries).astype(I32), shapes=[((3, 4),)], attrs=[dict(boundaries=[-1.0, 0.0, 0.5])], types=WIDE)
+op_case("Bucketize", lambda x, boundaries: np.digitize(x, boundaries).astype(I32), x=[-1, 0, 1, 5, 100], types=[I32, I64], attrs=[dict(boundaries=[-0.5, 0.5, 4.75])],
+        name="Bucketize-between")
 op_case("HistogramFixedWidth", lambda x, r, n: np.histogram(np.clip(x, *r), int(n), tuple(r))[0].astype(I32),
         inputs=[(rand(50), np.array([-1.5, 1.5]), I32(6))], types=WIDE)
 

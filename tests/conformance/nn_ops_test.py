@@ -288,7 +288,7 @@ for batch in (False, True):
 # Dilation: the taps of a convolution, with max for sum and + for *.
 def dilation_sums(x, f, strides, rates, padding):
     c = Conv(x.shape, f.shape, True, strides, padding, dilations=rates)
-    padded = np.pad(x, [(0, 0), *c.pads, (0, 0)], constant_values=-np.inf)
+    padded = np.pad(np.asarray(x, F64), [(0, 0), *c.pads, (0, 0)], constant_values=-np.inf)
     return c, np.stack([padded[view] + f[tap] for tap, view in c.taps()])
 
 

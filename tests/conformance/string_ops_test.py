@@ -160,8 +160,7 @@ def sparse(rows):
 
 
 LINES = strings(["a b,c", "", " x  y ", "<>one<>two", "three", ",,"])
-string_case("StringSplit", lambda x, d, skip_empty=True: sparse([
-    [p for p in (re.split(b"[" + re.escape(d[()]) + b"]", s) if d[()] else [s[i:i + 1] for i in range(len(s))]) if p or not skip_empty] for s in x]),
+string_case("StringSplit", lambda x, d, skip_empty=True: sparse([[p for p in re.split(b"[" + re.escape(d[()]) + b"]", s) if p or s and not skip_empty] for s in x]),
             inputs=[(LINES, scalar(" ")), (LINES, scalar(" ,")), (LINES, scalar("<>")), (strings([]), scalar(" "))], attrs=[{}, dict(skip_empty=False)])
 string_case("StringSplit", lambda x, d: sparse([[s[i:i + 1] for i in range(len(s))] for s in x]), inputs=[(LINES, scalar(""))], name="StringSplit-bytes")
 string_case("StringSplitV2", lambda x, d, maxsplit=-1: sparse([s.split(d[()], maxsplit) if d[()] else s.split(None, maxsplit) for s in x]),
