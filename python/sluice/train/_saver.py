@@ -209,7 +209,7 @@ class Saver:
         try:
             sess.run(self._save_tensor_name, {self._filename_tensor_name: temporary})
             with epoch.commit():
-                _session_epoch.move(temporary, prefix)
+                _session_epoch.move(temporary, prefix, epoch.check)
                 yield
         except BaseException:
             _session_epoch.discard(temporary)

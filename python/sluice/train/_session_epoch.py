@@ -9,8 +9,10 @@ beside `checkpoint`), and a checkpoint is committed only while that epoch is sti
     commit            with epoch.commit():  rename to PREFIX.*, then the file `checkpoint`
                       a newer epoch is there: FailedPreconditionError, the files are removed, nothing was changed
 
-Processes are told apart by a lock on `checkpoint.epoch.lock` (flock), so the folder must be on a file system that all
-chiefs see and that locks between machines, as NFS version 4 does.
+Both take the lock `checkpoint.epoch.lock` (flock), so the folder must be on a file system that all chiefs see and that
+locks between machines, as NFS version 4 does. A chief that was stopped while it held the lock does not hold up its
+successor for ever: after 10 seconds the lock is broken, by a new file in its place. So a commit looks at the epoch again
+before each file that it moves.
 """
 import contextlib
 import fcntl
@@ -24,8 +26,9 @@ import time
 
 from sluice import _files
 from sluice import errors
+from sluice import logging
 
-_LOCK_SECS = 60
+_LOCK_SECS = 10
 
 
 class SessionEpoch:
@@ -73,19 +76,31 @@ class SessionEpoch:
 
     @contextlib.contextmanager
     def _locked(self):
-        with open(os.path.join(self.folder, "checkpoint.epoch.lock"), "w", encoding="utf-8") as f:
-            deadline = time.monotonic() + _LOCK_SECS
-            while True:
+        path = os.path.join(self.folder, "checkpoint.epoch.lock")
+        deadline = time.monotonic() + _LOCK_SECS
+        while True:
+            with open(path, "a", encoding="utf-8") as f:
                 try:
                     fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
+                    if _is_at(f, path):
+                        yield
+                        return
                 except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise errors.UnavailableError(
-                            None, None, "the lock %s is held by another process for more than %d s"
-                            % (f.name, _LOCK_SECS)) from None
-                    time.sleep(0.02)
-            yield
+                    if time.monotonic() > deadline and _is_at(f, path):
+                        os.unlink(path)
+                        logging.warning("broke the lock %s, which another process held for more than %d s", path,
+                                        _LOCK_SECS)
+                        deadline = time.monotonic() + _LOCK_SECS
+                    else:
+                        time.sleep(0.02)
+
+
+def _is_at(file, path):
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def read(folder):
@@ -101,21 +116,25 @@ def read(folder):
                                    % _path(folder)) from None
 
 
-def move(temporary, prefix):
-    """Gives the files of the checkpoint `temporary` the name `prefix`, its index last, and syncs the folder."""
+def move(temporary, prefix, check):
+    """Gives the files of the checkpoint `temporary` the name `prefix`, its index last, and syncs the folder. Calls `check`
+    before it changes anything, and then again and again."""
     data = sorted(glob.glob(glob.escape(temporary) + ".data-?????-of-?????"))
     if all(_same(p, prefix + p[len(temporary):]) for p in data + [temporary + ".index"]):
         discard(temporary)  # saved again at the step that was restored
         return
+    check()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(prefix + ".index")  # while data files change, what is there must not look complete
     for path in data + [temporary + ".index"]:
+        check()
         os.replace(path, prefix + path[len(temporary):])
     folder = os.open(os.path.dirname(os.path.abspath(prefix)), os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+    check()
 
 
 def discard(temporary):

@@ -140,6 +140,21 @@ def test_a_chief_replaced_while_it_saves_leaves_no_trace(tmp_path):
     assert sorted(f for f in os.listdir(tmp_path) if "epoch" not in f) == [f for f in before if "epoch" not in f]
 
 
+def test_a_chief_stopped_in_the_middle_of_a_commit_does_not_hold_up_its_successor(tmp_path, monkeypatch):
+    monkeypatch.setattr(_session_epoch, "_LOCK_SECS", 0.1)
+    old, new = SessionEpoch(tmp_path), SessionEpoch(tmp_path)
+    old.acquire()
+    temporary = old.temporary(str(tmp_path / "m"))
+    for end in (".index", ".data-00000-of-00001"):
+        with open(temporary + end, "w", encoding="utf-8") as f:
+            f.write("x")
+    with pytest.raises(sl.errors.FailedPreconditionError, match="refused"), old.commit():
+        assert new.acquire() == 2  # breaks the lock
+        with new.commit():
+            _session_epoch.move(temporary, str(tmp_path / "m"), old.check)
+    assert not os.path.exists(tmp_path / "m.index")
+
+
 def test_leftovers_of_a_chief_that_died_while_saving_are_removed(tmp_path):
     first = SessionEpoch(tmp_path)
     first.acquire()
