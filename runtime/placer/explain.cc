@@ -21,6 +21,8 @@ std::string WishText(const Wish& w, absl::string_view who) {
       return absl::StrCat(who, " was assigned to '", w.text, "'");
     case Wish::kRemembered:
       return absl::StrCat(who, " is on '", w.text, "' since an earlier step");
+    case Wish::kBody:
+      return absl::StrCat(who, " calls a function that uses '", w.of, "' on '", w.text, "'");
   }
   return "";
 }
@@ -124,18 +126,24 @@ class ConflictText {
   absl::Status Gather() {
     const bool soft = p_.options.soft_placement;
     for (const Node* n : members_) {
-      ASSIGN_OR_RETURN(Wish wish, WishOf(p_, *n));
-      if (wish.text.empty() || p_.overruled.contains(n)) continue;
-      if (wish.source == Wish::kAsked && FollowsState(*n) && !IsGranted(wish)) continue;
-      if (soft && wish.source == Wish::kAsked) {
-        wish.name.type.reset();
-        wish.name.index.reset();
+      ASSIGN_OR_RETURN(std::vector<Wish> wishes, BodyWishesOf(p_, *n));
+      ASSIGN_OR_RETURN(Wish own, WishOf(p_, *n));
+      wishes.push_back(std::move(own));
+      for (Wish& wish : wishes) {
+        if (wish.text.empty()) continue;
+        if (wish.source == Wish::kAsked) {
+          if (p_.overruled.contains(n) || (FollowsState(p_, *n) && !IsGranted(wish))) continue;
+          if (soft) {
+            wish.name.type.reset();
+            wish.name.index.reset();
+          }
+        }
+        Constraint c;
+        c.node = n;
+        for (const PlacerDevice& d : p_.devices) c.allowed.push_back(wish.name.Matches(d.parsed));
+        c.wish = std::move(wish);
+        all_.push_back(std::move(c));
       }
-      Constraint c;
-      c.node = n;
-      for (const PlacerDevice& d : p_.devices) c.allowed.push_back(wish.name.Matches(d.parsed));
-      c.wish = std::move(wish);
-      all_.push_back(std::move(c));
     }
     for (const Node* n : members_) {
       Constraint c;
@@ -261,7 +269,7 @@ std::string ExplainPlacement(const Placement& p) {
     auto overruled = p.overruled.find(n);
     if (overruled != p.overruled.end()) {
       absl::StrAppend(&report, "; it asked for '", overruled->second, "' itself, which ",
-                      FollowsState(*n) ? "gives way to the owner of what it uses" : "soft placement gave up");
+                      FollowsState(p, *n) ? "gives way to the owner of what it uses" : "soft placement gave up");
     }
     report += "\n";
   }

@@ -4,8 +4,10 @@
 #include <numeric>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "core/graph/function.h"
 
 namespace sluice {
 
@@ -18,9 +20,43 @@ std::string Tie::Describe(absl::string_view it) const {
       return absl::StrCat(it, " uses the reference of '", a->name(), "'");
     case kResource:
       return absl::StrCat(it, " uses the resource of '", a->name(), "'");
+    case kBody:
+      return absl::StrCat(it, " calls a function that uses the variable '", name, "'");
   }
   return "";
 }
+
+namespace {
+
+// The functions that a node calls.
+std::vector<const FuncRef*> FunctionsOf(const Node& node) {
+  std::vector<const FuncRef*> found;
+  for (const auto& [name, value] : node.attrs()) {
+    if (const auto* one = value.As<FuncRef>()) found.push_back(one);
+    if (const auto* list = value.As<std::vector<FuncRef>>()) {
+      for (const FuncRef& f : *list) found.push_back(&f);
+    }
+  }
+  return found;
+}
+
+// Adds the variables and the like that functions declare, and those that they call.
+void CollectBodyState(const FunctionLibrary& library, const Node& caller, absl::flat_hash_set<std::string>* seen,
+                      ColocationGroups::BodyState* state) {
+  for (const FuncRef* ref : FunctionsOf(caller)) {
+    const Function* f = library.Find(ref->name);
+    if (f == nullptr || !seen->insert(f->name).second) continue;
+    for (const Node* n : f->body->nodes()) {
+      CollectBodyState(library, *n, seen, state);
+      if (!OwnsState(*n) || n->Is(kRandom)) continue;
+      const AttrValue* shared = n->attrs().Find("shared_name");
+      const auto* name = shared == nullptr ? nullptr : shared->As<std::string>();
+      state->emplace_back(name == nullptr || name->empty() ? n->name() : *name, n);
+    }
+  }
+}
+
+}  // namespace
 
 bool OwnsState(const Node& node) {
   if (!node.Is(kStateful) || node.Is(kSource)) return false;
@@ -34,12 +70,14 @@ bool OwnsState(const Node& node) {
   return false;
 }
 
-ColocationGroups::ColocationGroups(const Graph& graph) : graph_(graph), nodes_(graph.nodes()) {
+ColocationGroups::ColocationGroups(const Graph& graph, absl::FunctionRef<std::string(const Node&)> wanted_device)
+    : graph_(graph), nodes_(graph.nodes()) {
   parent_.resize(graph.num_node_ids());
   std::iota(parent_.begin(), parent_.end(), 0);
   joined_by_.assign(parent_.size(), -1);
   JoinClasses();
-  JoinState();
+  JoinState(wanted_device);
+  JoinBodies();
   group_.assign(parent_.size(), -1);
   for (Node* n : nodes_) {
     int& root = group_[Root(n->id())];  // the root has the smallest id, so it comes first
@@ -81,16 +119,45 @@ void ColocationGroups::JoinClasses() {
   }
 }
 
-void ColocationGroups::JoinState() {
+void ColocationGroups::JoinState(absl::FunctionRef<std::string(const Node&)> wanted_device) {
   for (const Node* n : nodes_) {
+    const Node* first = nullptr;
     for (int i = 0; i < n->num_inputs(); ++i) {
       const Node* owner = n->input(i).node;
       const bool ref = IsRefType(n->input_type(i)), resource = n->input_type(i) == DType::kResource;
       // A fed or returned handle may come from anywhere.
       if (!ref && (!resource || owner->op().name == "_Arg")) continue;
+      if (first == nullptr) {
+        first = owner;
+      } else if (!ref && wanted_device(*first) != wanted_device(*owner) && !FunctionsOf(*n).empty()) {
+        loose_.emplace_back(n, owner);
+        continue;
+      }
       Join(owner, n, ref ? Tie::kReference : Tie::kResource, "");
     }
   }
+}
+
+void ColocationGroups::JoinBodies() {
+  if (graph_.functions().List().empty()) return;
+  absl::flat_hash_map<std::string, const Node*> first;  // of each variable that is not in this graph
+  for (const Node* n : nodes_) {
+    BodyState state;
+    absl::flat_hash_set<std::string> seen;
+    CollectBodyState(graph_.functions(), *n, &seen, &state);
+    if (state.empty()) continue;
+    const BodyState& kept = body_state_[n] = std::move(state);
+    for (const auto& [name, owner] : kept) {
+      const Node* with = graph_.Find(name);
+      if (with == nullptr || !OwnsState(*with)) with = first.emplace(name, n).first->second;
+      Join(with, n, Tie::kBody, owner->name());
+    }
+  }
+}
+
+const ColocationGroups::BodyState* ColocationGroups::BodyStateOf(const Node* node) const {
+  auto it = body_state_.find(node);
+  return it == body_state_.end() ? nullptr : &it->second;
 }
 
 const Tie* ColocationGroups::WhyJoined(const Node* node) const {

@@ -15,11 +15,12 @@ namespace sluice {
 
 // That a node is to be on certain devices.
 struct Wish {
-  enum Source { kAsked, kAssigned, kRemembered };
+  enum Source { kAsked, kAssigned, kRemembered, kBody };
   const Node* node = nullptr;
   Source source = kAsked;
   std::string text;  // as the user wrote it
   DeviceName name;
+  std::string of;  // kBody: the variable
 };
 
 struct GroupPlacement {
@@ -40,7 +41,14 @@ struct GroupPlacement {
 
 struct Placement {
   Placement(const Graph& g, const std::vector<PlacerDevice>& d, const PlacerOptions& o)
-      : graph(g), devices(d), options(o), groups(g), plans(groups.size()) {}
+      : graph(g),
+        devices(d),
+        options(o),
+        groups(g, [this](const Node& n) { return WishTextOf(n); }),
+        plans(groups.size()) {}
+
+  // Where the node must be: where it was assigned, else where an earlier plan put it, else what it asks for.
+  std::string WishTextOf(const Node& node) const;
 
   const Graph& graph;
   const std::vector<PlacerDevice>& devices;
@@ -54,8 +62,10 @@ struct Placement {
 // Where the node must be: where it was assigned, else where an earlier plan put it, else what it asks for. No text when
 // it may be anywhere.
 absl::StatusOr<Wish> WishOf(const Placement& p, const Node& node);
+// Where the variables are that the functions of the node declare themselves.
+absl::StatusOr<std::vector<Wish>> BodyWishesOf(const Placement& p, const Node& node);
 // Whether the node uses state that another one owns.
-bool FollowsState(const Node& node);
+bool FollowsState(const Placement& p, const Node& node);
 
 // A line for each node.
 std::string ExplainPlacement(const Placement& p);

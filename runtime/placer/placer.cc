@@ -36,8 +36,13 @@ class Placer {
     for (Node* n : nodes_) {
       const PlacerDevice& d = p_.devices[PlanOf(*n).device];
       n->set_assigned_device(d.name);
-      if (options_.history != nullptr && OwnsState(*n)) options_.history->Remember(n->name(), d.name);
+      if (options_.history == nullptr) continue;
+      if (OwnsState(*n)) options_.history->Remember(n->name(), d.name);
+      const ColocationGroups::BodyState* bodies = p_.groups.BodyStateOf(n);
+      if (bodies == nullptr) continue;
+      for (const auto& [name, owner] : *bodies) options_.history->Remember(name, d.name);
     }
+    RETURN_IF_ERROR(CheckLooseResources());
     return ExplainPlacement(p_);
   }
 
@@ -70,30 +75,33 @@ class Placer {
   absl::Status GatherWishes() {
     for (bool followers : {false, true}) {
       for (const Node* n : nodes_) {
-        if (FollowsState(*n) == followers) RETURN_IF_ERROR(AddWish(*n, followers));
+        if (FollowsState(p_, *n) != followers) continue;
+        ASSIGN_OR_RETURN(std::vector<Wish> bodies, BodyWishesOf(p_, *n));
+        for (Wish& wish : bodies) RETURN_IF_ERROR(AddWish(*n, std::move(wish), followers));
+        absl::StatusOr<Wish> wish = WishOf(p_, *n);
+        if (!wish.ok()) return Annotate(wish.status(), absl::StrCat("cannot place ", n->info().Describe(), ": "));
+        RETURN_IF_ERROR(AddWish(*n, *std::move(wish), followers));
       }
     }
     return absl::OkStatus();
   }
 
-  absl::Status AddWish(const Node& n, bool follower) {
-    absl::StatusOr<Wish> wish = WishOf(p_, n);
-    if (!wish.ok()) return Annotate(wish.status(), absl::StrCat("cannot place ", n.info().Describe(), ": "));
-    if (wish->text.empty()) return absl::OkStatus();
+  absl::Status AddWish(const Node& n, Wish wish, bool follower) {
+    if (wish.text.empty()) return absl::OkStatus();
     GroupPlacement& g = PlanOf(n);
-    if (std::any_of(g.wishes.begin(), g.wishes.end(), [&](const Wish& w) { return w.name == wish->name; })) {
+    if (std::any_of(g.wishes.begin(), g.wishes.end(), [&](const Wish& w) { return w.name == wish.name; })) {
       return absl::OkStatus();
     }
-    absl::StatusOr<DeviceName> both = DeviceName::Intersect(g.wanted, wish->name);
+    absl::StatusOr<DeviceName> both = DeviceName::Intersect(g.wanted, wish.name);
     if (both.ok()) {
       g.wanted = *std::move(both);
-      g.wishes.push_back(*std::move(wish));
+      g.wishes.push_back(std::move(wish));
       return absl::OkStatus();
     }
-    if (wish->source != Wish::kAsked || !(follower || options_.soft_placement)) {
+    if (wish.source != Wish::kAsked || !(follower || options_.soft_placement)) {
       return ExplainConflict(p_, p_.groups.Of(&n));
     }
-    p_.overruled.emplace(&n, std::move(wish->text));
+    p_.overruled.emplace(&n, std::move(wish.text));
     return absl::OkStatus();
   }
 
@@ -146,6 +154,20 @@ class Placer {
     return absl::OkStatus();
   }
 
+  // A handle works in the process that made it.
+  absl::Status CheckLooseResources() const {
+    for (const auto& [user, owner] : p_.groups.loose()) {
+      DeviceName a = p_.devices[p_.plans[p_.groups.Of(user)].device].parsed;
+      const DeviceName& b = p_.devices[p_.plans[p_.groups.Of(owner)].device].parsed;
+      if (a.job == b.job && a.replica == b.replica && a.task == b.task) continue;
+      return InvalidArgument("cannot place ", user->info().Describe(), " on ", user->assigned_device(),
+                             ": its functions use the resource of ", owner->info().Describe(), ", which is on ",
+                             owner->assigned_device(),
+                             "; functions use resources of one task: read the value outside and capture that");
+    }
+    return absl::OkStatus();
+  }
+
   bool IsAlone(const Node& n) const { return p_.groups.members(p_.groups.Of(&n)).size() == 1; }
   bool IsFreeSource(const Node& n) {
     return n.num_inputs() == 0 && n.num_outputs() > 0 && IsAlone(n) && PlanOf(n).wishes.empty() && !OwnsState(n);
@@ -163,7 +185,7 @@ class Placer {
     for (const Node* n : nodes_) {
       const int g = group_of[n->id()] = p_.groups.Of(n);
       // State must be found again by steps that are placed without this one.
-      if (OwnsState(*n) || FollowsState(*n)) groups[g].device = groups[g].candidates[0];
+      if (OwnsState(*n) || FollowsState(p_, *n)) groups[g].device = groups[g].candidates[0];
     }
     const CostModel estimates;
     const Topology nearness;
@@ -231,7 +253,8 @@ absl::StatusOr<PlacerDevice> MakePlacerDevice(const std::string& full_name) {
   return device;
 }
 
-bool FollowsState(const Node& node) {
+bool FollowsState(const Placement& p, const Node& node) {
+  if (p.groups.BodyStateOf(&node) != nullptr) return true;
   for (int i = 0; i < node.num_inputs(); ++i) {
     if (IsRefType(node.input_type(i))) return true;
     if (node.input_type(i) == DType::kResource && node.input(i).node->op().name != "_Arg") return true;
@@ -260,6 +283,30 @@ absl::StatusOr<Wish> WishOf(const Placement& p, const Node& node) {
     wish.name.index.reset();
   }
   return wish;
+}
+
+std::string Placement::WishTextOf(const Node& node) const {
+  if (!node.assigned_device().empty()) return node.assigned_device();
+  std::string remembered = options.history != nullptr && OwnsState(node) ? options.history->Find(node.name()) : "";
+  return remembered.empty() ? node.info().device : remembered;
+}
+
+absl::StatusOr<std::vector<Wish>> BodyWishesOf(const Placement& p, const Node& node) {
+  std::vector<Wish> wishes;
+  const ColocationGroups::BodyState* state = p.groups.BodyStateOf(&node);
+  if (state == nullptr) return wishes;
+  for (const auto& [name, owner] : *state) {
+    Wish wish;
+    wish.node = &node;
+    wish.source = Wish::kBody;
+    wish.of = name;
+    if (p.options.history != nullptr) wish.text = p.options.history->Find(name);
+    if (wish.text.empty()) wish.text = owner->info().device;
+    if (wish.text.empty()) continue;
+    ASSIGN_OR_RETURN(wish.name, DeviceName::Parse(wish.text));
+    wishes.push_back(std::move(wish));
+  }
+  return wishes;
 }
 
 absl::StatusOr<std::string> PlaceGraph(Graph* graph, const std::vector<PlacerDevice>& devices,

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "core/graph/function.h"
 #include "core/graph/text.h"
 #include "core/testing/test_ops.h"
 #include "kernels/control/control_kernels.h"
@@ -72,6 +73,7 @@ class PlacerTest : public ::testing::Test {
   // "node@CPU:0 ..." in order of creation, tasks other than the first as "node@/job:b/task:1/CPU:0", or the error.
   std::string Place(absl::string_view text) {
     graph_ = std::make_unique<Graph>(&ops_);
+    if (prepare_) prepare_(graph_.get());
     absl::Status parsed = ParseGraphText(text, graph_.get());
     EXPECT_TRUE(parsed.ok()) << parsed;
     auto explained = PlaceGraph(graph_.get(), devices_, options_);
@@ -106,6 +108,7 @@ class PlacerTest : public ::testing::Test {
   KernelRegistry kernels_;
   PlacerOptions options_;
   std::vector<PlacerDevice> devices_;
+  std::function<void(Graph*)> prepare_;
   std::unique_ptr<Graph> graph_;
   std::string explanation_;
 };
@@ -214,6 +217,57 @@ TEST_F(PlacerTest, AnAssignedDeviceIsKept) {
   graph_->Find("a")->set_assigned_device("/job:a/replica:0/task:0/device:CPU:1");
   ASSERT_TRUE(PlaceGraph(graph_.get(), devices_, options_).ok());
   EXPECT_EQ(graph_->Find("a")->assigned_device(), "/job:a/replica:0/task:0/device:CPU:1");
+}
+
+// --- Functions ---
+
+// Adds a function "use" of two resources, and "own" that declares the variable 'r' on /cpu:1.
+void AddFunctions(Graph* graph) {
+  for (const char* name : {"use", "own"}) {
+    auto f = std::make_unique<Function>();
+    f->name = name;
+    f->body = std::make_unique<Graph>(&graph->ops());
+    const bool use = f->name == "use";
+    absl::Status parsed = ParseGraphText(
+        use ? "a = _Arg(T=resource, index=0); b = _Arg(T=resource, index=1); x = TestUse(a); y = TestUse(b); "
+              "z = TestAdd(x, y); r = _Retval(z, index=0)"
+            : "v = TestVar() @/cpu:1; x = Const(value=float[]{1}); s = TestAssign(v, x); r = _Retval(x, index=0)",
+        f->body.get());
+    EXPECT_TRUE(parsed.ok()) << parsed;
+    if (use) f->args = {{"a", DType::kResource, {}}, {"b", DType::kResource, {}}};
+    f->results = {{"r", DType::kFloat, {}}};
+    EXPECT_TRUE(graph->functions().Add(std::move(f)).ok());
+  }
+}
+
+TEST_F(PlacerTest, AFunctionUsesResourcesOfSeveralDevicesOfItsTask) {
+  prepare_ = AddFunctions;
+  const char* text =
+      "v = TestHandle() @/cpu:1; w = TestHandle() @/cpu:0; c = StatefulPartitionedCall(v, w, f=@use, Tout=[float])";
+  EXPECT_EQ(Place(text), "v@CPU:1 w@CPU:0 c@CPU:1");
+  EXPECT_THAT(Why("c"), HasSubstr("it uses the resource of 'v'"));
+  Devices({"CPU:0", "/job:b/replica:0/task:0/device:CPU:0"});
+  EXPECT_THAT(Place("v = TestHandle() @/job:a; w = TestHandle() @/job:b; c = StatefulPartitionedCall(v, w, f=@use, "
+                    "Tout=[float])"),
+              AllOf(HasSubstr("cannot place StatefulPartitionedCall 'c' on /job:a/replica:0/task:0/device:CPU:0: its "
+                              "functions use the resource of TestHandle 'w', which is on /job:b"),
+                    HasSubstr("read the value outside")));
+}
+
+TEST_F(PlacerTest, AFunctionFollowsTheVariableThatItDeclares) {
+  prepare_ = AddFunctions;
+  EXPECT_EQ(Place("c = StatefulPartitionedCall(f=@own, Tout=[float]) @/cpu:0"), "c@CPU:1");
+  EXPECT_THAT(Why("c"), AllOf(HasSubstr("it calls a function that uses 'v' on '/cpu:1'"),
+                              HasSubstr("it asked for '/cpu:0' itself")));
+  EXPECT_EQ(Place("v = TestVar(); c = StatefulPartitionedCall(f=@own, Tout=[float])"), "v@CPU:1 c@CPU:1");
+  EXPECT_THAT(Place("v = TestVar() @/cpu:0; c = StatefulPartitionedCall(f=@own, Tout=[float])"),
+              AllOf(HasSubstr("TestVar 'v' asks for '/cpu:0'; StatefulPartitionedCall 'c' calls a function that uses "
+                              "'v' on '/cpu:1'"),
+                    HasSubstr("StatefulPartitionedCall 'c' calls a function that uses the variable 'v'")));
+  PlacementHistory history;
+  options_.history = &history;
+  EXPECT_EQ(Place("c = StatefulPartitionedCall(f=@own, Tout=[float])"), "c@CPU:1");
+  EXPECT_EQ(Place("v = TestVar()"), "v@CPU:1");
 }
 
 // --- Contradictions: each error names the smallest set and nobody else ---

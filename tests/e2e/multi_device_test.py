@@ -189,6 +189,39 @@ def test_loops_and_branches_on_different_devices():
   assert_same_bits(*run_both(build, lambda step: {"x": np.random.RandomState(step).randn(6).astype(np.float32)}))
 
 
+def test_branches_and_loops_use_variables_of_several_devices():
+  with sl.Graph().as_default():
+    variables = []
+    for i in (1, 2):
+      with spread(i):
+        variables.append(sl.get_variable(f"v{i}", initializer=float(i), use_resource=True))
+    v, w = variables
+    p = sl.placeholder(sl.bool, [])
+    either = sl.cond(p, lambda: v + w, lambda: v * w)
+    bump = sl.cond(p, lambda: v.assign_add(1.0) + w, lambda: w.assign_add(10.0) + v)
+    total = sl.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a + v * w), [0, 0.0])[1]
+    with sl.Session(config=config()) as sess:
+      sess.run(sl.global_variables_initializer())
+      assert sess.run([either, total], {p: True}) == [3, 6]
+      assert sess.run(bump, {p: True}) == 4
+      assert sess.run(bump, {p: False}) == 14
+      assert sess.run(variables) == [2, 12]
+      devices = devices_of(sess, bump, [p])
+      assert (devices["v1"], devices["v2"], devices[bump.op.inputs[0].op.name if bump.op.type == "Identity" else bump.op.name]) == ("CPU:1", "CPU:2", "CPU:1")
+
+
+def test_a_branch_writes_a_reference_variable_of_another_device():
+  with sl.Graph().as_default():
+    with spread(1):
+      v = sl.get_variable("v", initializer=1.0, use_resource=False)
+    p = sl.placeholder(sl.bool, [])
+    bump = sl.cond(p, lambda: v.assign_add(1.0), lambda: sl.identity(-1.0))
+    with sl.Session(config=config()) as sess:
+      sess.run(v.initializer)
+      assert [sess.run(bump, {p: b}) for b in (True, False, True)] == [2, -1, 3]
+      assert sess.run(v) == 3
+
+
 def test_random_numbers_do_not_depend_on_the_device():
   def build(at):
     draws = {}
