@@ -211,6 +211,8 @@ class _Reference:
 class Operation:
   """A node of a graph: takes tensors, makes tensors."""
 
+  _device_scopes = ()  # (device asked for, file, line) of each `sl.device` around it
+
   def __init__(self, *args, **kwargs):
     raise TypeError("make operations with Graph.create_op or the functions of sluice, not with Operation()")
 
@@ -584,22 +586,25 @@ class _Swap:
 
 
 class _DeviceScope:
-  __slots__ = ("graph", "function", "old")
+  __slots__ = ("graph", "function", "old", "old_lines")
 
   def __init__(self, graph, function):
     self.graph = graph
     self.function = function
 
   def __enter__(self):
-    self.old = self.graph._device_stack
-    self.graph._set_device_stack(self.old + (self.function,))
+    graph, function = self.graph, self.function
+    self.old, self.old_lines = graph._device_stack, graph._device_lines
+    spec = getattr(function, "_spec", None)
+    asked = repr(spec.to_string()) if spec is not None else getattr(function, "__name__", repr(function))
+    graph._set_device_stack(self.old + (function,), self.old_lines + ((asked, *_user_frame(sys._getframe(1))),))
 
   def __exit__(self, *unused):
-    self.graph._set_device_stack(self.old)
+    self.graph._set_device_stack(self.old, self.old_lines)
 
 
 class _ColocateScope:
-  __slots__ = ("graph", "op", "ignore_existing", "old_devices", "old")
+  __slots__ = ("graph", "op", "ignore_existing", "old_devices", "old_lines", "old")
 
   def __init__(self, graph, op, ignore_existing):
     self.graph = graph
@@ -608,13 +613,13 @@ class _ColocateScope:
 
   def __enter__(self):
     graph = self.graph
-    self.old_devices, self.old = graph._device_stack, graph._colocation
-    graph._set_device_stack(())
+    self.old_devices, self.old_lines, self.old = graph._device_stack, graph._device_lines, graph._colocation
+    graph._set_device_stack((), ())
     base = () if self.ignore_existing else self.old
     graph._colocation = base + (self.op,) if self.op is not None else ()
 
   def __exit__(self, *unused):
-    self.graph._set_device_stack(self.old_devices)
+    self.graph._set_device_stack(self.old_devices, self.old_lines)
     self.graph._colocation = self.old
 
 
@@ -632,6 +637,8 @@ class Graph:
     self._name_stack = ""
     self._control_stack = []
     self._device_stack = ()
+    self._device_lines = ()   # (device asked for, file, line) of each scope
+    self._device_scopes = ()  # those in force
     self._device_string = ""
     self._device_functions = False
     self._colocation = ()
@@ -704,8 +711,10 @@ class Graph:
     if self._control_stack:
       for scope in self._control_stack:
         scope.seen.add(op)
-    if self._device_functions and not self._colocation:
-      self._apply_device_functions(op)
+    if self._device_scopes:
+      op._device_scopes = self._device_scopes
+      if self._device_functions and not self._colocation:
+        self._apply_device_functions(op)
     return op
 
   def _ops_of(self, inputs):
@@ -743,10 +752,12 @@ class Graph:
         break
       op._set_device(function(op))
 
-  def _set_device_stack(self, stack):
+  def _set_device_stack(self, stack, lines):
     self._device_stack = stack
+    self._device_lines = lines
     start = len(stack) - 1 - stack[::-1].index(None) + 1 if None in stack else 0
     active = stack[start:]
+    self._device_scopes = lines[start:]
     self._device_functions = any(not hasattr(f, "_spec") for f in active)
     merged = _device.DeviceSpec()
     for function in active:

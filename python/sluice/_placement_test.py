@@ -104,7 +104,7 @@ def test_steps_run_where_scopes_say():
   with sl.Session(config=config()) as sess:
     found = places(sess, y, [x])
     for i in range(4):
-      assert found[f"part{i}"] == (f"CPU:{i}", f"it asks for '/device:CPU:{i}'")
+      assert found[f"part{i}"][0] == f"CPU:{i}" and found[f"part{i}"][1].startswith(f"it asks for '/device:CPU:{i}'; inside")
     assert sess.run(y, {x: [1, 2]}).tolist() == [14, 18]
 
 
@@ -143,7 +143,7 @@ def test_users_of_a_variable_follow_it(use_resource):
     assert device == "CPU:3"
     if use_resource:
       assert "it asked for '/device:CPU:1' itself, which gives way to the owner of what it uses" in why
-    assert places(sess, y)["y"] == ("CPU:1", "it asks for '/device:CPU:1'"), "a reader runs where it was asked to"
+    assert places(sess, y)["y"] [0] == "CPU:1", "a reader runs where it was asked to"
 
 
 def test_state_stays_where_the_first_step_put_it():
@@ -194,6 +194,37 @@ def test_a_contradiction_names_both_nodes_and_what_ties_them(graph):
     assert "is colocated with 'a'" in message and "'c'" not in message and "'x'" not in message
   with sl.Session(config=config(2, allow_soft_placement=True)) as sess:
     assert sess.run(c) == 2
+
+
+def line_of(text):
+  """The line of this file that ends with a comment."""
+  with open(__file__) as f:
+    return next(i for i, line in enumerate(f, 1) if line.rstrip().endswith(f"# {text}"))
+
+
+def test_the_report_and_the_errors_name_the_lines_of_the_scopes():
+  def second(op):
+    return op.device
+
+  x = sl.placeholder(sl.float32, [], name="x")
+  with sl.device("/job:localhost"):  # outer scope
+    with sl.device("/cpu:1"):  # inner scope
+      y = sl.square(x, name="y")
+    with sl.device(second):  # a function
+      z = sl.square(y, name="z")
+    with sl.device(None), sl.device("/gpu:0"):  # none of the above
+      w = sl.square(x, name="w")
+  with sl.Session(config=config(2)) as sess:
+    found = places(sess, z, [x])
+    outer, inner = line_of("outer scope"), line_of("inner scope")
+    assert found["y"][1].endswith(f"; inside sl.device('/job:localhost') at _placement_test.py:{outer}, "
+                                  f"sl.device('/device:CPU:1') at _placement_test.py:{inner}")
+    assert found["z"][1].endswith(f", sl.device(second) at _placement_test.py:{line_of('a function')}")
+    assert "inside" not in found["_arg_0"][1]
+    for explain in (lambda: sess.run(w, {x: 1.0}), lambda: sess.explain_placement(w, [x])):
+      with pytest.raises(sl.errors.InvalidArgumentError) as e:
+        explain()
+      assert str(e.value).endswith(f"['w' is inside sl.device('/device:GPU:0') at _placement_test.py:{line_of('none of the above')}]")
 
 
 # --- Options ---

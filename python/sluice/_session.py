@@ -1,6 +1,9 @@
 """Sessions: `Session`, `InteractiveSession`. A step's signature is resolved once; then a step is a dictionary look-up,
 one native call, and the shaping of its results."""
 
+import os
+import re
+
 import numpy as np
 
 from sluice import _dtypes
@@ -194,7 +197,20 @@ class BaseSession:
       return None
     return plan.build(fetched)
 
+  def _scopes_of(self, name):
+    """The `sl.device` scopes around a node, with their lines; "" when there are none."""
+    op = self._graph._by_name.get(name)
+    scopes = op._device_scopes if op is not None else ()
+    return ", ".join(f"sl.device({asked}) at {os.path.basename(file)}:{line}" for asked, file, line in scopes)
+
   def _with_op(self, error):
+    message = getattr(error, "_message", "")
+    if message.startswith("cannot place "):
+      found = {name: self._scopes_of(name) for name in re.findall(r"'([^' ]+)' \(", message)}
+      scopes = "; ".join(f"'{name}' is inside {text}" for name, text in found.items() if text)
+      if scopes:
+        error._message = f"{message} [{scopes}]"
+        error.args = (error._message,)
     name = getattr(error, "_node_name", None)
     if name is not None and error._op is None:
       found = self._graph._by_name
@@ -309,8 +325,17 @@ class BaseSession:
     return call_for_one if direct == 1 else call
 
   def explain_placement(self, fetches, feed_list=()):
-    """Text: where each node of a step runs, and why."""
-    return self._resolve(fetches, dict.fromkeys(feed_list))[0].callable.explain_placement()
+    """Text: where each node of a step runs, and why, with the `sl.device` scopes around it."""
+    try:
+      report = self._resolve(fetches, dict.fromkeys(feed_list))[0].callable.explain_placement()
+    except Exception as e:
+      self._with_op(e)
+      raise
+    lines = []
+    for line in report.splitlines():
+      scopes = self._scopes_of(line.partition(" (")[0])
+      lines.append(f"{line}; inside {scopes}\n" if scopes else line + "\n")
+    return "".join(lines)
 
   def explain_plan(self, fetches, feed_list=()):
     """Text: the execution plan of a step."""

@@ -268,7 +268,7 @@ def test_explain_placement_says_where_and_why():
   unused = sl.constant(1.0, name="unused")
   with sl.Session(config=sl.ConfigProto(device_count={"CPU": 2})) as sess:
     text = sess.explain_placement(c, [a])
-    assert "b (Relu): /job:localhost/replica:0/task:0/device:CPU:1 because 'b' asks for '/cpu:1'" in text.replace("/device:CPU:1'", "/cpu:1'")
+    assert "b (Relu): /job:localhost/replica:0/task:0/device:CPU:1 because it asks for '/cpu:1'" in text.replace("/device:CPU:1'", "/cpu:1'")
     assert [line for line in text.splitlines() if line.startswith("c (Softplus): ")], text
     assert "unused" not in text, "only what the step needs is placed"
     assert sess.run(c, {a: [0, 0]}).shape == (2,), "explaining changes nothing"
