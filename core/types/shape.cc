@@ -1,6 +1,7 @@
 #include "core/types/shape.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
@@ -78,7 +79,9 @@ bool PartialShape::IsFullyKnown() const {
 int64_t PartialShape::num_elements() const {
   if (!IsFullyKnown()) return -1;
   int64_t n = 1;
-  for (int64_t d : dims_) n *= d;
+  for (int64_t d : dims_) {
+    if (__builtin_mul_overflow(n, d, &n)) n = std::numeric_limits<int64_t>::max();
+  }
   return n;
 }
 

@@ -143,6 +143,16 @@ def _child(group):
     print("DONE", tried, failed, flush=True)
 
 
+@pytest.mark.parametrize("size", [2**33, 2**40])
+def test_a_count_of_elements_never_wraps_into_a_small_one(size):
+    # Without its axis of size 0 the tensor has more elements than an int64 can count; wrapped, they are 4 or none.
+    empty = sl.fill(sl.placeholder_with_default(np.array([0, size, size]), [3]), np.float32(1))
+    with sl.Session() as session:
+        assert session.run(sl.shape(empty, out_type=sl.int64)).tolist() == [0, size, size]
+        with pytest.raises(sl.errors.ResourceExhaustedError, match="larger than any memory"):
+            session.run(sl.shape(sl.reduce_sum(empty, 0), out_type=sl.int64))
+
+
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_hostile_nodes_end_in_a_result_or_an_error(group):
     # What asks for more memory than this gets RESOURCE_EXHAUSTED, not the machine's last byte.
