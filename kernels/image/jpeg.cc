@@ -54,8 +54,7 @@ class EncodeJpegKernel : public Kernel {
     ASSIGN_OR_RETURN(const std::string unit, p.Attr<std::string>("density_unit"));
     ASSIGN_OR_RETURN(const int64_t x_density, p.Attr<int64_t>("x_density"));
     ASSIGN_OR_RETURN(const int64_t y_density, p.Attr<int64_t>("y_density"));
-    ASSIGN_OR_RETURN(const std::string xmp, p.Attr<std::string>("xmp_metadata"));
-    if (!xmp.empty()) return Unimplemented("xmp_metadata cannot be written");
+    ASSIGN_OR_RETURN(options_.xmp_metadata, p.Attr<std::string>("xmp_metadata"));
     if (quality < 0 || quality > 100) return InvalidArgument("quality must be in [0,100], got ", quality);
     options_.quality = static_cast<int>(quality);
     options_.density_in_cm = unit == "cm";

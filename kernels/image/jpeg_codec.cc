@@ -130,7 +130,7 @@ struct Encoding {
 };
 
 bool Encode(Encoding* e, const JSAMPLE* pixels, unsigned height, unsigned width, int channels,
-            const JpegEncodeOptions* o) {
+            const JpegEncodeOptions* o, const std::string* marker) {
   e->info.err = jpeg_std_error(&e->error.base);
   e->error.base.error_exit = OnError;
   e->error.base.output_message = OnMessage;
@@ -153,6 +153,10 @@ bool Encode(Encoding* e, const JSAMPLE* pixels, unsigned height, unsigned width,
     for (int i = 0; i < info.num_components; ++i) info.comp_info[i].h_samp_factor = info.comp_info[i].v_samp_factor = 1;
   }
   jpeg_start_compress(&info, TRUE);
+  if (marker != nullptr) {
+    jpeg_write_marker(&info, JPEG_APP0 + 1, reinterpret_cast<const JOCTET*>(marker->data()),
+                      static_cast<unsigned>(marker->size()));
+  }
   while (info.next_scanline < info.image_height) {
     JSAMPROW row = const_cast<JSAMPROW>(pixels) + size_t{info.next_scanline} * width * channels;
     jpeg_write_scanlines(&info, &row, 1);
@@ -209,9 +213,17 @@ absl::StatusOr<std::string> EncodeJpeg(const Tensor& image, const JpegEncodeOpti
   if (options.quality < 0 || options.quality > 100) {
     return InvalidArgument("quality must be in [0,100], got ", options.quality);
   }
+  // The name of its space, a zero, and the packet make one APP1 segment.
+  constexpr absl::string_view kXmp("http://ns.adobe.com/xap/1.0/\0", 29);
+  constexpr size_t kMostOfSegment = 65533;
+  const std::string marker = absl::StrCat(kXmp, options.xmp_metadata);
+  if (marker.size() > kMostOfSegment) {
+    return InvalidArgument("xmp_metadata must have at most ", kMostOfSegment - kXmp.size(), " bytes, found ",
+                           options.xmp_metadata.size());
+  }
   Encoding e = {};
   if (!Encode(&e, image.data<JSAMPLE>(), static_cast<unsigned>(image.dim(0)), static_cast<unsigned>(image.dim(1)),
-              static_cast<int>(image.dim(2)), &options)) {
+              static_cast<int>(image.dim(2)), &options, options.xmp_metadata.empty() ? nullptr : &marker)) {
     return Internal("encoding a JPEG file failed: ", e.error.text);
   }
   return std::string(reinterpret_cast<const char*>(e.bytes), e.size);

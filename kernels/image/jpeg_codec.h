@@ -32,6 +32,7 @@ struct JpegEncodeOptions {
   bool density_in_cm = false;
   int x_density = 300;
   int y_density = 300;
+  std::string xmp_metadata;  // an XMP packet to store in the file, at most 65,504 bytes
 };
 // `image` is [height, width, 1 or 3] of uint8.
 absl::StatusOr<std::string> EncodeJpeg(const Tensor& image, const JpegEncodeOptions& options = {});
