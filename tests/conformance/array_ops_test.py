@@ -161,13 +161,23 @@ op_case("StridedSliceGrad", oracle=strided_gradient, types=[F32, F64, np.int32],
         inputs=[(i32(4, 5), i32(1, 0), i32(3, 4), i32(1, 2), rand(2, 2)), (i32(4, 5), i32(-1, 4), i32(-9, 0), i32(-2, -3), rand(2, 2))])
 op_case("StridedSliceGrad", oracle=strided_gradient, inputs=[(i32(4, 5), i32(1, 0), i32(3, 4), i32(1, 2), rand(2))],
         attrs=[dict(shrink_axis_mask=1)], types=[F32, F64])
+BOX = (i32(1, -2), i32(3, 5), i32(1, 2))
+ALL_MASKS = MASKS + [dict(shrink_axis_mask=1), dict(shrink_axis_mask=2, begin_mask=1), dict(shrink_axis_mask=2, new_axis_mask=1), dict(shrink_axis_mask=1, ellipsis_mask=2)]
+for masks in ALL_MASKS:
+    op_case("StridedSliceGrad", oracle=strided_gradient, inputs=[(i32(4, 5), *BOX, rand(*strided(np.zeros((4, 5)), *BOX, **masks).shape))], attrs=[masks],
+            types=[F32, F64], name="StridedSliceGrad-" + "-".join(masks))
 op_case("StridedSliceGrad", inputs=[(i32(4), i32(1), i32(3), i32(1), rand(3))], error="[3]")
 
 
-def strided_update(x, begin, end, strides, value):
+def strided_update(x, begin, end, strides, value, **masks):
     out = x.copy()
-    out[tuple(slice(b, e, s) for b, e, s in zip(begin, end, strides))] = value
+    strided(out, begin, end, strides, **masks)[...] = value
     return out
+
+
+for masks in ALL_MASKS:
+    op_case("TensorStridedSliceUpdate", oracle=strided_update, inputs=[(rand(4, 5), *BOX, rand(*strided(np.zeros((4, 5)), *BOX, **masks).shape, key=1))],
+            attrs=[masks], types=[F32, F64], name="TensorStridedSliceUpdate-" + "-".join(masks))
 
 
 op_case("TensorStridedSliceUpdate", oracle=strided_update, types=[F32, F64, np.int64],
@@ -178,6 +188,7 @@ op_case("TensorStridedSliceUpdate", oracle=strided_update, types=[F32, F64, np.i
 op_case("Gather", oracle=lambda p, i: p[i], types=ANY,
         inputs=[(rand(5, 3), i32(4, 0, 0)), (rand(5), randint(2, 3, high=5, dtype=I64)), (rand(5, 2), I32(3)), (rand(5, 3), i32())])
 op_case("Gather", oracle=lambda p, i: p[i], inputs=[(STRINGS, i32(1, 1, 0))], types=[F32], name="Gather-strings")
+op_case("Gather", oracle=lambda p, i, validate_indices: p[i], inputs=[(rand(5, 3), i32(4, 0, 0))], attrs=[dict(validate_indices=False)])
 op_case("Gather", inputs=[(rand(10), i32(0, 1, 2, 12))], error="indices[3] = 12 is not in [0, 10)")
 op_case("GatherV2", oracle=lambda p, i, a: np.take(p, i, int(a)), types=ANY,
         inputs=[(rand(5, 3), i32(4, 0, 0), I32(0)), (rand(5, 3), i32(2, 0), I64(1)), (rand(2, 5, 3), randint(2, 2, high=5), I32(-2)),
@@ -485,17 +496,17 @@ def quantize(x, low, high, signed_input=True, num_bits=8, range_given=False, nar
     least = -(1 << num_bits - 1) + narrow_range if signed_input else 0
     most = (1 << num_bits - 1) - 1 if signed_input else (1 << num_bits) - 1
     scale = min([s for s in (least / low if least * low > 0 else np.inf, most / high if most * high > 0 else np.inf)])
-    y = np.clip(x, least / scale, most / scale) * scale
+    y = (np.clip(x, least / scale, most / scale) if range_given else x) * scale
     return (np.floor(y + 0.5) if round_mode == "HALF_UP" else np.rint(y)) / scale
 
 
 QUANTIZED = (np.array([-1.3, -0.51, 0.0, 0.26, 0.77, 2.0]), np.array(-1.0), np.array(1.5))
 op_case("QuantizeAndDequantizeV2", oracle=quantize, inputs=[QUANTIZED], types=[F32, F64], gradient=False, rtol=1e-5, atol=1e-6,
-        attrs=[{}, dict(range_given=True, num_bits=4), dict(range_given=True, narrow_range=True), dict(num_bits=5, round_mode="HALF_UP")])
+        attrs=[{}, dict(range_given=True, num_bits=4), dict(range_given=True, narrow_range=True), dict(num_bits=5, round_mode="HALF_UP"), dict(range_given=True, signed_input=False, num_bits=4)])
 op_case("QuantizeAndDequantizeV3", oracle=lambda x, l, h, n, **a: quantize(x, l, h, num_bits=int(n), **{"range_given": True, **a}),
-        inputs=[QUANTIZED + (I32(4),)], types=[F32, F64], gradient=False, rtol=1e-5, atol=1e-6, attrs=[{}, dict(range_given=False)])
-op_case("QuantizeAndDequantize", oracle=lambda x, **a: quantize(x, 0, 0, **a), inputs=[QUANTIZED[:1]], types=[F32, F64], gradient=False,
-        rtol=1e-5, atol=1e-6, attrs=[dict(num_bits=6)])
+        inputs=[QUANTIZED + (I32(4),)], types=[F32, F64], gradient=False, rtol=1e-5, atol=1e-6, attrs=[{}, dict(range_given=False), dict(narrow_range=True), dict(signed_input=False)])
+op_case("QuantizeAndDequantize", oracle=lambda x, input_min=0, input_max=0, **a: quantize(x, input_min, input_max, **a), inputs=[QUANTIZED[:1]], types=[F32, F64], gradient=False,
+        rtol=1e-5, atol=1e-6, attrs=[dict(num_bits=6), dict(range_given=True, input_min=-1.0, input_max=1.5), dict(signed_input=False)])
 op_case("QuantizeAndDequantizeV2", inputs=[QUANTIZED], types=[F32], attrs=[dict(num_bits=0)], error="num_bits")
 
 
@@ -523,7 +534,7 @@ FAKE_CHANNELS = (np.array([-1, -6, 0], F32), np.array([1, 5, 4], F32))
 BITS = [{}, dict(num_bits=4), dict(narrow_range=True)]
 op_case("FakeQuantWithMinMaxArgs", oracle=fake_quant, inputs=[(FAKE_X,)], types=[F32], atol=1e-5, attrs=BITS + [dict(min=-1.0, max=3.0)])
 op_case("FakeQuantWithMinMaxArgsGradient", oracle=lambda g, x, **a: fake_quant_gradient(g, x, **a)[0], inputs=[(FAKE_G, FAKE_X)],
-        types=[F32], attrs=BITS)
+        types=[F32], attrs=BITS + [dict(min=-1.0, max=3.0)])
 op_case("FakeQuantWithMinMaxVars", oracle=fake_quant, inputs=[(FAKE_X, F32(-5), F32(3))], types=[F32], atol=1e-5, attrs=BITS)
 op_case("FakeQuantWithMinMaxVarsGradient", oracle=fake_quant_gradient, inputs=[(FAKE_G, FAKE_X, F32(-5), F32(3))], types=[F32],
         atol=1e-5, attrs=BITS)
@@ -531,6 +542,15 @@ op_case("FakeQuantWithMinMaxVarsPerChannel", oracle=fake_quant, inputs=[(FAKE_MA
 op_case("FakeQuantWithMinMaxVarsPerChannelGradient", oracle=fake_quant_gradient, inputs=[(FAKE_MATRIX_G, FAKE_MATRIX) + FAKE_CHANNELS],
         types=[F32], atol=1e-5, attrs=BITS)
 op_case("FakeQuantWithMinMaxArgs", inputs=[(FAKE_X,)], types=[F32], attrs=[dict(num_bits=1)], error="num_bits must be in [2, 16]")
+
+
+@pytest.mark.parametrize("op", ["TopK", "TopKV2"])
+def test_the_largest_need_not_be_sorted(op):
+    x = rand(4, 50)
+    with sl.Graph().as_default(), sl.Session() as session:
+        values, at = session.run(sl.raw_ops.TopK(x, 7, sorted=False) if op == "TopK" else sl.raw_ops.TopKV2(x, 7, sorted=False))
+    np.testing.assert_array_equal(np.sort(values), np.sort(x)[:, -7:])
+    np.testing.assert_array_equal(np.take_along_axis(x, at, -1), values)
 
 
 @pytest.mark.parametrize("row,t,values,attrs", cases(take_rows()))

@@ -263,6 +263,38 @@ def test_what_is_written_is_read_alike_by_others(picture, options):
     assert PIL.Image.open(io.BytesIO(file)).info.get("progressive", 0) == int(options.get("progressive", False))
 
 
+def test_metadata_is_part_of_the_file():
+    packet = "<x:xmpmeta xmlns:x='adobe:ns:meta/'>caf\u00e9</x:xmpmeta>"
+    with sl.Graph().as_default(), sl.Session() as session:
+        def header(**options):
+            return PIL.Image.open(io.BytesIO(session.run(sl.raw_ops.EncodeJpeg(COLOUR, **options))))
+
+        assert header().info["jfif_density"] == (300, 300) and header().info["jfif_unit"] == 1
+        picture = header(density_unit="cm", x_density=20, y_density=30)
+        assert picture.info["jfif_density"] == (20, 30) and picture.info["jfif_unit"] == 2
+        picture = header(xmp_metadata=packet)
+        assert dict(picture.applist)["APP1"] == b"http://ns.adobe.com/xap/1.0/\0" + packet.encode() and picture.size == (34, 21)
+        with pytest.raises(sl.errors.InvalidArgumentError, match="at most 65504 bytes, found 65505"):
+            header(xmp_metadata="x" * 65505)
+        np.testing.assert_array_equal(np.asarray(header(format="rgb")), np.asarray(header()))
+
+
+def test_a_cut_off_file_gives_the_rows_it_has():
+    whole = jpeg(randint(64, 48, 3, low=0, high=256).astype(np.uint8), subsampling=0)[()]
+    with sl.Graph().as_default(), sl.Session() as session:
+        def decode(contents, **options):
+            return session.run(sl.raw_ops.DecodeJpeg(contents, **options))
+
+        cut = decode(whole[:len(whole) // 2], try_recover_truncated=True, acceptable_fraction=0.1)
+        same = np.all(cut == decode(whole), axis=(1, 2))
+        assert cut.shape == (64, 48, 3) and same[:8].all() and not same[-8:].any()
+        for options in ({}, dict(try_recover_truncated=True, acceptable_fraction=0.9)):
+            with pytest.raises(sl.errors.InvalidArgumentError, match="JPEG"):
+                decode(whole[:len(whole) // 2], **options)
+        plain, fancy = [decode(FILES[0][()], fancy_upscaling=f).astype(int) for f in (False, True)]
+        assert 0 < np.abs(plain - fancy).mean() < 5
+
+
 def test_a_smaller_ratio_gives_a_smaller_picture_of_the_same():
     picture = smooth(24, 32, 3)
     with sl.Graph().as_default(), sl.Session() as session:

@@ -96,6 +96,11 @@ op_case("Cast", cast, shapes=[((4,),), ((0, 2),)], types=FLOATS, attrs=[dict(Dst
 op_case("Cast", cast, x=[-3.7, 0, 2.2], types=INTS, attrs=[dict(DstT=sl.as_dtype(t)) for t in ("int8", "uint16", "int64", "complex64", "float32")],
         domain=(0, 9), gradient=False, name="Cast-integers")
 
+# To bfloat16, to the nearest or (Truncate) without the bits behind.
+NEAR_BF16 = np.float32([1.0, 1.0 + 2**-8, 1.0 + 3 * 2**-9, -3.14159, 1e-30, 65504, np.inf])
+op_case("Cast", lambda x, DstT, Truncate: (NEAR_BF16.view(np.uint32) & 0xffff0000).view(F32), inputs=[(NEAR_BF16,)], types=[F32],
+        attrs=[dict(DstT=sl.bfloat16, Truncate=True)], gradient=False, name="Cast-truncated")
+
 # Complex numbers.
 C = [((3,),), ((2, 2),), ((0,),)]
 for name, f in dict(ComplexAbs=np.abs, Real=np.real, Imag=np.imag, Angle=np.angle).items():
@@ -160,6 +165,8 @@ op_case("Equal", np.equal, shapes=BROADCAST_PAIRS, types=REAL + COMPLEX + BOOL)
 op_case("NotEqual", np.not_equal, shapes=BROADCAST_PAIRS, types=REAL + COMPLEX + BOOL)
 op_case("Equal", lambda x, y, incompatible_shape_error: np.array(False), shapes=[((2,), (3,))], attrs=[dict(incompatible_shape_error=False)],
         types=[F32], name="Equal-incompatible")
+op_case("NotEqual", lambda x, y, incompatible_shape_error: np.array(True), shapes=[((2,), (3,))], attrs=[dict(incompatible_shape_error=False)],
+        types=[F32], name="NotEqual-incompatible")
 op_case("ApproximateEqual", lambda x, y, tolerance: np.abs(x - y) < tolerance, inputs=[(np.array([1.0, 2, 3]), np.array([1.05, 2.5, 3]))],
         attrs=[dict(tolerance=0.1)], types=WIDE)
 op_case("LogicalAnd", np.logical_and, shapes=BROADCAST_PAIRS, types=BOOL)
@@ -297,6 +304,10 @@ for flags in FLAGS:
         op_case("MatMul", matmul, shapes=[(a, b)], attrs=[flags], types=FLOATS + [I32, I64] + COMPLEX, rtol=1e-5, atol=2e-5)
 op_case("MatMul", shapes=[((2, 3), (4, 3))], error="transpose_b=True would give [2,4]", name="MatMul-sizes")
 op_case("SparseMatMul", matmul, shapes=[((2, 3), (3, 4))], types=[F32], rtol=1e-5)
+for flags in FLAGS:
+    op_case("SparseMatMul", matmul, inputs=[(rand(*((3, 2) if flags["transpose_a"] else (2, 3))) * randint(1, 1, low=1, high=2),
+                                             rand(*((4, 3) if flags["transpose_b"] else (3, 4))))], types=[F32], rtol=1e-5,
+            attrs=[{**flags, **hint} for hint in (dict(a_is_sparse=True), dict(b_is_sparse=True), dict(a_is_sparse=True, b_is_sparse=True))])
 
 
 def batch_matmul(x, y, adj_x=False, adj_y=False):

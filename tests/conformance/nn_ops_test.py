@@ -29,7 +29,7 @@ op_case("Relu6", lambda x: np.clip(x, 0, 6), x=EDGES, shapes=SHAPES, types=REAL,
 op_case("Relu6Grad", lambda g, x: where((x > 0) & (x < 6), g, 0), shapes=PAIRS, types=REAL, domain=(-4, 10))
 op_case("LeakyRelu", lambda x, alpha=0.2: where(x > 0, x, np.float32(alpha) * x), shapes=SHAPES, types=FLOATS,
         attrs=[{}, dict(alpha=0.5)])
-op_case("LeakyReluGrad", lambda g, x, alpha=0.2: where(x > 0, g, np.float32(alpha) * g), shapes=PAIRS, types=FLOATS)
+op_case("LeakyReluGrad", lambda g, x, alpha=0.2: where(x > 0, g, np.float32(alpha) * g), shapes=PAIRS, types=FLOATS, attrs=[{}, dict(alpha=0.5)])
 op_case("Elu", lambda x: where(x < 0, np.expm1(np.minimum(x, 0)), x), x=EDGES, shapes=SHAPES, types=FLOATS, gradient=False)
 op_case("Elu", lambda x: where(x < 0, np.expm1(np.minimum(x, 0)), x), shapes=[((3, 4),)], types=[F64], name="Elu-gradient")
 op_case("EluGrad", lambda g, y: where(y < 0, g * (y + 1), g), shapes=PAIRS, types=FLOATS, domain=(-0.9, 2))
@@ -141,8 +141,11 @@ DEPTHWISE = [
     ((2, 4, 4, 2), (2, 3, 2, 2), dict(strides=[1, 1, 1, 1], padding="SAME")),
     ((1, 5, 5, 3), (3, 3, 3, 1), dict(strides=[1, 2, 2, 1], padding="VALID")),
     ((1, 2, 4, 4), (2, 2, 2, 1), dict(strides=[1, 1, 1, 1], padding="SAME", data_format="NCHW")),
+    ((1, 5, 6, 2), (2, 2, 2, 2), dict(strides=[1, 1, 1, 1], padding="SAME", dilations=[1, 2, 3, 1])),
 ]
-CONVS_3D = [((1, 3, 4, 3, 2), (2, 2, 2, 2, 1), dict(strides=[1, 1, 2, 1, 1], padding="SAME"))]
+CONVS_3D = [((1, 3, 4, 3, 2), (2, 2, 2, 2, 1), dict(strides=[1, 1, 2, 1, 1], padding="SAME")),
+            ((1, 2, 3, 4, 3), (2, 2, 2, 2, 2), dict(strides=[1, 1, 1, 2, 1], padding="VALID", data_format="NCDHW")),
+            ((1, 4, 4, 5, 1), (2, 2, 2, 1, 2), dict(strides=[1, 1, 1, 1, 1], padding="SAME", dilations=[1, 2, 1, 3, 1]))]
 for names, table, is_depthwise in [
         (("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"), CONVS, False),
         (("DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter"), DEPTHWISE, True),
@@ -229,7 +232,8 @@ POOLS = [((2, 4, 5, 3), dict(ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="
          ((1, 5, 4, 2), dict(ksize=[1, 3, 2, 1], strides=[1, 1, 2, 1], padding="VALID")),
          ((1, 5, 4, 2), dict(ksize=[1, 3, 3, 1], strides=[1, 2, 1, 1], padding="SAME")),
          ((1, 2, 4, 5), dict(ksize=[1, 1, 2, 2], strides=[1, 1, 2, 2], padding="SAME", data_format="NCHW"))]
-POOLS_3D = [((1, 3, 4, 3, 2), dict(ksize=[1, 2, 2, 2, 1], strides=[1, 1, 2, 1, 1], padding="SAME"))]
+POOLS_3D = [((1, 3, 4, 3, 2), dict(ksize=[1, 2, 2, 2, 1], strides=[1, 1, 2, 1, 1], padding="SAME")),
+            ((1, 2, 3, 4, 3), dict(ksize=[1, 1, 2, 2, 2], strides=[1, 1, 1, 2, 1], padding="VALID", data_format="NCDHW"))]
 for prefix, table in [("", POOLS), ("3D", POOLS_3D)]:
     for i, (x_shape, attrs) in enumerate(table):
         # Distinct values, far enough apart for finite differences and for bfloat16.
@@ -261,6 +265,14 @@ op_case("MaxPoolGradV2", lambda x, y, g, k, s, padding: max_pool_grad(x, y, g, p
         inputs=[(X4, Y4, rand(1, 2, 2, 2), WINDOW, WINDOW)], attrs=[dict(padding="SAME")], gradient=False)
 op_case("MaxPoolGradGradV2", lambda x, y, g, k, s, padding: max_pool_grad_grad(x, y, g, padding=padding, **KEYS),
         inputs=[(X4, Y4, X4, WINDOW, WINDOW)], attrs=[dict(padding="SAME")], gradient=False)
+CHANNELS_FIRST = dict(ksize=[1, 1, 2, 2], strides=[1, 1, 2, 2], padding="SAME")
+X6, WINDOW6, V2 = np.moveaxis(X4, -1, 1), np.int32([1, 1, 2, 2]), dict(attrs=[dict(padding="SAME", data_format="NCHW")], types=[F32, F64], gradient=False)
+Y6 = max_pool(X6, **CHANNELS_FIRST)
+op_case("MaxPoolV2", lambda x, k, s, **_: max_pool(x, **CHANNELS_FIRST), inputs=[(X6, WINDOW6, WINDOW6)], name="MaxPoolV2-NCHW", **V2)
+op_case("MaxPoolGradV2", lambda x, y, g, k, s, **_: max_pool_grad(x, y, g, **CHANNELS_FIRST), inputs=[(X6, Y6, rand(1, 2, 2, 2), WINDOW6, WINDOW6)],
+        name="MaxPoolGradV2-NCHW", **V2)
+op_case("MaxPoolGradGradV2", lambda x, y, g, k, s, **_: max_pool_grad_grad(x, y, g, **CHANNELS_FIRST), inputs=[(X6, Y6, X6, WINDOW6, WINDOW6)],
+        name="MaxPoolGradGradV2-NCHW", **V2)
 
 
 def argmaxes(x, include_batch_in_index=False, **attrs):
