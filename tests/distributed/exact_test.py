@@ -20,30 +20,45 @@ class Output(io.BytesIO):
         return False
 
 
-def train(folder, ps=1, workers=2, kills=()):
+def launcher_of(folder, ps, workers, restarts, steps, watch=None):
+    """(a launcher of the program, its output, a list that gets the line with the weights)."""
+    output, weights = Output(), []
+
+    def note(launcher, task, line):
+        if line.startswith("weights "):
+            weights.append(line)
+        if watch:
+            watch(launcher, task, line)
+
+    command = [sys.executable, "-u", PROGRAM, str(folder), str(steps)]
+    return Launcher({"ps": ps, "worker": workers}, command, restarts=restarts, output=output, watch=note), output, weights
+
+
+def run_in_time(launcher):
+    timer = threading.Timer(DEADLINE, launcher.interrupt)
+    timer.start()
+    try:
+        return launcher.run()
+    finally:
+        timer.cancel()
+
+
+def train(folder, ps=1, workers=2, kills=(), steps=STEPS):
     """(weights, everything printed) of a run in which the task `kills[i][1]` is killed at step `kills[i][0]`."""
-    output, weights, left = Output(), [], list(kills)
+    left = list(kills)
 
     def watch(launcher, task, line):
         step = re.match(r"step (\d+)", line)
         if step and task == "worker/0" and left and int(step.group(1)) >= left[0][0]:
             launcher.say("killed %s: %s" % (left[0][1], launcher.kill(left[0][1])))
             left.pop(0)
-        if line.startswith("weights "):
-            weights.append(line)
 
-    launcher = Launcher({"ps": ps, "worker": workers}, [sys.executable, "-u", PROGRAM, str(folder), str(STEPS)], restarts=8,
-                        output=output, watch=watch)
-    timer = threading.Timer(DEADLINE, launcher.interrupt)
-    timer.start()
-    try:
-        code = launcher.run()
-    finally:
-        timer.cancel()
+    launcher, output, weights = launcher_of(folder, ps, workers, 8, steps, watch)
+    code = run_in_time(launcher)
     text = output.getvalue().decode()
     assert code == 0, "exit code %d\n%s" % (code, text)
     assert not left, "training ended before all kills\n" + text
-    assert len(weights) == 1 and weights[0].startswith("weights %d " % STEPS), text
+    assert len(weights) == 1 and weights[0].startswith("weights %d " % steps), text
     return weights[0], text
 
 
@@ -68,3 +83,25 @@ def test_tasks_killed_at_random_leave_no_trace_in_the_weights(tmp_path, undistur
     kills = sorted((draw.randrange(1, STEPS - 5), draw.choice(tasks)) for _ in range(draw.randrange(1, 4)))
     weights, text = train(tmp_path, ps=servers, kills=kills)
     assert weights == undisturbed, "killed %s\n%s" % (kills, text)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm_of_kills_at_any_instant_leaves_no_trace_in_the_weights(tmp_path, seed):
+    draw, kills, stop = random.Random(seed), [], threading.Event()
+
+    def storm(launcher):
+        while not stop.wait(draw.uniform(0.2, 2.0)) and len(kills) < 12:
+            for _ in range(draw.choice([1, 1, 1, 2])):  # sometimes two at once, sometimes again while they recover
+                name = draw.choice(["ps/0", "ps/1", "worker/0", "worker/1"])
+                if launcher.kill(name):
+                    kills.append(name)
+
+    launcher, output, weights = launcher_of(tmp_path, 2, 2, restarts=100, steps=4 * STEPS)
+    thread = threading.Thread(target=storm, args=(launcher,))
+    thread.start()
+    code = run_in_time(launcher)
+    stop.set()
+    thread.join()
+    quiet = train(tmp_path / "quiet", ps=2, steps=4 * STEPS)[0]
+    assert code == 0 and weights == [quiet], "killed %s\n%s" % (kills, output.getvalue().decode())

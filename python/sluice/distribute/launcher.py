@@ -88,10 +88,11 @@ class Launcher:
 
     def kill(self, name, number=signal.SIGKILL):
         """Sends a signal to a task that runs; returns its process's number, None when it does not run."""
-        for task in self._running():
-            if task.name == name:
-                _signal_group(task.process, number)
-                return task.process.pid
+        for task in self.tasks:
+            process = task.process  # another thread may note its end at any time
+            if task.name == name and process is not None:
+                _signal_group(process, number)
+                return process.pid
         return None
 
     def _supervise(self):
