@@ -382,3 +382,48 @@ def test_partitions_send_each_tensor_once_and_no_constants():
       assert [v.tolist() for v in got] == [[10, 18], [9, 32], [8, 14]]
       plan = sess.explain_plan(ys, [x])
   assert len(re.findall(r"_Send '", plan)) == 1 and "_Send 'h/_send_0'" in plan
+
+
+# --- Tasks ---
+
+def test_tasks_of_a_cluster_give_the_bits_of_one_and_explain_themselves():
+  import socket
+  sockets = [socket.socket() for _ in range(3)]
+  for s in sockets:
+    s.bind(("127.0.0.1", 0))
+  addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
+  for s in sockets:
+    s.close()
+  cluster = sl.train.ClusterSpec({"ps": addresses[:2], "worker": addresses[2:]})
+  servers = [sl.train.Server(cluster, job_name=job, task_index=i) for job, i in (("ps", 0), ("ps", 1), ("worker", 0))]
+
+  def run(target, fields, devices):
+    with sl.Graph().as_default():
+      variables = []
+      for i in range(2):
+        with sl.device(devices["ps"].format(i)):
+          variables.append(sl.get_variable(f"v{i}", initializer=np.random.RandomState(i).randn(3).astype(np.float32), use_resource=True))
+      x = sl.placeholder(sl.float32, [3], name="x")
+      with sl.device(devices["worker"]):
+        y = sl.multiply(x, variables[0] + variables[1], name="y")
+      train = sl.train.MomentumOptimizer(0.1, 0.9).minimize(sl.reduce_sum(sl.square(y - 1.0)))
+      cond = sl.cond(sl.placeholder_with_default(True, []), lambda: variables[0] + variables[1], lambda: variables[1] + 0.0)
+      init = sl.global_variables_initializer()
+      with sl.Session(target, config=sl.ConfigProto(operation_timeout_in_ms=60000, **fields)) as sess:
+        sess.run(init)
+        for step in range(4):
+          sess.run(train, {x: [step, 1, 2]})
+        report = sess.explain_placement(y, [x])
+        if target:
+          with pytest.raises(sl.errors.InvalidArgumentError, match="'v1' .*/job:ps/.*/task:1.*functions use resources of one task"):
+            sess.run(cond)
+        else:
+          sess.run(cond)
+        return sess.run(variables + [y], {x: [1, 2, 3]}), report
+
+  want, _ = run("", {}, {"ps": "", "worker": ""})
+  for fields in ({}, {"placement_period": 1}, {"graph_options": sl.GraphOptions(enable_recv_scheduling=True)}):
+    got, report = run(servers[2].target, fields, {"ps": "/job:ps/task:{}", "worker": "/job:worker"})
+    assert [v.tobytes() for v in got] == [v.tobytes() for v in want]
+    assert re.search(r"^v1 \(VarHandleOp\): /job:ps/replica:0/task:1/device:CPU:0 because ", report, re.M)
+    assert "y (Mul): /job:worker/replica:0/task:0/device:CPU:0 because it asks for '/job:worker'" in report
