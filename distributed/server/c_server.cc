@@ -2,10 +2,13 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status.h"
 #include "core/proto/tensorflow_server.pb.h"
 #include "distributed/client/remote_session.h"
+#include "distributed/rpc/call.h"
 #include "distributed/server/server.h"
+#include "distributed/worker/worker.h"
 #include "runtime/c_api/internal.h"
 #include "runtime/c_api/sluice.h"
 
@@ -51,6 +54,16 @@ SL_Session* SL_NewSessionWithTarget(SL_Graph* graph, const char* target, const v
   session->graph = graph->graph;
   session->session = *std::move(made);
   return session;
+}
+
+SL_Buffer* SL_TaskState(const char* target, double timeout_seconds, SL_Status* status) {
+  auto channel = sluice::ConnectToMaster(target);
+  status->Set(channel.status());
+  if (!channel.ok()) return nullptr;
+  auto state = sluice::CallAndWait(**channel, absl::StrCat(sluice::Worker::kService, "WorkerState"),
+                                   sluice::Message(""), absl::Seconds(timeout_seconds));
+  status->Set(state.status());
+  return state.ok() ? new SL_Buffer{std::move(state->body)} : nullptr;
 }
 
 void SL_ResetTarget(const char* target, const char* const* containers, int count, SL_Status* status) {

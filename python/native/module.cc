@@ -194,6 +194,7 @@ PyMethodDef functions[] = {{"setup", Setup, METH_VARARGS, nullptr},
                            {"load_op_library", LoadLibrary, METH_O, nullptr},
                            {"version", Version, METH_NOARGS, nullptr},
                            {"reset_target", ResetTarget, METH_VARARGS, nullptr},
+                           {"task_state", TaskState, METH_VARARGS, nullptr},
                            {"crc32c", Crc32c, METH_O, nullptr},
                            {nullptr, nullptr, 0, nullptr}};
 

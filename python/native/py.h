@@ -127,6 +127,7 @@ bool AddSessionType(PyObject* module);
 bool AddServerType(PyObject* module);
 // reset_target(target, containers)
 PyObject* ResetTarget(PyObject*, PyObject* args);
+PyObject* TaskState(PyObject*, PyObject* args);
 SL_Graph* GraphOf(PyObject* o);  // null with an error when it is no Graph
 
 constexpr int kKeyShift = 20;

@@ -23,8 +23,7 @@ PyObject* NewServer(PyTypeObject* type, PyObject* args, PyObject*) {
   SL_Server* server = SL_NewServer(data, size, status);
   PyEval_RestoreThread(state);
   if (server == nullptr) return status.Raise();
-  auto* self = reinterpret_cast<ServerObject*>(
-      reinterpret_cast<allocfunc>(PyType_GetSlot(type, Py_tp_alloc))(type, 0));
+  auto* self = reinterpret_cast<ServerObject*>(reinterpret_cast<allocfunc>(PyType_GetSlot(type, Py_tp_alloc))(type, 0));
   if (self == nullptr) {
     SL_DeleteServer(server);
     return nullptr;
@@ -96,6 +95,18 @@ PyObject* ResetTarget(PyObject*, PyObject* args) {
   SL_ResetTarget(target, names.data(), static_cast<int>(names.size()), status);
   PyEval_RestoreThread(state);
   return status.ok() ? None() : status.Raise();
+}
+
+// task_state(target, seconds) -> a serialised WorkerStateResponse.
+PyObject* TaskState(PyObject*, PyObject* args) {
+  const char* target = nullptr;
+  double seconds = 0;
+  if (!PyArg_ParseTuple(args, "sd", &target, &seconds)) return nullptr;
+  Status status;
+  PyThreadState* state = PyEval_SaveThread();
+  SL_Buffer* buffer = SL_TaskState(target, seconds, status);
+  PyEval_RestoreThread(state);
+  return buffer == nullptr ? status.Raise() : TakeBytes(buffer);
 }
 
 bool AddServerType(PyObject* module) {

@@ -5,6 +5,7 @@ import sys
 # {command: (module with main(arguments) -> exit code, what it does)}
 _COMMANDS = {
     "launch": ("sluice.distribute.launcher", "start the tasks of a cluster as processes of this machine"),
+    "top": ("sluice.distribute.top", "show what the tasks of a cluster do, live"),
 }
 
 

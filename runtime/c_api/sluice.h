@@ -311,6 +311,9 @@ SL_API SL_Session* SL_NewSessionWithTarget(SL_Graph* graph, const char* target, 
                                            SL_Status* status);
 /* Frees the resources of the containers (of all when count is 0) of the cluster of the master at `target`. */
 SL_API void SL_ResetTarget(const char* target, const char* const* containers, int count, SL_Status* status);
+/* What the task at "grpc://host:port" does, in numbers: a serialised WorkerStateResponse of
+   distributed/proto/worker.proto. Waits at most timeout_seconds. */
+SL_API SL_Buffer* SL_TaskState(const char* target, double timeout_seconds, SL_Status* status);
 /* Waits for its steps; its callables are deleted before. */
 SL_API void SL_DeleteSession(SL_Session* session);
 SL_API void SL_CloseSession(SL_Session* session, SL_Status* status);

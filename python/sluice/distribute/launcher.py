@@ -73,6 +73,8 @@ class Launcher:
         """Runs the cluster; returns the exit code of the launcher."""
         if self._log_dir:
             os.makedirs(self._log_dir, exist_ok=True)
+            with open(os.path.join(self._log_dir, "cluster.json"), "w", encoding="utf-8") as f:
+                json.dump(self.cluster, f)
         previous = {s: signal.signal(s, lambda number, frame: self._signals.append(number))
                     for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -311,7 +313,7 @@ def main(arguments):
     parser.add_argument("--chief", action="store_true", help="a task of its own as chief, instead of worker 0")
     parser.add_argument("--restarts", type=int, default=0, metavar="N",
                         help="how often each task may be started again after it failed (default 0)")
-    parser.add_argument("--log-dir", metavar="FOLDER", help="write the output of each task to a file there, too")
+    parser.add_argument("--log-dir", metavar="FOLDER", help="write the output of each task to a file there, too, and cluster.json for `top`")
     parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS",
                         help="between asking a task to stop and killing it (default 10)")
     parser.add_argument("--host", default="localhost", help="the address that tasks listen at (default localhost)")

@@ -14,7 +14,8 @@ _HOMES = {
     "_saver": "Saver",
     "_meta_graph": "export_meta_graph import_meta_graph",
     "_checkpoints": "latest_checkpoint checkpoint_exists get_checkpoint_state update_checkpoint_state "
-                    "generate_checkpoint_state_proto get_checkpoint_mtimes remove_checkpoint",
+                    "generate_checkpoint_state_proto get_checkpoint_mtimes remove_checkpoint "
+                    "checkpoints_iterator",
     "_cluster_spec": "ClusterSpec",
     "_server": "Server",
     "_device_setter": "replica_device_setter RoundRobinStrategy RandomStrategy GreedyLoadBalancingStrategy "

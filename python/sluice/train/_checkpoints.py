@@ -5,6 +5,7 @@ The file is the text form of TensorFlow's CheckpointState, read and written here
 import glob
 import os
 import re
+import time
 
 import sluice as sl
 from sluice import _files
@@ -197,6 +198,35 @@ def latest_checkpoint(checkpoint_dir, latest_filename=None):
             return prefix
         sl.logging.warning("Skipping checkpoint %s: %s", prefix, missing)
     return None
+
+
+def checkpoints_iterator(checkpoint_dir, min_interval_secs=0, timeout=None, timeout_fn=None):
+    """Gives the newest complete checkpoint of a folder again and again, each once, as they are written.
+
+    Args:
+      checkpoint_dir: the folder.
+      min_interval_secs: at least so many seconds between two of them.
+      timeout: how long to wait for a new one (None: for ever, which is for evaluators that somebody stops).
+      timeout_fn: called when the time is up; the iterator ends when it gives True, or when there is none.
+    """
+    last = None
+    while True:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        found = latest_checkpoint(checkpoint_dir)
+        while found is None or found == last:
+            if deadline is not None and time.monotonic() + 0.1 > deadline:
+                found = None
+                break
+            time.sleep(0.1)
+            found = latest_checkpoint(checkpoint_dir)
+        if found is None:
+            if timeout_fn is None or timeout_fn():
+                return
+            continue
+        started = time.monotonic()
+        last = found
+        yield found
+        time.sleep(max(0.0, min_interval_secs - (time.monotonic() - started)))
 
 
 def get_checkpoint_mtimes(checkpoint_prefixes):

@@ -196,3 +196,22 @@ def test_variables_start_from_another_checkpoint(tmp_path, mapping):
             sl.train.init_from_checkpoint(path, {"nothing": a})
         with pytest.raises(ValueError, match="Shape"):
             sl.train.init_from_checkpoint(path, {"scope/b": a})
+
+
+def test_new_checkpoints_are_given_one_after_the_other(tmp_path):
+    variables()
+    saver, asked, found = sl.train.Saver(), [], []
+    with sl.Session() as session:
+        session.run(sl.global_variables_initializer())
+
+        def save_another():
+            asked.append(True)
+            if len(asked) > 2:
+                return True
+            saver.save(session, str(tmp_path / "m"), global_step=len(asked), write_meta_graph=False)
+            return False
+
+        for path in sl.train.checkpoints_iterator(str(tmp_path), timeout=0, timeout_fn=save_another):
+            found.append(path)
+    assert found == [str(tmp_path / "m-1"), str(tmp_path / "m-2")]
+    assert not list(sl.train.checkpoints_iterator(str(tmp_path / "none"), timeout=0))
