@@ -2,12 +2,17 @@
 #ifndef SLUICE_DISTRIBUTED_RPC_GRPC_INTERNAL_H_
 #define SLUICE_DISTRIBUTED_RPC_GRPC_INTERNAL_H_
 
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "distributed/rpc/grpc_transport.h"
 
 namespace sluice {
@@ -23,6 +28,30 @@ absl::StatusOr<Message> FromByteBuffer(grpc::ByteBuffer* buffer);
 
 // Errors of handlers travel whole in the status' details.
 grpc::Status ToGrpcStatus(const absl::Status& status);
+
+// The calls that a listener has not answered.
+class OpenCalls {
+ public:
+  // Ends the call unless it has ended; may run when the call is gone.
+  using End = std::function<void(const grpc::Status&)>;
+
+  // False when the listener is closing.
+  bool Add(const grpc::ServerGenericBidiReactor* call, End end);
+  void Remove(const grpc::ServerGenericBidiReactor* call);
+  // Ends all: nobody waits for a task that goes.
+  void Close();
+
+ private:
+  absl::Mutex mu_;
+  bool closing_ ABSL_GUARDED_BY(mu_) = false;
+  std::unordered_map<const grpc::ServerGenericBidiReactor*, End> calls_ ABSL_GUARDED_BY(mu_);
+};
+
+grpc::Status ShuttingDown();
+
+bool IsReflectionMethod(const std::string& method);
+// gRPC owns it. `services` are full names of services whose descriptors are linked in.
+grpc::ServerGenericBidiReactor* MakeReflectionCall(OpenCalls* open, const std::vector<std::string>* services);
 
 // INVALID_ARGUMENT for addresses of the wrong form.
 absl::Status CheckAddress(const std::string& address);

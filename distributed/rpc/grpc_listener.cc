@@ -53,12 +53,6 @@ class ServerCall : public grpc::ServerGenericBidiReactor {
     response_ = *std::move(bytes);
     StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
   }
-  // `call` may be gone when it has finished.
-  static void Refuse(ServerCall* call, Finished finished) {
-    if (finished->exchange(true)) return;
-    call->Finish(ToGrpcStatus(TransportError(absl::StatusCode::kUnavailable,
-                                             absl::StrCat(call->context_->method(), ": the task is shutting down"))));
-  }
 
  private:
   Service* const service_;
@@ -83,46 +77,30 @@ class ReplyOnce {
 
 class Service : public grpc::CallbackGenericService {
  public:
-  explicit Service(sluice::Handler handler) : handler_(std::move(handler)) {}
+  Service(sluice::Handler handler, std::vector<std::string> services)
+      : handler_(std::move(handler)), services_(std::move(services)) {}
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+    if (IsReflectionMethod(context->method())) return MakeReflectionCall(&open_, &services_);
     return new ServerCall(this, context);
   }
   const sluice::Handler& handler() const { return handler_; }
-
-  // False when the listener is closing.
-  bool Add(ServerCall* call, ServerCall::Finished finished) {
-    absl::MutexLock lock(&mu_);
-    calls_.emplace(call, std::move(finished));
-    return !closing_;
-  }
-  void Remove(ServerCall* call) {
-    absl::MutexLock lock(&mu_);
-    calls_.erase(call);
-  }
-  // Ends all calls: nobody waits for a task that goes.
-  void Close() {
-    std::unordered_map<ServerCall*, ServerCall::Finished> calls;
-    {
-      absl::MutexLock lock(&mu_);
-      closing_ = true;
-      calls = calls_;
-    }
-    for (auto& [call, finished] : calls) ServerCall::Refuse(call, std::move(finished));
-  }
+  OpenCalls* open() { return &open_; }
 
  private:
   const sluice::Handler handler_;  // gRPC's base class has a Handler of its own
-  absl::Mutex mu_;
-  bool closing_ ABSL_GUARDED_BY(mu_) = false;
-  std::unordered_map<ServerCall*, ServerCall::Finished> calls_ ABSL_GUARDED_BY(mu_);
+  const std::vector<std::string> services_;
+  OpenCalls open_;
 };
 
 ServerCall::ServerCall(Service* service, grpc::GenericCallbackServerContext* context)
     : service_(service), context_(context) {
-  if (service_->Add(this, finished_)) {
+  const auto end = [this, finished = finished_](const grpc::Status& status) {
+    if (!finished->exchange(true)) Finish(status);  // else the call may be gone
+  };
+  if (service_->open()->Add(this, end)) {
     StartRead(&request_);
   } else {
-    Refuse(this, finished_);
+    FinishOnce(finished_, ShuttingDown());
   }
 }
 
@@ -143,7 +121,7 @@ void ServerCall::OnReadDone(bool ok) {
 }
 
 void ServerCall::OnDone() {
-  service_->Remove(this);
+  service_->open()->Remove(this);
   delete this;
 }
 
@@ -230,12 +208,12 @@ int PickPort(const std::string& address) {
 
 class GrpcListener : public Listener {
  public:
-  explicit GrpcListener(Handler handler) : service_(std::move(handler)) {}
+  GrpcListener(Handler handler, const GrpcOptions& options) : service_(std::move(handler), options.services) {}
 
   ~GrpcListener() override {
     if (!server_) return;
     if (auto* health = server_->GetHealthCheckService()) health->Shutdown();
-    service_.Close();
+    service_.open()->Close();
     // Every call has its answer: what is left is to write them out.
     server_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(500, GPR_TIMESPAN)));
   }
@@ -291,11 +269,36 @@ class GrpcListener : public Listener {
 
 }  // namespace
 
+grpc::Status ShuttingDown() {
+  return ToGrpcStatus(TransportError(absl::StatusCode::kUnavailable, "the task is shutting down"));
+}
+
+bool OpenCalls::Add(const grpc::ServerGenericBidiReactor* call, End end) {
+  absl::MutexLock lock(&mu_);
+  calls_.emplace(call, std::move(end));
+  return !closing_;
+}
+
+void OpenCalls::Remove(const grpc::ServerGenericBidiReactor* call) {
+  absl::MutexLock lock(&mu_);
+  calls_.erase(call);
+}
+
+void OpenCalls::Close() {
+  std::vector<End> ends;
+  {
+    absl::MutexLock lock(&mu_);
+    closing_ = true;
+    for (const auto& [call, end] : calls_) ends.push_back(end);
+  }
+  for (const End& end : ends) end(ShuttingDown());
+}
+
 absl::StatusOr<std::unique_ptr<Listener>> MakeListener(const std::string& address, const GrpcOptions& options,
                                                        Handler handler) {
   absl::Status status;
   for (int attempt = 0; attempt < 3; ++attempt) {
-    auto listener = std::make_unique<GrpcListener>(handler);
+    auto listener = std::make_unique<GrpcListener>(handler, options);
     status = listener->Start(address, options);
     if (status.ok()) return listener;
     // Somebody was quicker to take the free port that was picked.

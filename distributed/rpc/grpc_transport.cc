@@ -2,6 +2,7 @@
 
 #include <grpc/support/log.h>
 #include <grpcpp/generic/generic_stub.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <utility>
@@ -102,6 +103,9 @@ class GrpcTransport : public Transport {
       gpr_set_log_verbosity(static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1));
     }
     KeepCallbackThreads();
+    // gRPC takes what it receives from the general heap. Giving the pages of a large message back after each call costs
+    // a third of its throughput.
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
   }
   absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string& address, Handler handler) override {
     return MakeListener(address, options_, std::move(handler));

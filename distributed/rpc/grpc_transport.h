@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "distributed/rpc/transport.h"
 
@@ -30,6 +31,8 @@ struct GrpcOptions {
   std::string server_name;
   // Lets a listener without TLS bind to addresses that other machines reach.
   bool insecure_bind = false;
+  // Services that the reflection service names: "sluice.proto.WorkerService".
+  std::vector<std::string> services;
 };
 
 std::unique_ptr<Transport> MakeGrpcTransport(GrpcOptions options);

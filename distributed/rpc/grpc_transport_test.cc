@@ -4,9 +4,14 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <google/protobuf/descriptor.pb.h>
+
 #include <fstream>
+#include <set>
 #include <sstream>
 
+#include "distributed/proto/worker.pb.h"
+#include "distributed/rpc/reflection.pb.h"
 #include "distributed/rpc/transport_conformance.h"
 
 namespace sluice {
@@ -152,6 +157,47 @@ TEST(GrpcTransportTest, MalformedAddressesAreRefused) {
     EXPECT_EQ(transport->Connect(address).status().code(), absl::StatusCode::kInvalidArgument) << address;
     EXPECT_EQ(transport->Listen(address, nullptr).status().code(), absl::StatusCode::kInvalidArgument) << address;
   }
+}
+
+TEST(GrpcTransportTest, HealthAndReflectionAnswerBesideTheHandler) {
+  GrpcOptions options;
+  options.services = {"sluice.proto.MasterService", "sluice.proto.WorkerService"};
+  TestService service;
+  auto transport = MakeGrpcTransport(options);
+  auto listener = transport->Listen("localhost:0", service.handler());
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  auto channel = transport->Connect((*listener)->address());
+  ASSERT_TRUE(channel.ok());
+  auto health = CallAndWait(channel->get(), "/grpc.health.v1.Health/Check", Message());
+  ASSERT_TRUE(health.ok()) << health.status();
+  EXPECT_EQ(health->body, "\x08\x01");  // SERVING
+  const auto ask = [&](const proto::ReflectionRequest& request) {
+    proto::ReflectionResponse response;
+    auto reply = CallAndWait(channel->get(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                             Message(request.SerializeAsString()));
+    EXPECT_TRUE(reply.ok()) << reply.status();
+    EXPECT_TRUE(reply.ok() && response.ParseFromString(reply->body));
+    return response;
+  };
+  proto::ReflectionRequest list;
+  list.set_list_services("*");
+  const proto::ReflectionResponse services = ask(list);
+  ASSERT_EQ(services.list_services_response().service_size(), 3);
+  EXPECT_EQ(services.list_services_response().service(1).name(), "sluice.proto.WorkerService");
+  proto::ReflectionRequest symbol;
+  symbol.set_file_containing_symbol("sluice.proto.WorkerService");
+  (void)proto::GetStatusRequest::descriptor();  // links the services in
+  std::set<std::string> names;
+  const proto::ReflectionResponse files = ask(symbol);
+  for (const std::string& bytes : files.file_descriptor_response().file_descriptor_proto()) {
+    google::protobuf::FileDescriptorProto file;
+    ASSERT_TRUE(file.ParseFromString(bytes));
+    names.insert(file.name());
+  }
+  EXPECT_EQ(names.count("distributed/proto/worker.proto"), 1u);
+  EXPECT_EQ(names.count("core/proto/graph.proto"), 1u);  // its imports too
+  symbol.set_file_containing_symbol("no.such.Symbol");
+  EXPECT_EQ(ask(symbol).error_response().error_code(), 5);
 }
 
 TEST(GrpcTransportTest, WhatIsNoMessageIsRefusedAndSoIsAPeerThatIsNoTask) {

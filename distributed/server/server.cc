@@ -73,6 +73,7 @@ absl::StatusOr<std::shared_ptr<Transport>> DefaultTransport() {
     ASSIGN_OR_RETURN(options.private_key, ReadFile("SLUICE_TLS_KEY"));
     options.require_client_certificate = IsOn("SLUICE_TLS_MUTUAL");
     options.insecure_bind = IsOn("SLUICE_INSECURE_BIND");
+    options.services = {"sluice.proto.MasterService", "sluice.proto.WorkerService"};
     shared = new std::shared_ptr<Transport>(MakeTransportSet(std::move(set)));  // outlives every server
   }
   return *shared;
