@@ -1,6 +1,7 @@
 #include "distributed/transport/connection.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -19,6 +20,9 @@ constexpr size_t kReadBuffer = 64 << 10;
 // Smaller tensors are copied behind the descriptors: an iovec of their own costs more.
 constexpr uint64_t kInlineBytes = 512;
 constexpr size_t kMaxPieces = 64;  // for one system call
+// Large tensors: bytes for one system call, and how often a thread looks again before it sleeps.
+constexpr uint64_t kChunk = 256 << 10;
+constexpr int kPatience = 50;
 
 }  // namespace
 
@@ -99,17 +103,17 @@ absl::Status Connection::Send(FrameKind kind, uint64_t call, absl::Duration time
   out->pieces.insert(out->pieces.end(), raw.begin(), raw.end());
   for (const iovec& p : out->pieces) out->bytes += p.iov_len;
 
-  absl::ReleasableMutexLock lock(&mu_);
-  if (closed_) return refuse(why_);
-  if (!queue_.empty() && queued_bytes_ + out->bytes > options_.max_queued_bytes) {
-    return refuse(ResourceExhausted("the peer reads too slowly: ", queued_bytes_, " bytes wait for it already"));
+  {
+    absl::MutexLock lock(&mu_);
+    if (closed_) return refuse(why_);
+    if (!queue_.empty() && queued_bytes_ + out->bytes > options_.max_queued_bytes) {
+      return refuse(ResourceExhausted("the peer reads too slowly: ", queued_bytes_, " bytes wait for it already"));
+    }
+    queued_bytes_ += out->bytes;
+    queue_.push_back(std::move(out));
+    if (writing_) return absl::OkStatus();
+    writing_ = true;
   }
-  queued_bytes_ += out->bytes;
-  queue_.push_back(std::move(out));
-  if (writing_) return absl::OkStatus();
-  writing_ = true;
-  lock.Release();
-
   absl::Status error;
   const bool all = WriteSome(&error);
   absl::MutexLock again(&mu_);
@@ -117,6 +121,7 @@ absl::Status Connection::Send(FrameKind kind, uint64_t call, absl::Duration time
     Fail(error);
   } else if (!all) {
     writer_turn_ = true;
+    changed_.SignalAll();
     if (!writer_started_) {
       writer_started_ = true;
       std::thread([self = shared_from_this()] { self->WriterThread(); }).detach();
@@ -138,6 +143,7 @@ bool Connection::WriteSome(absl::Status* error) {
       }
       if (queue_.empty() || closed_) {
         writing_ = writer_turn_ = false;
+        changed_.SignalAll();
         return true;
       }
       out = queue_.front().get();
@@ -168,13 +174,17 @@ void Connection::WriterThread() {
   while (true) {
     {
       absl::MutexLock lock(&mu_);
-      mu_.Await(absl::Condition(this, &Connection::WriterHasWork));
+      while (!writer_turn_ && !closed_) changed_.Wait(&mu_);
       if (closed_) return;
     }
     absl::Status error;
+    bool all = false;
+    for (int patience = kPatience; patience > 0 && !all && error.ok(); --patience) {
+      sched_yield();
+      all = WriteSome(&error);
+    }
     pollfd p = {socket_.fd(), POLLOUT, 0};
-    if (poll(&p, 1, 1000) <= 0) continue;
-    WriteSome(&error);
+    if (!all && error.ok() && poll(&p, 1, 1000) > 0) WriteSome(&error);
     absl::MutexLock lock(&mu_);
     if (!error.ok()) Fail(error);
   }
@@ -184,12 +194,18 @@ void Connection::Fail(const absl::Status& status) {
   if (closed_) return;
   closed_ = true;
   why_ = status;
+  changed_.SignalAll();
   shutdown(socket_.fd(), SHUT_RDWR);
 }
 
 void Connection::Flush(absl::Duration timeout) {
+  const absl::Duration end = SystemClock()->Now() + timeout;
   absl::MutexLock lock(&mu_);
-  mu_.AwaitWithTimeout(absl::Condition(this, &Connection::Idle), timeout);
+  while (!queue_.empty() && !closed_) {
+    const absl::Duration left = end - SystemClock()->Now();
+    if (left <= absl::ZeroDuration()) return;
+    changed_.WaitWithTimeout(&mu_, left);
+  }
 }
 
 void Connection::Close() {
@@ -226,11 +242,19 @@ absl::Status Connection::Read(void* to, uint64_t bytes) {
   begin_ += there;
   at += there;
   bytes -= there;
+  int patience = kPatience;
   while (bytes >= kReadBuffer / 2) {  // straight to its place
-    const ssize_t n = recv(socket_.fd(), at, bytes, MSG_WAITALL);
+    // More is under way: sleeping for each packet would cost more than the packet.
+    const ssize_t n = recv(socket_.fd(), at, std::min<uint64_t>(bytes, kChunk), patience > 0 ? MSG_DONTWAIT : 0);
     if (n == 0) return absl::UnavailableError("the task closed the connection");
+    if (n > 0) patience = kPatience;
     if (n < 0) {
       if (errno == EINTR) continue;
+      if (errno == EAGAIN) {
+        --patience;
+        sched_yield();
+        continue;
+      }
       return absl::UnavailableError(absl::StrCat("the connection broke: ", std::strerror(errno)));
     }
     at += n;

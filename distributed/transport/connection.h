@@ -67,8 +67,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool WriteSome(absl::Status* error);
   void WriterThread();
   void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return queue_.empty() || closed_; }
-  bool WriterHasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return writer_turn_ || closed_; }
 
   absl::Status Fill(size_t wanted);
   absl::Status Read(void* to, uint64_t bytes);
@@ -82,6 +80,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const ConnectionOptions options_;
 
   absl::Mutex mu_;
+  absl::CondVar changed_;  // of what follows
   std::deque<std::unique_ptr<Outgoing>> queue_ ABSL_GUARDED_BY(mu_);
   uint64_t queued_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;      // some thread writes; it alone touches the head of the queue

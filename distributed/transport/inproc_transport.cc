@@ -53,7 +53,7 @@ class Target : public std::enable_shared_from_this<Target> {
     handler_(call, std::move(request),
              [reply = std::move(reply)](absl::StatusOr<Message> answer) { reply->Run(std::move(answer)); });
     absl::MutexLock lock(&mu_);
-    --running_;
+    if (--running_ == 0) quiet_.SignalAll();
     return true;
   }
 
@@ -62,7 +62,7 @@ class Target : public std::enable_shared_from_this<Target> {
     {
       absl::MutexLock lock(&mu_);
       closed_ = true;
-      mu_.Await(absl::Condition(this, &Target::Quiet));
+      while (running_ > 0) quiet_.Wait(&mu_);
       open.swap(open_);
     }
     for (auto& [here, call] : open)
@@ -75,10 +75,9 @@ class Target : public std::enable_shared_from_this<Target> {
   }
 
  private:
-  bool Quiet() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return running_ == 0; }
-
   const Handler handler_;
   absl::Mutex mu_;
+  absl::CondVar quiet_;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   int running_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t next_ ABSL_GUARDED_BY(mu_) = 0;
