@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "core/base/clock.h"
 #include "core/base/status.h"
 #include "core/graph/graph_def.h"
 #include "core/proto/config.pb.h"
@@ -20,6 +21,7 @@ namespace {
 
 constexpr absl::Duration kControlTimeout = absl::Minutes(10);
 constexpr absl::Duration kCloseTimeout = absl::Seconds(15);
+constexpr absl::Duration kKeepAlivePeriod = absl::Minutes(1);  // a tenth of what masters wait
 // Of steps without a timeout: a master that goes away ends the call long before.
 constexpr absl::Duration kStepLimit = absl::Hours(24 * 30);
 
@@ -38,6 +40,7 @@ class RemoteSession final : public SessionBase {
       : master_(std::move(master)), config_(std::move(config)), graph_(*graph) {}
 
   ~RemoteSession() override { (void)Close(); }
+
 
   absl::StatusOr<std::shared_ptr<Callable>> MakeCallable(const CallableSpec& spec) override {
     absl::MutexLock lock(&mu_);
@@ -119,6 +122,7 @@ class RemoteSession final : public SessionBase {
     }
     absl::MutexLock lock(&sync_mu_);
     if (handle_.empty()) return absl::OkStatus();
+    alive_->store(false);
     proto::CloseSessionRequest request;
     request.set_session_handle(handle_);
     return CallAndWait(*master_, Method("CloseSession"), Pack(request), kCloseTimeout).status();
@@ -157,6 +161,7 @@ class RemoteSession final : public SessionBase {
                        Ask<proto::CreateSessionResponse>(*master_, Method("CreateSession"), request, kControlTimeout));
       handle_ = response.session_handle();
       graph_version_ = response.graph_version();
+      KeepAlive(master_, handle_, alive_);
     } else if (replace || def.node_size() > 0) {
       proto::ExtendSessionRequest request;
       request.set_session_handle(handle_);
@@ -181,6 +186,18 @@ class RemoteSession final : public SessionBase {
   absl::Status CheckOpen() {
     absl::MutexLock lock(&mu_);
     return closed_ ? absl::CancelledError("the session has been closed") : absl::OkStatus();
+  }
+
+  // Tells the master from time to time that this process is there, until the session is closed.
+  static void KeepAlive(std::shared_ptr<Channel> master, const std::string& handle,
+                        std::shared_ptr<std::atomic<bool>> alive) {
+    SystemClock()->RunAfter(kKeepAlivePeriod, [master, handle, alive] {
+      if (!alive->load()) return;
+      proto::KeepAliveRequest request;
+      request.set_session_handle(handle);
+      master->Call(Method("KeepAlive"), Pack(request), kCloseTimeout, [](auto) {});
+      KeepAlive(master, handle, alive);
+    });
   }
 
   static proto::CallableOptions OptionsOf(const CallableSpec& spec) {
@@ -240,6 +257,7 @@ class RemoteSession final : public SessionBase {
   }
 
   const std::shared_ptr<Channel> master_;
+  const std::shared_ptr<std::atomic<bool>> alive_ = std::make_shared<std::atomic<bool>>(true);
   const std::string config_;
   Graph& graph_;
   std::atomic<int64_t> next_request_{1};

@@ -17,7 +17,8 @@
 namespace sluice {
 
 struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
-  explicit Impl(MasterOptions o) : options(std::move(o)) {
+  explicit Impl(MasterOptions o)
+      : shared_options(std::make_shared<const MasterOptions>(std::move(o))), options(*shared_options) {
     std::random_device random;
     prefix = absl::StrCat("s", absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8), "_");
   }
@@ -25,7 +26,10 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
   absl::StatusOr<std::shared_ptr<MasterSession>> Find(const std::string& handle) {
     absl::MutexLock lock(&mu);
     auto it = sessions.find(handle);
-    if (it != sessions.end()) return it->second;
+    if (it != sessions.end()) {
+      it->second->Heard();
+      return it->second;
+    }
     return absl::AbortedError(absl::StrCat("session ", handle, " is not known to the master ", options.task,
                                            ": it was closed or the master has restarted; it must be created again"));
   }
@@ -38,7 +42,7 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     }
     if (handle.empty()) return reply(Closed());
     const int nodes = request.graph_def().node_size();
-    MasterSession::Create(&options, handle, request,
+    MasterSession::Create(shared_options, handle, request,
                           [self = shared_from_this(), handle, nodes, reply](auto session) {
                             reply(self->Add(handle, nodes, std::move(session)));
                           });
@@ -50,7 +54,9 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     {
       absl::MutexLock lock(&mu);
       if (!closed) {
+        (*session)->Heard();
         sessions[handle] = *session;
+        if (sweep == 0) ScheduleSweep();
         proto::CreateSessionResponse response;
         response.set_session_handle(handle);
         response.set_graph_version(nodes);
@@ -59,6 +65,41 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     }
     (*session)->Close(Closed(), [] {});
     return Closed();
+  }
+
+  void ScheduleSweep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    sweep = options.clock->RunAfter(options.client_ttl / 4, [weak = weak_from_this()] {
+      if (auto self = weak.lock()) self->Sweep();
+    });
+  }
+
+  // Closes the sessions whose client is gone.
+  void Sweep() {
+    std::vector<std::shared_ptr<MasterSession>> abandoned;
+    {
+      absl::MutexLock lock(&mu);
+      if (closed) return;
+      for (auto it = sessions.begin(); it != sessions.end();) {
+        if (it->second->IsAbandoned(options.client_ttl)) {
+          abandoned.push_back(std::move(it->second));
+          it = sessions.erase(it);
+        } else {
+          ++it;
+        }
+      }
+      ScheduleSweep();
+    }
+    for (const auto& session : abandoned) {
+      session->Close(absl::AbortedError(absl::StrCat("the client of session ", session->handle(),
+                                                     " has not been heard of for ",
+                                                     absl::FormatDuration(options.client_ttl))),
+                     [] {});
+    }
+  }
+
+  absl::StatusOr<Message> KeepAlive(const proto::KeepAliveRequest& request) {
+    RETURN_IF_ERROR(Find(request.session_handle()).status());
+    return Pack(proto::KeepAliveResponse());
   }
 
   absl::Status Closed() const {
@@ -228,11 +269,13 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
 
   void ExtendLater(const proto::ExtendSessionRequest& request, Reply reply) { reply(Extend(request)); }
 
-  const MasterOptions options;
+  const std::shared_ptr<const MasterOptions> shared_options;
+  const MasterOptions& options;
   std::string prefix;
   absl::Mutex mu;
   bool closed ABSL_GUARDED_BY(mu) = false;
   int64_t next ABSL_GUARDED_BY(mu) = 1;
+  Clock::TimerId sweep ABSL_GUARDED_BY(mu) = 0;
   std::map<std::string, std::shared_ptr<MasterSession>> sessions ABSL_GUARDED_BY(mu);
 };
 
@@ -246,6 +289,7 @@ void Master::Handle(absl::string_view method, absl::Duration timeout, Message re
   Impl* m = impl_.get();
   if (method == "RunCallable") return m->RunCallable(std::move(request), std::move(reply));
   if (method == "RunStep") return m->RunStep(std::move(request), std::move(reply));
+  if (method == "KeepAlive") return m->Answer(&Impl::KeepAlive, request, reply);
   if (method == "CancelStep") return m->Answer(&Impl::CancelStep, request, reply);
   if (method == "MakeCallable") return m->Answer(&Impl::MakeCallable, request, reply);
   if (method == "ListDevices") return m->Answer(&Impl::ListDevices, request, reply);
@@ -259,10 +303,13 @@ void Master::Handle(absl::string_view method, absl::Duration timeout, Message re
 }
 
 void Master::StartShutdown(std::function<void()> done) {
+  Clock::TimerId sweep = 0;
   {
     absl::MutexLock lock(&impl_->mu);
     impl_->closed = true;
+    std::swap(sweep, impl_->sweep);
   }
+  if (sweep != 0) impl_->options.clock->CancelTimer(sweep);
   impl_->CloseAll(impl_->Closed(), std::move(done));
 }
 

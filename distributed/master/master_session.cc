@@ -19,6 +19,7 @@
 namespace sluice {
 namespace {
 
+constexpr size_t kRememberedRequests = 10'000;
 constexpr absl::Duration kPollPeriod = absl::Milliseconds(100);
 constexpr absl::Duration kComplainPeriod = absl::Seconds(10);
 constexpr absl::Duration kCloseTimeout = absl::Seconds(5);
@@ -108,9 +109,9 @@ MasterSession::Plan::~Plan() {
   }
 }
 
-MasterSession::MasterSession(const MasterOptions* options, std::string handle, const proto::ConfigProto& config,
-                             SessionOptions session)
-    : options_(*options), handle_(std::move(handle)), config_(config), session_options_(std::move(session)) {}
+MasterSession::MasterSession(std::shared_ptr<const MasterOptions> options, std::string handle,
+                             const proto::ConfigProto& config, SessionOptions session)
+    : shared_options_(std::move(options)), options_(*shared_options_), handle_(std::move(handle)), config_(config), session_options_(std::move(session)) {}
 
 MasterSession::~MasterSession() {
   Clock::TimerId beat = 0;
@@ -121,7 +122,7 @@ MasterSession::~MasterSession() {
   if (beat != 0) options_.clock->CancelTimer(beat);
 }
 
-void MasterSession::Create(const MasterOptions* options, std::string handle, const proto::CreateSessionRequest& request,
+void MasterSession::Create(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::CreateSessionRequest& request,
                            Created done) {
   for (const std::string& filter : request.config().device_filters()) {
     absl::StatusOr<DeviceName> name = DeviceName::Parse(filter);
@@ -138,6 +139,7 @@ void MasterSession::Create(const MasterOptions* options, std::string handle, con
     absl::MutexLock lock(&session->mu_);
     session->graph_ = std::move(graph);
     session->version_ = request.graph_def().node_size();
+    session->heard_ = options->clock->Now();
   }
   auto meeting = std::make_shared<Meeting>();
   meeting->began = meeting->complained = options->clock->Now();
@@ -257,6 +259,30 @@ void MasterSession::CreateOnWorkers(Created done) {
 }
 
 absl::Status MasterSession::CheckUsable() const { return broken_; }
+
+void MasterSession::Heard() {
+  absl::MutexLock lock(&mu_);
+  heard_ = options_.clock->Now();
+}
+
+bool MasterSession::IsAbandoned(absl::Duration ttl) const {
+  absl::MutexLock lock(&mu_);
+  return active_.empty() && options_.clock->Now() - heard_ > ttl;
+}
+
+absl::Status MasterSession::CheckFirst(int64_t request_id) {
+  if (request_id == 0) return absl::OkStatus();
+  if (!requests_.insert(request_id).second) {
+    return absl::AbortedError(absl::StrCat("request ", request_id, " of session ", handle_,
+                                           " came twice: a duplicate is not run"));
+  }
+  request_order_.push_back(request_id);
+  if (request_order_.size() > kRememberedRequests) {
+    requests_.erase(request_order_.front());
+    request_order_.pop_front();
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<int64_t> MasterSession::Extend(const proto::ExtendSessionRequest& request) {
   std::shared_ptr<Graph> graph;
@@ -432,6 +458,7 @@ void MasterSession::Run(int64_t callable, std::vector<Tensor> feeds, const proto
   {
     absl::MutexLock lock(&mu_);
     status = CheckUsable();
+    if (status.ok()) status = CheckFirst(request_id);
     auto it = callables_.find(callable);
     if (status.ok() && it == callables_.end()) {
       status = NotFound("session ", handle_, " has no callable ", callable);
@@ -476,6 +503,7 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
         {
           absl::MutexLock lock(&self->mu_);
           self->active_.erase(id);
+          self->heard_ = self->options_.clock->Now();  // it was waiting for this
         }
         if (!result.status.ok()) return reply(result.status);
         Message message;

@@ -2,12 +2,14 @@
 #ifndef SLUICE_DISTRIBUTED_MASTER_MASTER_SESSION_H_
 #define SLUICE_DISTRIBUTED_MASTER_MASTER_SESSION_H_
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "core/graph/graph.h"
 #include "core/proto/config.pb.h"
@@ -32,11 +34,15 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
  public:
   using Created = std::function<void(absl::StatusOr<std::shared_ptr<MasterSession>>)>;
   // Meets every task that the configuration's device_filters let in, within the join timeout.
-  static void Create(const MasterOptions* options, std::string handle, const proto::CreateSessionRequest& request,
+  static void Create(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::CreateSessionRequest& request,
                      Created done);
   ~MasterSession();
 
   const std::string& handle() const { return handle_; }
+  // The client has spoken.
+  void Heard();
+  // No step runs and the client has been silent for `ttl`.
+  bool IsAbandoned(absl::Duration ttl) const;
   absl::StatusOr<int64_t> Extend(const proto::ExtendSessionRequest& request);
   absl::StatusOr<int64_t> MakeCallable(const proto::CallableOptions& options);
   void ReleaseCallable(int64_t callable);
@@ -82,12 +88,14 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
     int64_t request_id = 0;
   };
 
-  MasterSession(const MasterOptions* options, std::string handle, const proto::ConfigProto& config,
+  MasterSession(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::ConfigProto& config,
                 SessionOptions session);
   void Meet(std::shared_ptr<Meeting> meeting);
   absl::Status Met(Meeting* meeting, std::vector<MasterTask> asked, std::vector<absl::StatusOr<Message>> replies);
   void CreateOnWorkers(Created done);
   absl::Status CheckUsable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // ABORTED for a request that was seen before. 0 stands for a client that does not number them.
+  absl::Status CheckFirst(int64_t request_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsCurrent(const Plan* plan) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void MakePlan(const CallableSpec& spec, Planned done);
   absl::StatusOr<std::shared_ptr<Plan>> Place(const CallableSpec& spec,
@@ -103,6 +111,8 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   void Beat();
   void BeatAnswered(const std::string& task, absl::StatusOr<Message> reply);
 
+  // Shared, since answers of other tasks may come after the master is gone.
+  const std::shared_ptr<const MasterOptions> shared_options_;
   const MasterOptions& options_;
   const std::string handle_;
   const proto::ConfigProto config_;
@@ -118,7 +128,11 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   std::map<int64_t, std::shared_ptr<Signature>> callables_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, int64_t> callable_of_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<int64_t, Active> active_ ABSL_GUARDED_BY(mu_);  // by step
+  // Of the last steps: a request that comes twice is run once.
+  absl::flat_hash_set<int64_t> requests_ ABSL_GUARDED_BY(mu_);
+  std::deque<int64_t> request_order_ ABSL_GUARDED_BY(mu_);
   Clock::TimerId beat_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Duration heard_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace sluice

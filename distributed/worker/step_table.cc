@@ -79,6 +79,11 @@ void StepTable::Ran(WorkerStep& step) {
   }
 }
 
+bool StepTable::HasEnded(const std::string& session) const {
+  absl::MutexLock lock(&mu_);
+  return ended_sessions_.contains(session);
+}
+
 void StepTable::WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done) {
   {
     absl::MutexLock lock(&mu_);

@@ -50,6 +50,7 @@ class StepTable {
   void End(int64_t id, const absl::Status& why, bool cancel);
   // Ends the steps of a session, or all of them when it is empty; none of that session begins after it.
   void EndSession(const std::string& session, const absl::Status& why);
+  bool HasEnded(const std::string& session) const;
   // Calls `done` once, with true as soon as no step of the session runs (now, if none does), with false after `timeout`.
   void WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done);
   // Ends steps that nobody has begun to run within `age` of being heard of: their master is gone.

@@ -183,6 +183,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     if (!request.lineage().empty() && request.epoch() < lineages[request.lineage()]) {
       return TakenOver(request.lineage(), request.epoch());
     }
+    if (steps.HasEnded(request.session_handle())) {
+      return absl::AbortedError(absl::StrCat("session ", request.session_handle(), " has ended on ", options.task));
+    }
     if (!sessions.emplace(request.session_handle(), session).second) {
       return AlreadyExists(options.task, " has a session ", request.session_handle());
     }
