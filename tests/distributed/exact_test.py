@@ -3,6 +3,7 @@ import io
 import os
 import random
 import re
+import signal
 import sys
 import threading
 
@@ -105,3 +106,19 @@ def test_a_storm_of_kills_at_any_instant_leaves_no_trace_in_the_weights(tmp_path
     thread.join()
     quiet = train(tmp_path / "quiet", ps=2, steps=4 * STEPS)[0]
     assert code == 0 and weights == [quiet], "killed %s\n%s" % (kills, output.getvalue().decode())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("victim", ["ps/0", "worker/1", "worker/0"])
+def test_a_task_that_is_paused_beyond_detection_and_returns_leaves_no_trace_in_the_weights(tmp_path, undisturbed, victim):
+    timers = []
+
+    def watch(launcher, task, line):
+        if line == "step 20" and task == "worker/0" and not timers:
+            launcher.kill(victim, signal.SIGSTOP)
+            timers.append(threading.Timer(14, lambda: launcher.kill(victim, signal.SIGCONT)))
+            timers[0].start()
+
+    launcher, output, weights = launcher_of(tmp_path, 1, 2, 8, STEPS, watch)
+    code = run_in_time(launcher)
+    assert timers and code == 0 and weights == [undisturbed], output.getvalue().decode()
