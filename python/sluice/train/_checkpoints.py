@@ -3,6 +3,7 @@
 The file is the text form of TensorFlow's CheckpointState, read and written here without the protobuf package.
 """
 import glob
+import itertools
 import os
 import re
 import time
@@ -187,17 +188,47 @@ def _missing_part(prefix):
 
 
 def latest_checkpoint(checkpoint_dir, latest_filename=None):
-    """The prefix of the newest complete checkpoint of a folder, or None. Incomplete ones are named in a warning."""
-    state = get_checkpoint_state(checkpoint_dir, latest_filename)
-    if state is None:
-        return None
-    older = [p for p in reversed(state.all_model_checkpoint_paths) if p != state.model_checkpoint_path]
-    for prefix in [state.model_checkpoint_path] + older:
+    """The prefix of the newest complete checkpoint of a folder, or None. Incomplete ones are named in a warning.
+
+    Where the `checkpoint` file is damaged, or the checkpoints it names are, every checkpoint in the folder is looked at.
+    """
+    return find_latest(checkpoint_dir, latest_filename)[0]
+
+
+def find_latest(folder, latest_filename=None):
+    """(prefix of the newest complete checkpoint or None, why newer ones were passed over: a list)."""
+    folder, reasons = os.fspath(folder), []
+    state = get_checkpoint_state(folder, latest_filename)
+    listed = []
+    if state is not None:
+        listed = [p for p in reversed(state.all_model_checkpoint_paths) if p != state.model_checkpoint_path]
+        listed.insert(0, state.model_checkpoint_path)
+    elif os.path.exists(_state_path(folder, latest_filename)):
+        reasons.append("%s cannot be read" % _state_path(folder, latest_filename))
+    elif not os.path.exists(os.path.join(folder, "checkpoint.epoch")):
+        return None, []  # nobody has saved here, or somebody wants it to look so
+    for prefix in itertools.chain(listed, _present(folder, set(listed))):
         missing = _missing_part(prefix)
         if missing is None:
-            return prefix
+            if prefix not in listed:
+                sl.logging.warning("%s names no complete checkpoint; %s was found beside it",
+                                   _state_path(folder, latest_filename), prefix)
+            return prefix, reasons
         sl.logging.warning("Skipping checkpoint %s: %s", prefix, missing)
-    return None
+        if glob.glob(glob.escape(prefix) + ".*"):
+            reasons.append(missing)
+    return None, reasons
+
+
+def _present(folder, listed):
+    """The prefixes of the indexes in a folder that are not listed, those of later steps first."""
+    prefixes = []
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        prefix = os.path.join(folder, name[:-len(".index")])
+        if name.endswith(".index") and not re.search(r"\.tmp-\d+-\d+$", prefix) and prefix not in listed:
+            step = re.search(r"-(\d+)$", prefix)
+            prefixes.append((int(step.group(1)) if step else -1, os.path.getmtime(prefix + ".index"), prefix))
+    return [prefix for _, _, prefix in sorted(prefixes, reverse=True)]
 
 
 def checkpoints_iterator(checkpoint_dir, min_interval_secs=0, timeout=None, timeout_fn=None):

@@ -5,7 +5,7 @@ import numpy as np
 
 import sluice as sl
 from sluice import errors
-from sluice.train._checkpoints import checkpoint_exists, get_checkpoint_state, latest_checkpoint
+from sluice.train._checkpoints import checkpoint_exists, find_latest, get_checkpoint_state
 
 
 class SessionManager:
@@ -126,18 +126,22 @@ class SessionManager:
                 saver.restore(session, path)
                 return session, True
             deadline, pauses = time.monotonic() + max_wait_secs, _Pauses(self._longest_pause)
-            found = latest_checkpoint(folder)
+            found, reasons = find_latest(folder)
             while found is None and wait_for_checkpoint:
                 pause = pauses.next()
                 if time.monotonic() + pause > deadline:
                     break
                 sl.logging.info("Waiting for checkpoint to be available in %s.", folder)
                 time.sleep(pause)
-                found = latest_checkpoint(folder)
+                found, reasons = find_latest(folder)
+            if found is None and reasons:  # beginning anew would hide the loss, and in time overwrite what is left
+                raise errors.DataLossError(None, None, "no checkpoint in %s can be restored: %s. Repair them, or remove them to "
+                                           "begin anew" % (folder, "; ".join(reasons)))
             if found is None:
                 return session, False
             saver.restore(session, found)
-            saver.recover_last_checkpoints([p for p in get_checkpoint_state(folder).all_model_checkpoint_paths
+            state = get_checkpoint_state(folder)
+            saver.recover_last_checkpoints([p for p in (state.all_model_checkpoint_paths if state else [found])
                                             if checkpoint_exists(p)])
             return session, True
 
