@@ -119,7 +119,12 @@ def read(folder):
 def move(temporary, prefix, check):
     """Gives the files of the checkpoint `temporary` the name `prefix`, its index last, and syncs the folder. Calls `check`
     before it changes anything, and then again and again."""
-    data = sorted(glob.glob(glob.escape(temporary) + ".data-?????-of-?????"))
+    # By listdir, which fails where glob would find nothing: an index without its data must never get its name.
+    folder, base = os.path.split(os.path.abspath(temporary))
+    data = sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(base + ".data-"))
+    if not data:
+        raise errors.DataLossError(None, None, "%s.data-* is not there although it was just written; who removed it?" % temporary)
+    temporary, prefix = os.path.join(folder, base), os.path.abspath(prefix)
     if all(_same(p, prefix + p[len(temporary):]) for p in data + [temporary + ".index"]):
         discard(temporary)  # saved again at the step that was restored
         return
@@ -129,11 +134,11 @@ def move(temporary, prefix, check):
     for path in data + [temporary + ".index"]:
         check()
         os.replace(path, prefix + path[len(temporary):])
-    folder = os.open(os.path.dirname(os.path.abspath(prefix)), os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
     check()
 
 
@@ -146,10 +151,10 @@ def discard(temporary):
 
 
 def _remove_leftovers(folder, epoch):
-    """Removes what savers of earlier epochs had written and not committed."""
+    """Removes what savers of earlier epochs had written and not committed. The lock is held, so nobody is committing."""
     for name in os.listdir(folder):
         found = re.search(r"\.tmp-(\d+)-\d+(_temp$|\.(index|data-))", name)
-        if found and int(found.group(1)) < epoch:
+        if (found and int(found.group(1)) < epoch) or re.match(r"checkpoint(\.epoch)?\.tmp", name):
             path = os.path.join(folder, name)
             with contextlib.suppress(OSError):
                 shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
