@@ -4,6 +4,7 @@ usage: exact_program.py FOLDER STEPS     (started by a launcher: one parameter s
 """
 import hashlib
 import sys
+import time
 
 import numpy as np
 
@@ -42,14 +43,20 @@ def main(folder, steps):
         now = int(step_context.session.run(step))
         if now >= steps:
             step_context.request_stop()
+            return now
         step_context.run_with_hooks(train_op, dict(zip((x, y), batch(now, task))))
         return now
 
-    with sl.train.MonitoredTrainingSession(server.target, task == 0, folder, hooks=hooks, config=config,
-                                           save_checkpoint_steps=10, save_summaries_steps=None,
-                                           log_step_count_steps=None) as session:
-        while not session.should_stop():
-            print("step", session.run_step_fn(train_step), flush=True)
+    while True:
+        with sl.train.MonitoredTrainingSession(server.target, task == 0, folder, hooks=hooks, config=config,
+                                               save_checkpoint_steps=10, save_summaries_steps=None,
+                                               log_step_count_steps=None) as session:
+            while not session.should_stop():
+                print("step", session.run_step_fn(train_step), flush=True)
+        # Until the last checkpoint is there, the chief may have to go back, and then it needs every worker.
+        if task == 0 or str(sl.train.latest_checkpoint(folder)).endswith("-%d" % steps):
+            break
+        time.sleep(0.2)
     if task == 0:
         reader = sl.train.load_checkpoint(folder)
         digest = hashlib.sha256()

@@ -120,11 +120,14 @@ class Launcher:
                 self._stop()
                 return 0
 
+    def _environ_of(self, task):
+        return dict(self._environ, TF_CONFIG=json.dumps({"cluster": self.cluster,
+                                                         "task": {"type": task.job, "index": task.index}}),
+                    SLUICE_JOB_NAME=task.job, SLUICE_TASK_INDEX=str(task.index), SLUICE_RESTART=str(task.restarts),
+                    PYTHONUNBUFFERED="1")
+
     def _start(self, task):
-        environ = dict(self._environ, TF_CONFIG=json.dumps({"cluster": self.cluster,
-                                                            "task": {"type": task.job, "index": task.index}}),
-                       SLUICE_JOB_NAME=task.job, SLUICE_TASK_INDEX=str(task.index), SLUICE_RESTART=str(task.restarts),
-                       PYTHONUNBUFFERED="1")
+        environ = self._environ_of(task)
         task.start_at = None
         try:
             # A session of its own, so that Ctrl-C comes to the launcher alone.
