@@ -123,6 +123,7 @@ def move(temporary, prefix, check):
     folder, base = os.path.split(os.path.abspath(temporary))
     data = sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(base + ".data-"))
     if not data:
+        check()  # a successor removes what is not committed
         raise errors.DataLossError(None, None, "%s.data-* is not there although it was just written; who removed it?" % temporary)
     temporary, prefix = os.path.join(folder, base), os.path.abspath(prefix)
     if all(_same(p, prefix + p[len(temporary):]) for p in data + [temporary + ".index"]):
