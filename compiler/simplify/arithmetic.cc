@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "core/base/status.h"
 #include "core/graph/builder.h"
 
@@ -83,6 +84,29 @@ class Match {
   }
   Node* node_;
   GraphBuilder builder_;
+};
+
+// Which nodes wait for others, by control edges of their own or of what they read.
+class Order {
+ public:
+  // In topological order.
+  void Add(const Node* n) {
+    auto waits = [this](const Endpoint& e) { return ordered_.contains(e.node); };
+    if (!n->control_inputs().empty() || std::any_of(n->inputs().begin(), n->inputs().end(), waits)) ordered_.insert(n);
+  }
+  // Whether something that `n` reads would be waited for no longer, when `by` takes the place of n. `reads_inputs`:
+  // `by` is a node made for that.
+  bool IsLost(const Node& n, const Endpoint& by, bool reads_inputs, int depth = 0) const {
+    return std::any_of(n.inputs().begin(), n.inputs().end(), [&](const Endpoint& e) {
+      if (e == by || !ordered_.contains(e.node)) return false;
+      if (reads_inputs && std::find(by.node->inputs().begin(), by.node->inputs().end(), e) != by.node->inputs().end())
+        return false;
+      return depth == 2 || !e.node->control_inputs().empty() || IsLost(*e.node, by, reads_inputs, depth + 1);
+    });
+  }
+
+ private:
+  absl::flat_hash_set<const Node*> ordered_;
 };
 
 using Result = std::optional<Endpoint>;
@@ -281,6 +305,8 @@ absl::StatusOr<bool> ArithmeticSimplification::Run(Graph* graph, const PassConte
     for (absl::string_view op : r.ops) by_op[op].push_back(&r);
   }
   ASSIGN_OR_RETURN(std::vector<Node*> work, graph->TopologicalOrder());
+  Order order;
+  for (const Node* n : work) order.Add(n);
   bool changed = false;
   for (size_t at = 0; at < work.size(); ++at) {
     Node* n = work[at];
@@ -295,12 +321,17 @@ absl::StatusOr<bool> ArithmeticSimplification::Run(Graph* graph, const PassConte
       RETURN_IF_ERROR(m.builder().status());
       if (!replacement) continue;
       bool fresh = replacement->node->id() >= before;
-      // The order that the user asked for must not be lost with the node.
+      // The order that the user asked for must not be lost with the node, nor with what it alone read: a front end
+      // gives the order of `x - 0` to the constant, when that was made for it.
       if (!fresh && !n->control_inputs().empty()) continue;
+      if (order.IsLost(*n, *replacement, fresh)) continue;
       if (fresh) replacement->node->set_assigned_device(n->assigned_device());
       RETURN_IF_ERROR(graph->ReplaceEndpoint({n, 0}, *replacement));
       // What was made may simplify further; what it made on the way never loops, since every rule shrinks its match.
-      if (fresh) work.push_back(replacement->node);
+      if (fresh) {
+        order.Add(replacement->node);
+        work.push_back(replacement->node);
+      }
       changed = true;
       break;
     }

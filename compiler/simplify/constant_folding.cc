@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status.h"
 
@@ -44,6 +45,9 @@ class Folder {
     ASSIGN_OR_RETURN(std::vector<Node*> order, graph_->TopologicalOrder());
     bool changed = false;
     for (Node* n : order) {
+      if (std::any_of(n->inputs().begin(), n->inputs().end(), [&](const Endpoint& e) { return IsOrdered(e.node); })) {
+        ordered_.insert(n);
+      }
       if (!IsPure(*n) || n->num_outputs() == 0 || context_.preserve.contains(n->name()) || n->out_edges().empty())
         continue;
       ASSIGN_OR_RETURN(bool folded, Fold(n));
@@ -53,6 +57,9 @@ class Folder {
   }
 
  private:
+  // The node, or something that it reads, waits for another node.
+  bool IsOrdered(const Node* n) const { return !n->control_inputs().empty() || ordered_.contains(n); }
+
   bool IsRead(const Node& n, int output) const {
     return std::any_of(n.out_edges().begin(), n.out_edges().end(),
                        [&](const OutEdge& e) { return e.output == output; });
@@ -108,8 +115,14 @@ class Folder {
     spec.attrs = {{"value", value}, {"dtype", value.dtype()}};
     spec.device = n->info().device;
     spec.source = n->info().source;
-    // The order that the user asked for stays.
+    // The order that the user asked for stays, also where it came with an input.
     spec.control_inputs.assign(n->control_inputs().begin(), n->control_inputs().end());
+    for (const Endpoint& e : n->inputs()) {
+      if (IsOrdered(e.node) &&
+          std::find(spec.control_inputs.begin(), spec.control_inputs.end(), e.node) == spec.control_inputs.end()) {
+        spec.control_inputs.push_back(e.node);
+      }
+    }
     ASSIGN_OR_RETURN(Node * constant, graph_->AddNodeUniqueName(std::move(spec)));
     constant->set_assigned_device(n->assigned_device());
     return graph_->ReplaceEndpoint({n, output}, {constant, 0});
@@ -117,6 +130,7 @@ class Folder {
 
   Graph* graph_;
   const PassContext& context_;
+  absl::flat_hash_set<const Node*> ordered_;
 };
 
 }  // namespace

@@ -88,6 +88,14 @@ TEST(ArithmeticTest, KeepsTheOrderThatControlEdgesAsk) {
   EXPECT_THAT(Simplified("go = NoOp(); z = Identity(x, ^go)"), ::testing::HasSubstr("z = Identity(x, ^go)"));
 }
 
+TEST(ArithmeticTest, KeepsTheOrderThatComesWithAConstant) {
+  EXPECT_THAT(Simplified("go = NoOp(); zero = Const(^go, value=float[]{0}); z = Sub(x, zero)"),
+              ::testing::HasSubstr("z = Sub(x, zero)"));
+  EXPECT_THAT(Simplified("go = NoOp(); zero = Const(value=int32[]{0}); i = Const(^go, value=int32[]{3}); m = Neg(i); "
+                         "k = Mul(m, zero); z = Cast(k, DstT=float)"),
+              ::testing::HasSubstr("k = Mul(m, zero)"));
+}
+
 TEST(CommonSubexpressionTest, EqualNodesBecomeOne) {
   EXPECT_EQ(After(CommonSubexpression(), absl::StrCat(kX, "a = Exp(x); b = Exp(x); y = Mul(a, b)")),
             absl::StrCat(kX, "a = Exp(x)\ny = Mul(a, a)\n"));
@@ -124,6 +132,13 @@ TEST(ConstantFoldingTest, NodesOnConstantsAreEvaluated) {
             absl::StrCat(kX, "c = Const(value=float[]{3}); n = Neg(c); e = Exp(n); m = Mul(x, e); y = Neg(m)"),
             context),
       absl::StrCat(kX, "n/folded_0 = Const(value=float[]{-3})\ne = Exp(n/folded_0)\nm = Mul(x, e)\ny = Neg(m)\n"));
+}
+
+TEST(ConstantFoldingTest, KeepsTheOrderThatComesWithAnInput) {
+  EXPECT_THAT(After(ConstantFolding(), absl::StrCat(kX,
+                                                    "go = NoOp(); i = Identity(x, ^go); n = Neg(i); s = Shape(n); "
+                                                    "y = Neg(s)")),
+              ::testing::HasSubstr("s/folded_0 = Const(value=int32[2]{2,3}, ^n)"));
 }
 
 TEST(PruneTest, OnlyWhatIsNeededStays) {

@@ -235,3 +235,18 @@ def test_branches_and_loops_travel_in_graph_defs(graph):
       assert sess.run(got, {"x:0": [1, 2], "flag:0": True}).tolist() == [2, 4]
       assert sess.run(got, {"x:0": [-1, 2], "flag:0": True}).tolist() == [1, -2]
       assert sess.run(got, {"x:0": [1, 2], "flag:0": False}).tolist() == [81, 162]
+
+
+@pytest.mark.parametrize("drop", [lambda x: x - 0, lambda x: x * 1, lambda x: x + 0, lambda x: x * 0,
+                                  lambda x: sl.reshape(x, [])])
+def test_what_changes_nothing_still_waits_for_what_it_was_told_to(drop):
+  """The front end gives `x - 0` its order through the constant; dropping both lost the assignment."""
+  v = sl.get_variable("v", [], sl.int64, initializer=sl.zeros_initializer())
+  x = sl.placeholder_with_default(sl.constant(3, sl.int64), [])
+  with sl.control_dependencies([sl.assign(v, 7)]):
+    y = drop(x)
+  y = sl.raw_ops.Neg(y)
+  with sl.Session() as sess:
+    sess.run(v.initializer)
+    sess.run(y)
+    assert sess.run(v) == 7
