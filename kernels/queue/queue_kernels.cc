@@ -6,6 +6,7 @@ void AddQueueFamilyKernelsCpu(KernelRegistry& k) {
   AddQueueKernelsCpu(k);
   AddAccumulatorKernelsCpu(k);
   AddBarrierKernelsCpu(k);
+  AddClockKernelsCpu(k);
   AddStackKernelsCpu(k);
 }
 

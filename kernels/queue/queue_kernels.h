@@ -12,6 +12,7 @@ void AddQueueFamilyKernelsCpu(KernelRegistry& k);
 void AddQueueKernelsCpu(KernelRegistry& k);        // queues.cc
 void AddAccumulatorKernelsCpu(KernelRegistry& k);  // accumulators.cc
 void AddBarrierKernelsCpu(KernelRegistry& k);      // barriers.cc
+void AddClockKernelsCpu(KernelRegistry& k);        // clocks.cc
 void AddStackKernelsCpu(KernelRegistry& k);        // stacks.cc
 
 }  // namespace sluice

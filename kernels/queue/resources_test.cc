@@ -10,6 +10,7 @@
 #include "absl/synchronization/notification.h"
 #include "kernels/queue/accumulator.h"
 #include "kernels/queue/barrier.h"
+#include "kernels/queue/clock.h"
 #include "kernels/queue/queue.h"
 
 namespace sluice {
@@ -530,6 +531,44 @@ TEST_F(BarrierTest, SmallBatchesAndCancelledRests) {
   EXPECT_THAT(four->Text(), HasSubstr("OUT_OF_RANGE"));
   EXPECT_THAT(Insert({"x"}, std::vector<int32_t>{10}), HasSubstr("CANCELLED"));
   EXPECT_EQ(Take(4, true, true)->Text(), "1y float [1] 2; int32 [1] 20");
+}
+
+TEST(WorkerClockTest, AWaitEndsWhenTheSlowestHasComeFarEnough) {
+  WorkerClock::Options o;
+  o.name = "c";
+  o.num_workers = 3;
+  RefPtr<WorkerClock> clock = *WorkerClock::Make(o);
+  auto wait = [&](int64_t at_least, CancellationToken* token = nullptr) {
+    auto out = std::make_unique<Outcome>();
+    clock->Wait(
+        at_least, token, -1,
+        [out = out.get()](int64_t least) {
+          out->value = absl::StrCat(least);
+          return absl::OkStatus();
+        },
+        out->Done());
+    return out;
+  };
+  EXPECT_EQ(wait(0)->Text(), "0");
+  auto one = wait(1), two = wait(2);
+  EXPECT_EQ(clock->Set(0, 5), absl::OkStatus());
+  EXPECT_EQ(clock->Set(1, 1), absl::OkStatus());
+  EXPECT_EQ(one->Text(), "waits");
+  EXPECT_EQ(clock->Title(), "WorkerClock 'c': the least clock is 0, of worker 2");
+  EXPECT_EQ(clock->Set(2, 2), absl::OkStatus());
+  EXPECT_EQ(one->Text(), "1");
+  EXPECT_EQ(two->Text(), "waits");
+  EXPECT_EQ(clock->Set(1, 7), absl::OkStatus());
+  EXPECT_EQ(two->Text(), "2");
+  EXPECT_EQ(clock->Set(1, 0), absl::OkStatus()) << "after a restore";
+  EXPECT_THAT(clock->Read(), ::testing::ElementsAre(5, 0, 2));
+  CancellationToken token;
+  auto cancelled = wait(1, &token);
+  token.Cancel(absl::CancelledError("stop"));
+  EXPECT_EQ(cancelled->Text(), "CANCELLED: stop");
+  EXPECT_THAT(Describe(clock->Set(3, 1)), HasSubstr("worker 3 is not one of the 3"));
+  o.num_workers = 0;
+  EXPECT_THAT(Describe(WorkerClock::Make(o).status()), HasSubstr("num_workers must be 1 to"));
 }
 
 }  // namespace

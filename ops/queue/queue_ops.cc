@@ -6,6 +6,7 @@ void DefineQueueFamilyOps(OpRegistry& ops) {
   DefineQueues(ops);
   DefineAccumulators(ops);
   DefineBarriers(ops);
+  DefineClocks(ops);
   DefineStacks(ops);
 }
 

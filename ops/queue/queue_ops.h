@@ -1,4 +1,4 @@
-// Ops on what several steps and sessions share: queues, gradient accumulators, barriers and stacks.
+// Ops on what several steps and sessions share: queues, gradient accumulators, barriers, clocks; and stacks.
 #ifndef SLUICE_OPS_QUEUE_QUEUE_OPS_H_
 #define SLUICE_OPS_QUEUE_QUEUE_OPS_H_
 
@@ -12,6 +12,7 @@ void DefineQueueFamilyOps(OpRegistry& ops);
 void DefineQueues(OpRegistry& ops);        // queues.cc
 void DefineAccumulators(OpRegistry& ops);  // accumulators.cc
 void DefineBarriers(OpRegistry& ops);      // barriers.cc
+void DefineClocks(OpRegistry& ops);        // clocks.cc
 void DefineStacks(OpRegistry& ops);        // stacks.cc
 
 }  // namespace sluice

@@ -204,3 +204,20 @@ def test_a_stack_yields_the_last_first():
                 run(late)
 
     _run(build)
+
+
+@proves("WorkerClock", "WorkerClockSet", "WorkerClockRead", "WorkerClockWait")
+def test_a_clock_waits_for_the_slowest_worker():
+    def build(run):
+        r = sl.raw_ops
+        clock = r.WorkerClock(num_workers=2)
+        run(r.WorkerClockSet(clock, 0, sl.constant(3, sl.int64)))
+        run(r.WorkerClockSet(clock, 1, sl.constant(2, sl.int64)))
+        assert run(r.WorkerClockRead(clock)).tolist() == [3, 2]
+        assert run(r.WorkerClockWait(clock, sl.constant(1, sl.int64))) == 2
+        with pytest.raises(sl.errors.DeadlineExceededError, match="waited 1 ms.*the least clock is 2, of worker 1"):
+            run(r.WorkerClockWait(clock, sl.constant(3, sl.int64), timeout_ms=1))
+        with pytest.raises(sl.errors.InvalidArgumentError, match="worker 2 is not one of the 2"):
+            run(r.WorkerClockSet(clock, 2, sl.constant(3, sl.int64)))
+
+    _run(build)
