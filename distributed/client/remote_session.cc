@@ -22,6 +22,8 @@ namespace {
 constexpr absl::Duration kControlTimeout = absl::Minutes(10);
 constexpr absl::Duration kCloseTimeout = absl::Seconds(15);
 constexpr absl::Duration kKeepAlivePeriod = absl::Minutes(1);  // a tenth of what masters wait
+// What a call has beyond its step's own time: more than the master adds for its tasks.
+constexpr absl::Duration kSpareTime = absl::Milliseconds(900);
 // Of steps without a timeout: a master that goes away ends the call long before.
 constexpr absl::Duration kStepLimit = absl::Hours(24 * 30);
 
@@ -71,8 +73,7 @@ class RemoteSession final : public SessionBase {
     if (run.trace) request.mutable_options()->set_trace_level(proto::RunOptions::FULL_TRACE);
     Message message = Pack(request);
     message.tensors.assign(feeds.begin(), feeds.end());
-    const absl::Duration limit =
-        run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + absl::Seconds(10) : kStepLimit;
+    const absl::Duration limit = run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + kSpareTime : kStepLimit;
     ASSIGN_OR_RETURN(Message reply, CallCancellable(std::move(message), request.request_id(), limit, run.cancellation));
     if (reply.tensors.size() != callable.spec.fetches.size()) {
       return Internal("the master answered with ", reply.tensors.size(), " tensors for ",

@@ -15,6 +15,9 @@ namespace {
 // How long the other tasks of a failed step are waited for: long enough to hear the first cause, which may come after
 // an error that only follows from it.
 constexpr absl::Duration kGrace = absl::Seconds(2);
+// What a call has beyond its step's own time. With what the client adds, a step ends within a second of its time
+// although a task does not answer.
+constexpr absl::Duration kSpareTime = absl::Milliseconds(500);
 constexpr absl::Duration kTellTimeout = absl::Seconds(10);
 
 const std::string& RunMethod() {
@@ -58,7 +61,7 @@ void ClusterStep::Start() {
   if (call_.trace) request.mutable_exec_opts()->set_record_timeline(true);
   // A worker keeps the step's time itself; the call gets a little more, so that it is the worker who names what it
   // waited for.
-  const absl::Duration timeout = call_.timeout > absl::ZeroDuration() ? call_.timeout + absl::Seconds(5) : call_.limit;
+  const absl::Duration timeout = call_.timeout > absl::ZeroDuration() ? call_.timeout + kSpareTime : call_.limit;
   for (size_t i = 0; i < parts_.size(); ++i) {
     const TaskPart& part = parts_[i];
     request.set_graph_handle(part.graph_handle);

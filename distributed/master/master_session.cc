@@ -1,5 +1,6 @@
 #include "distributed/master/master_session.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <random>
 #include <set>
@@ -155,13 +156,15 @@ void MasterSession::Create(std::shared_ptr<const MasterOptions> options, std::st
 void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
   std::vector<TaskCall> calls;
   auto asked = std::make_shared<std::vector<MasterTask>>();
+  const absl::Duration left = meeting->began + meeting->limit - options_.clock->Now();
+  const absl::Duration timeout = std::max(absl::Milliseconds(100), std::min(absl::Seconds(2), left));
   for (const auto& [task, why] : meeting->missing) {
     absl::StatusOr<std::shared_ptr<Channel>> channel = options_.connect(task);
     if (!channel.ok()) return meeting->done(channel.status());
     MasterTask t;
     t.name = task;
     t.channel = *std::move(channel);
-    calls.push_back({t.channel.get(), Method("GetStatus"), Pack(proto::GetStatusRequest()), absl::Seconds(2)});
+    calls.push_back({t.channel.get(), Method("GetStatus"), Pack(proto::GetStatusRequest()), timeout});
     asked->push_back(std::move(t));
   }
   CallAll(std::move(calls), [self = shared_from_this(), meeting, asked](auto replies) {

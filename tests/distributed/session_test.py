@@ -2,7 +2,11 @@
 of this process, joined as they would be between processes."""
 import contextlib
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -251,3 +255,28 @@ def test_errors_name_the_task_and_come_in_time(cluster, case):
                 get = sl.FIFOQueue(1, [sl.int32], [[]], shared_name="empty").dequeue()
             stack.enter_context(expect(sl.errors.DeadlineExceededError, "/job:ps/replica:0/task:1.*QueueDequeue"))
             cluster.session().run(get, options=sl.RunOptions(timeout_in_ms=300))
+
+
+def test_a_task_that_is_paused_does_not_hold_up_a_step_beyond_its_time():
+    ports = free_ports("localhost", 2)
+    jobs = {"ps": ["localhost:%d" % ports[0]], "worker": ["localhost:%d" % ports[1]]}
+    program = "import sluice as sl; sl.train.Server(%r, 'ps', 0).join()" % (jobs,)
+    server = sl.train.Server(jobs, "worker", 0)
+    peer = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        with on("ps", 0):
+            v = sl.get_variable("v", initializer=1.0)
+        with on("worker", 0):
+            y = v + 1
+        with sl.Session(server.target) as session:
+            session.run(v.initializer)
+            assert session.run(y) == 2.0
+            peer.send_signal(signal.SIGSTOP)
+            start = time.monotonic()
+            with expect(sl.errors.DeadlineExceededError, "/job:ps/replica:0/task:0|Recv"):
+                session.run(y, options=sl.RunOptions(timeout_in_ms=1000))
+            assert time.monotonic() - start < 6  # a second, and a half; the rest is for a busy machine
+            peer.kill()
+    finally:
+        peer.kill()
+        peer.wait()
