@@ -1,4 +1,6 @@
 """StaleSynchronousOptimizer: workers that go on without each other, but never too far."""
+import contextlib
+
 import sluice as sl
 from sluice.train._optimizer import Optimizer
 from sluice.train.session_run_hook import SessionRunHook
@@ -19,7 +21,8 @@ class StaleSynchronousOptimizer(Optimizer):
     others, restored with them. staleness=0 makes all workers take the same step; there is no upper limit.
 
     A worker that is lost holds up the others when they are `staleness` steps ahead of it, until it comes back. The
-    error of a step that runs out of time names the worker that is waited for.
+    error of a step that runs out of time names the worker that is waited for. One that has finished (the hook's `end`)
+    holds up nobody.
 
     Updates are added as they come, so unlike with SyncReplicasOptimizer runs do not repeat bit for bit.
     """
@@ -31,7 +34,7 @@ class StaleSynchronousOptimizer(Optimizer):
         if not 0 <= worker < num_workers:
             raise ValueError("worker must be one of 0 to %d, found %d" % (num_workers - 1, worker))
         self._opt, self._staleness, self._num_workers, self._worker = opt, staleness, num_workers, worker
-        self._clocks = self._handle = self._init_op = self._chief_init_op = self._wait_op = None
+        self._clocks = self._handle = self._init_op = self._chief_init_op = self._wait_op = self._end_op = None
 
     def compute_gradients(self, *args, **kwargs):
         """Of the wrapped optimiser."""
@@ -74,6 +77,7 @@ class StaleSynchronousOptimizer(Optimizer):
             self._init_op = self._tell(self._worker, now)
             self._chief_init_op = sl.group(*[self._tell(w, now) for w in range(self._num_workers)])
             self._wait_op = sl.group(self._wait(now[self._worker]))
+            self._end_op = sl.raw_ops.WorkerClockSet(self._handle, self._worker, sl.constant(2**63 - 1, sl.int64))
         return train_op
 
     def _tell(self, worker, clocks):
@@ -114,3 +118,8 @@ class _StaleSynchronousHook(SessionRunHook):
         if self._wait:
             run_context.session.run(self._optimizer._wait_op)
             self._wait = False
+
+    def end(self, session):
+        # Nobody waits for a worker that has finished.
+        with contextlib.suppress(sl.errors.OpError):  # a server may be gone by now
+            session.run(self._optimizer._end_op)

@@ -100,6 +100,16 @@ def test_no_read_is_older_than_the_bound(staleness):
         assert max(leads) <= staleness and session.run(workers.counts).tolist() == [steps] * n
 
 
+def test_nobody_waits_for_a_worker_that_has_finished():
+    with sl.Graph().as_default(), sl.Session() as session:
+        workers = Workers(2, 0)
+        workers.start(session)
+        with workers.waiting_step(session, 1, [0, 1]):
+            workers.optimizers[0].make_session_run_hook(is_chief=True).end(session)
+        workers.step(session, 1)
+        assert session.run(workers.counts).tolist() == [0, 2]
+
+
 def test_clocks_are_restored_with_the_variables(tmp_path):
     with sl.Graph().as_default():
         workers = Workers(2, 1)
