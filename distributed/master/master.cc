@@ -12,6 +12,7 @@
 #include "distributed/proto/master.pb.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
+#include "distributed/testing/bugs.h"
 #include "distributed/worker/worker.h"
 
 namespace sluice {
@@ -80,7 +81,7 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
       absl::MutexLock lock(&mu);
       if (closed) return;
       for (auto it = sessions.begin(); it != sessions.end();) {
-        if (it->second->IsAbandoned(options.client_ttl)) {
+        if (it->second->IsAbandoned(options.client_ttl) && !Bug(kClientsForgotten)) {
           abandoned.push_back(std::move(it->second));
           it = sessions.erase(it);
         } else {

@@ -17,6 +17,7 @@
 #include "core/graph/graph_def.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
+#include "distributed/testing/bugs.h"
 #include "distributed/worker/step_table.h"
 #include "distributed/worker/worker_session.h"
 #include "runtime/device/cpu_device.h"
@@ -116,7 +117,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   // --- Sessions ---
 
   absl::Status CheckIncarnation(uint64_t wanted) {
-    if (wanted == 0 || wanted == incarnation) return absl::OkStatus();
+    if (wanted == 0 || wanted == incarnation || Bug(kIncarnationIgnored)) return absl::OkStatus();
     refused.fetch_add(1);
     return absl::AbortedError(absl::StrCat(options.task, " has restarted: its incarnation is ",
                                            absl::Hex(incarnation, absl::kZeroPad16), ", the caller met ",
@@ -180,7 +181,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     session->epoch = request.epoch();
     absl::MutexLock lock(&mu);
     if (closed) return absl::UnavailableError(absl::StrCat(options.task, " shuts down"));
-    if (!request.lineage().empty() && request.epoch() < lineages[request.lineage()]) {
+    if (!request.lineage().empty() && request.epoch() < lineages[request.lineage()] && !Bug(kOldEpochAccepted) &&
+        !Bug(kNoFence)) {
       return TakenOver(request.lineage(), request.epoch());
     }
     if (steps.HasEnded(request.session_handle())) {
@@ -201,13 +203,13 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
 
   // Fences the sessions that this one follows: when `done` runs, nothing that they started still changes a variable.
   void EndPredecessors(const std::string& lineage, int64_t epoch, std::function<void(absl::Status)> done) {
-    if (lineage.empty()) return done(absl::OkStatus());
+    if (lineage.empty() || Bug(kNoFence)) return done(absl::OkStatus());
     std::vector<std::string> older;
     absl::Status refusal;
     {
       absl::MutexLock lock(&mu);
       int64_t& newest = lineages[lineage];
-      if (epoch < newest) {
+      if (epoch < newest && !Bug(kOldEpochAccepted)) {
         refusal = TakenOver(lineage, epoch);
       } else {
         newest = epoch;
@@ -279,7 +281,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       if (closed) return;
       const absl::Duration now = options.clock->Now();
       for (const auto& [handle, s] : sessions) {
-        if (now - s->last_named > options.session_ttl) idle.push_back(handle);
+        if (now - s->last_named > options.session_ttl && !Bug(kSessionsStay)) idle.push_back(handle);
       }
       ScheduleSweep();
     }
@@ -469,6 +471,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     Channel& channel = *(*peer)->channel;
     channel.Call(method, Pack(request), options.receive_timeout,
                  [peer = *std::move(peer), task, done = std::move(done)](absl::StatusOr<Message> reply) {
+                   if (!reply.ok() && Bug(kZeroForLost)) {
+                     return done(Rendezvous::Value{Tensor::Scalar<int64_t>(0), false});
+                   }
                    if (!reply.ok()) {
                      return done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ",
                                                                        peer->channel->Describe(), ": ")));

@@ -1,0 +1,51 @@
+// Each deliberate bug turns the simulation red. Needs a build with --config=bugs.
+#include "distributed/testing/bugs.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/simulation/training.h"
+
+namespace sluice::simulation {
+namespace {
+
+#ifdef SLUICE_BUGS
+
+const char* const kNames[] = {
+    "none",          "NoFence",     "OldEpochAccepted", "DuplicateStepRuns", "DuplicatePartRuns",
+    "EndedStepRuns", "FailureNotTold", "ErrorSwallowed",   "FirstAnswerEnough", "ZeroForLost",
+    "SessionsStay",  "ClientsForgotten", "EndedSessionRuns", "IncarnationIgnored"};
+
+// The first red seed, -1 when all are green.
+int64_t FirstRed(int64_t seeds, std::string* what) {
+  for (int64_t seed = 0; seed < seeds; ++seed) {
+    Outcome o = Training(static_cast<uint64_t>(seed)).Play();
+    if (o.broken.empty()) continue;
+    *what = o.broken;
+    return seed;
+  }
+  return -1;
+}
+
+TEST(BugsTest, EachTurnsSomeSeedRedAndNoneIsGreen) {
+  static_assert(sizeof(kNames) / sizeof(kNames[0]) == kNumBugs);
+  for (int bug = kNoBug; bug < kNumBugs; ++bug) {
+    deliberate_bug = static_cast<DeliberateBug>(bug);
+    std::string what;
+    const int64_t red = FirstRed(bug == kNoBug ? 200 : 2000, &what);
+    std::printf("%-20s %s %s\n", kNames[bug],
+                red < 0 ? "green" : absl::StrCat("red at seed ", red, ":").c_str(), what.substr(0, 140).c_str());
+    EXPECT_EQ(red < 0, bug == kNoBug) << kNames[bug];
+  }
+  deliberate_bug = kNoBug;
+}
+
+#else
+
+TEST(BugsTest, NeedsABuildWithBugs) {
+  GTEST_SKIP() << "this build has no deliberate bugs: bazel test --config=bugs //tests/simulation:bugs_test";
+}
+
+#endif
+
+}  // namespace
+}  // namespace sluice::simulation
