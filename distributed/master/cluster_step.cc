@@ -88,7 +88,7 @@ absl::Status ClusterStep::Accept(Message message) {
   for (int r = 0; r < response.result_size(); ++r) {
     if (response.result(r) < 0 || response.result(r) >= call_.num_results)
       return Internal("a task answered with a result ", response.result(r), " of ", call_.num_results);
-    result_.results[response.result(r)] = std::move(message.tensors[r]);
+    result_.results[Bug(kResultsMixed) ? r : response.result(r)] = std::move(message.tensors[r]);
   }
   result_.stats.MergeFrom(response.step_stats());
   return absl::OkStatus();
@@ -131,7 +131,7 @@ void ClusterStep::Answer(size_t part, absl::StatusOr<Message> reply) {
     }
     last = open_ == 0;
   }
-  if (!tell.ok() && parts_.size() > 1 && !Bug(kFailureNotTold)) TellAll(tell);
+  if (!tell.ok() && parts_.size() > 1) TellAll(tell);
   if (last) Finish();
 }
 

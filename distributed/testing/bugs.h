@@ -14,14 +14,14 @@ enum DeliberateBug {
   kDuplicateStepRuns,   // a master runs a request that came twice
   kDuplicatePartRuns,   // a worker runs its part of a step twice
   kEndedStepRuns,       // a worker forgets at once that a step has ended
-  kFailureNotTold,      // a master does not tell the other tasks that a step failed
+  kStepsStay,           // a worker keeps steps that have ended
   kErrorSwallowed,      // a master takes a failed part for done
   kFirstAnswerEnough,   // a master takes a step for done when one task has answered
   kZeroForLost,         // a tensor that could not be fetched becomes zeros
   kSessionsStay,        // a worker never forgets a session that no master names
   kClientsForgotten,    // a master never closes the sessions of clients that are gone
-  kEndedSessionRuns,    // a worker begins steps of a session that has ended
-  kIncarnationIgnored,  // a worker that has restarted takes calls for its predecessor
+  kResultsMixed,        // a master numbers results as they come
+  kCommitUnfenced,      // a chief commits although another has taken over
   kNumBugs
 };
 

@@ -44,7 +44,7 @@ absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Find(int64_t id) {
 absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Begin(int64_t id, const std::string& session) {
   ASSIGN_OR_RETURN(std::shared_ptr<WorkerStep> step, Find(id));
   absl::MutexLock lock(&mu_);
-  if (ended_sessions_.contains(session) && !Bug(kEndedSessionRuns)) {
+  if (ended_sessions_.contains(session)) {
     return absl::AbortedError(absl::StrCat("session ", session, " has ended on ", task_));
   }
   if ((step->ran || step->running) && !Bug(kDuplicatePartRuns)) {
@@ -124,8 +124,8 @@ void StepTable::End(int64_t id, const absl::Status& why, bool cancel) {
     }
     auto it = steps_.find(id);
     if (it == steps_.end()) return;
-    step = std::move(it->second);
-    steps_.erase(it);
+    step = it->second;
+    if (!Bug(kStepsStay)) steps_.erase(it);
   }
   const absl::Status reason = why.ok() ? Ended(id) : why;
   if (cancel) step->cancellation.Cancel(reason);

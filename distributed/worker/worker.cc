@@ -117,7 +117,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   // --- Sessions ---
 
   absl::Status CheckIncarnation(uint64_t wanted) {
-    if (wanted == 0 || wanted == incarnation || Bug(kIncarnationIgnored)) return absl::OkStatus();
+    if (wanted == 0 || wanted == incarnation) return absl::OkStatus();
     refused.fetch_add(1);
     return absl::AbortedError(absl::StrCat(options.task, " has restarted: its incarnation is ",
                                            absl::Hex(incarnation, absl::kZeroPad16), ", the caller met ",

@@ -12,8 +12,8 @@ namespace {
 
 const char* const kNames[] = {
     "none",          "NoFence",     "OldEpochAccepted", "DuplicateStepRuns", "DuplicatePartRuns",
-    "EndedStepRuns", "FailureNotTold", "ErrorSwallowed",   "FirstAnswerEnough", "ZeroForLost",
-    "SessionsStay",  "ClientsForgotten", "EndedSessionRuns", "IncarnationIgnored"};
+    "EndedStepRuns", "StepsStay",   "ErrorSwallowed",   "FirstAnswerEnough", "ZeroForLost",
+    "SessionsStay",  "ClientsForgotten", "ResultsMixed",     "CommitUnfenced"};
 
 // The first red seed, -1 when all are green.
 int64_t FirstRed(int64_t seeds, std::string* what) {
