@@ -41,9 +41,15 @@ class SessionEpoch:
         self._saves = itertools.count(1)
 
     def acquire(self):
-        """Takes the next epoch: whoever held the one before can commit no more. Returns its number."""
+        """Takes the next epoch: whoever held the one before can commit no more. Returns its number.
+
+        Raises FailedPreconditionError when another chief took one since: of two chiefs that each took the next epoch from
+        the other when they recover, neither would get far.
+        """
         os.makedirs(self.folder, exist_ok=True)
         with self._locked():
+            if self.number is not None:
+                self.check()
             newest, _ = read(self.folder)
             self.number = newest + 1
             _files.write_atomically(_path(self.folder), "epoch: %d\nholder: %s\n" % (self.number, self._holder))
@@ -64,7 +70,11 @@ class SessionEpoch:
         """A block in which this chief is known to be the newest, and stays so until its end."""
         with self._locked():
             self.check()
-            yield
+            try:
+                yield
+            except (OSError, errors.DataLossError):
+                self.check()  # a successor removes what is not committed
+                raise
 
     def covers(self, prefix):
         """Whether a checkpoint of that prefix lies in the folder."""
@@ -79,7 +89,7 @@ class SessionEpoch:
         path = os.path.join(self.folder, "checkpoint.epoch.lock")
         deadline = time.monotonic() + _LOCK_SECS
         while True:
-            with open(path, "a", encoding="utf-8") as f:
+            with _files.naming(path), open(path, "a", encoding="utf-8") as f:
                 try:
                     fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if _is_at(f, path):
@@ -106,7 +116,7 @@ def _is_at(file, path):
 def read(folder):
     """(newest epoch of a folder, who holds it): (0, None) where none was ever taken."""
     try:
-        with open(_path(folder), encoding="utf-8") as f:
+        with _files.naming(_path(folder)), open(_path(folder), encoding="utf-8") as f:
             fields = dict(line.rstrip("\n").split(": ", 1) for line in f if ": " in line)
         return int(fields["epoch"]), fields.get("holder")
     except FileNotFoundError:
@@ -123,7 +133,6 @@ def move(temporary, prefix, check):
     folder, base = os.path.split(os.path.abspath(temporary))
     data = sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.startswith(base + ".data-"))
     if not data:
-        check()  # a successor removes what is not committed
         raise errors.DataLossError(None, None, "%s.data-* is not there although it was just written; who removed it?" % temporary)
     temporary, prefix = os.path.join(folder, base), os.path.abspath(prefix)
     if all(_same(p, prefix + p[len(temporary):]) for p in data + [temporary + ".index"]):
@@ -135,11 +144,7 @@ def move(temporary, prefix, check):
     for path in data + [temporary + ".index"]:
         check()
         os.replace(path, prefix + path[len(temporary):])
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _files.sync_folder(folder)
     check()
 
 
