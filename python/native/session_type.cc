@@ -116,7 +116,9 @@ PyObject* Reset(PyObject* self, PyObject* containers) {
 // [(name, type, memory, incarnation)]
 PyObject* Devices(PyObject* self, PyObject*) {
   Status status;
+  PyThreadState* state = PyEval_SaveThread();  // it asks the master of a cluster
   SL_DeviceList* devices = SL_ListDevices(SessionOf(self), status);
+  PyEval_RestoreThread(state);
   if (!status.ok()) return status.Raise();
   const int n = SL_NumDevices(devices);
   Ref list(PyList_New(n));
