@@ -3,17 +3,12 @@
 BENCH_DIE="0=save,1=commit,2=restore,3=create"
     the chief kills itself: in its first run while a checkpoint is written, after its first restart between the files and
     the manifest of a commit, after the second while variables are restored, after the third once its session is there
-BENCH_SLOW="2:0.3"
-    worker 2 takes 0.3 s more for each step
-BENCH_BACKUPS="1"
-    each step takes the gradients of all workers but one, whichever comes last, and their order is left to chance
 """
 import functools
 import os
 import signal
 import sys
 import threading
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "distributed"))
@@ -66,32 +61,10 @@ def arm(phase):
         raise ValueError("BENCH_DIE has no phase %r" % phase)
 
 
-def slow_down(seconds):
-    batch = exact_program.batch
-
-    def slow_batch(*args):
-        time.sleep(seconds)
-        return batch(*args)
-
-    exact_program.batch = slow_batch
-
-
-def use_backups(count):
-    optimizer = sl.train.SyncReplicasOptimizer
-    sl.train.SyncReplicasOptimizer = lambda opt, replicas, total, replica: optimizer(opt, replicas - count, total)
-    hook = optimizer.make_session_run_hook
-    optimizer.make_session_run_hook = lambda self, is_chief, num_tokens: hook(self, is_chief)
-
-
 def main():
     phases = dict(item.split("=") for item in os.environ.get("BENCH_DIE", "").split(",") if item)
     if TASK == ("worker", 0) and str(RESTART) in phases:
         arm(phases[str(RESTART)])
-    index, _, seconds = os.environ.get("BENCH_SLOW", "").partition(":")
-    if seconds and TASK == ("worker", int(index)):
-        slow_down(float(seconds))
-    if os.environ.get("BENCH_BACKUPS"):
-        use_backups(int(os.environ["BENCH_BACKUPS"]))
     exact_program.main(sys.argv[1], int(sys.argv[2]))
 
 

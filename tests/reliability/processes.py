@@ -106,7 +106,7 @@ def save_under(folder, steps=2, inject=None, prefix=(), log=False):
 
 
 def _attach(pid, inject, trace):
-    command = ["strace", "-f", "-o", trace, "-e", "trace=" + ",".join("?" + c for c in FILE_CALLS), "-e", "signal=none"]
+    command = ["strace", "-f", "-o", trace, "-e", "trace=sendto," + ",".join("?" + c for c in FILE_CALLS), "-e", "signal=none"]
     if inject:
         command += ["-e", "inject=" + inject]
     tracer = subprocess.Popen(command + ["-p", str(pid)], stderr=subprocess.PIPE, text=True)
@@ -131,10 +131,16 @@ def _calls(text):
     return found
 
 
-def points(calls):
-    """[(call, n, its line)] for the n-th call of each kind: strace counts for each thread by itself."""
-    count, seen = collections.Counter(), {}
+def points(calls, saves):
+    """[(call, n, its line)] for the n-th call of each kind, until so many saves were reported: strace counts for each
+    thread by itself."""
+    count, seen, reports = collections.Counter(), {}, 0
     for thread, call, line in calls:
+        if call == "sendto":
+            reports += 1
+            if reports == saves:
+                break
+            continue
         count[thread, call] += 1
         seen.setdefault((call, count[thread, call]), line)
     return [(call, n, line) for (call, n), line in seen.items()]

@@ -21,12 +21,12 @@ def bench(tmp_path, name, tier, deadline):
     assert result["trials"] == result["survived"] > 0 and result["faults"] > 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["R11", "R12", "R13"])
+@pytest.mark.parametrize("name", ["R10", "R11", "R12", "R13"])
 def test_a_few_faults(tmp_path, name):
     bench(tmp_path, name, "smoke", 120)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["R01", "R02", "R03", "R04", "R05", "R11", "R12", "R13"])
+@pytest.mark.parametrize("name", ["R01", "R02", "R03", "R04", "R05", "R07", "R10", "R11", "R12", "R13"])
 def test_the_commit_tier(tmp_path, name):
     bench(tmp_path, name, "commit", 900)

@@ -15,6 +15,8 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import crashes  # noqa: E402
 import disk  # noqa: E402
+import hang  # noqa: E402
+import network  # noqa: E402
 from result import Result  # noqa: E402
 
 TESTS = {
@@ -23,6 +25,8 @@ TESTS = {
     "R03": ("chief killed", crashes.chief_killed),
     "R04": ("storm", crashes.storm),
     "R05": ("zombie", crashes.zombie),
+    "R07": ("bad network", network.bad_network),
+    "R10": ("no hang", hang.no_hang),
     "R11": ("torn checkpoint", disk.torn_checkpoint),
     "R12": ("save killed", disk.crash_points),
     "R13": ("disk errors", disk.disk_errors),
