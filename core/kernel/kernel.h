@@ -1,9 +1,10 @@
 // How an op runs on a device. A kernel has two phases:
 //
 //   class ReluKernel : public Kernel {
-//     absl::Status Prepare(PrepareContext& p) override { ... }        // once for each plan: attributes, checks,
-//     choices absl::Status Run(KernelContext& c) const override {             // each step: branch-poor, no allocation
-//     when shapes are planned
+//     // Once for each plan: attributes, checks, choices.
+//     absl::Status Prepare(PrepareContext& p) override { ... }
+//     // Each step: branch-poor, no allocation when shapes are planned.
+//     absl::Status Run(KernelContext& c) const override {
 //       ASSIGN_OR_RETURN(Tensor* y, c.ForwardOrAllocate(0, 0, c.input(0).shape()));
 //       ...
 //     }
@@ -85,8 +86,8 @@ class KernelContext {
 
   // A tensor that was never set (an uninitialised reference, a dead value) is not IsValid().
   const Tensor& input(int i) const { return *inputs_[i]; }
-  // Input i to keep beyond this node: the tensor itself when the step no longer needs it, shared when it is not
-  // transient, else a copy.
+  // Input i to keep beyond this node: a copy when its bytes are transient (the step's arena) or not writable (lent by
+  // their owner, as a fed array is), else the tensor itself when the step no longer needs it, else shared.
   absl::StatusOr<Tensor> TakeInput(int i);
   // The step reads input i no more after this node and nobody else holds its bytes: it may be overwritten.
   bool InputIsLastUse(int i) const;

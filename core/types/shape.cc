@@ -1,7 +1,6 @@
 #include "core/types/shape.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
@@ -76,14 +75,7 @@ bool PartialShape::IsFullyKnown() const {
   return known_rank_ && std::all_of(dims_.begin(), dims_.end(), [](int64_t d) { return d >= 0; });
 }
 
-int64_t PartialShape::num_elements() const {
-  if (!IsFullyKnown()) return -1;
-  int64_t n = 1;
-  for (int64_t d : dims_) {
-    if (__builtin_mul_overflow(n, d, &n)) n = std::numeric_limits<int64_t>::max();
-  }
-  return n;
-}
+int64_t PartialShape::num_elements() const { return IsFullyKnown() ? ToShape().num_elements() : -1; }
 
 bool PartialShape::IsCompatibleWith(const PartialShape& other) const {
   if (!known_rank_ || !other.known_rank_) return true;

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -35,12 +36,12 @@ class Shape {
   int rank() const { return static_cast<int>(dims_.size()); }
   int64_t dim(int i) const { return dims_[i]; }
   absl::Span<const int64_t> dims() const { return dims_; }
-  int64_t num_elements() const { return num_elements_; }
+  int64_t num_elements() const { return num_elements_; }  // the largest int64 when it is more than that
   bool IsScalar() const { return dims_.empty(); }
 
   void AddDim(int64_t size) {
     dims_.push_back(size);
-    num_elements_ *= size;
+    num_elements_ = Times(num_elements_, size);
   }
   void SetDim(int i, int64_t size) {
     dims_[i] = size;
@@ -60,9 +61,14 @@ class Shape {
   std::string ToString() const;
 
  private:
+  // Never wraps to a number that looks small enough for a buffer.
+  static int64_t Times(int64_t a, int64_t b) {
+    int64_t r;
+    return __builtin_mul_overflow(a, b, &r) ? std::numeric_limits<int64_t>::max() : r;
+  }
   void Count() {
     num_elements_ = 1;
-    for (int64_t d : dims_) num_elements_ *= d;
+    for (int64_t d : dims_) num_elements_ = Times(num_elements_, d);
   }
   absl::InlinedVector<int64_t, 4> dims_;
   int64_t num_elements_ = 1;

@@ -12,7 +12,14 @@ namespace {
 constexpr int64_t kHuge = int64_t{1} << 40;
 constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
 
-TEST(ShapeTest, CountsOfKnownShapesNeverWrap) {
+TEST(ShapeTest, CountsNeverWrap) {
+  EXPECT_EQ(Shape({kHuge, kHuge}).num_elements(), kMost);
+  EXPECT_EQ(Shape({kHuge, kHuge, 0}).num_elements(), 0);
+  Shape s({kHuge});
+  s.AddDim(kHuge);
+  EXPECT_EQ(s.num_elements(), kMost);
+  s.SetDim(1, 2);
+  EXPECT_EQ(s.num_elements(), 2 * kHuge);
   EXPECT_EQ(PartialShape({kHuge, kHuge}).num_elements(), kMost);
   EXPECT_EQ(PartialShape({kHuge, kHuge, 0}).num_elements(), 0);
   EXPECT_EQ(PartialShape({0, kHuge, kHuge}).num_elements(), 0);

@@ -52,8 +52,7 @@ void AppendElements(const Tensor& t, int64_t count, std::string* out) {
 }  // namespace
 
 absl::StatusOr<Tensor> Tensor::Make(DType dtype, const Shape& shape, Allocator* allocator) {
-  // Not the shape's own number, which wraps: a sum over the empty axis of [0,2^33,2^33] would have 4 elements.
-  int64_t count = PartialShape(shape).num_elements();
+  int64_t count = shape.num_elements();
   int64_t bytes = MultiplyWithoutOverflow(count, static_cast<int64_t>(ElementSize(dtype)));
   if (ElementSize(dtype) == 0) return InvalidArgument("a tensor needs a type, found ", DTypeName(dtype));
   if (bytes < 0 || bytes > kMaxBytes) {
