@@ -152,6 +152,9 @@ void ClusterStep::Finish() {
     grace = grace_;
   }
   if (grace != 0) call_.clock->CancelTimer(grace);
+  for (size_t r = 0; r < result.results.size() && result.status.ok(); ++r) {
+    if (!result.results[r].IsValid()) result.status = Internal("no task answered with result ", r, " of the step");
+  }
   if (result.status.ok() && parts_.size() > 1) TellAll(absl::OkStatus());
   if (!result.status.ok()) result.status.ErasePayload(kDerivedPayload);
   done_(std::move(result));

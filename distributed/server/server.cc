@@ -15,6 +15,7 @@
 #include "distributed/cluster/cluster.h"
 #include "distributed/master/master.h"
 #include "distributed/rpc/in_process.h"
+#include "distributed/rpc/watched_channel.h"
 #include "distributed/transport/negotiate.h"
 #include "runtime/device/cpu_device.h"
 #include "runtime/session/session_options.h"
@@ -110,7 +111,9 @@ struct Server::Impl {
   absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& to) {
     if (to == task) return self;
     ASSIGN_OR_RETURN(std::string address, cluster.Find(to));
-    return options.transport->Connect(address);
+    WatchOptions watch;
+    watch.name = to;
+    return ConnectWatched(*options.transport, address, options.clock, std::move(watch));
   }
 };
 
@@ -215,7 +218,9 @@ absl::StatusOr<std::shared_ptr<Channel>> ConnectToMaster(const std::string& targ
     if (it != Locals().servers.end()) return it->second->Connect();
   }
   ASSIGN_OR_RETURN(std::shared_ptr<Transport> transport, DefaultTransport());
-  return transport->Connect(std::string(address));
+  WatchOptions watch;
+  watch.name = absl::StrCat("the master at ", target);
+  return ConnectWatched(*transport, std::string(address), SystemClock(), std::move(watch));
 }
 
 absl::StatusOr<std::unique_ptr<SessionBase>> NewRemoteSession(const std::string& target, std::string config,

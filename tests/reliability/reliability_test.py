@@ -18,6 +18,8 @@ def bench(tmp_path, name, tier, deadline):
     assert result["lost"] == 0
     if result["skipped"]:
         pytest.skip(result["skipped"])
+    if result["trials"] == 0 and "without strace" in done.stdout:
+        pytest.skip("neither strace nor a small file system can be had here: " + done.stdout.strip())
     assert result["trials"] == result["survived"] > 0 and result["faults"] > 0, done.stdout
 
 

@@ -34,6 +34,7 @@ TEST(BugsTest, EachTurnsSomeSeedRedAndNoneIsGreen) {
     const int64_t red = FirstRed(bug == kNoBug ? 200 : 2000, &what);
     std::printf("%-20s %s %s\n", kNames[bug],
                 red < 0 ? "green" : absl::StrCat("red at seed ", red, ":").c_str(), what.substr(0, 140).c_str());
+    std::fflush(stdout);
     EXPECT_EQ(red < 0, bug == kNoBug) << kNames[bug];
   }
   deliberate_bug = kNoBug;

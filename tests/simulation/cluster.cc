@@ -6,6 +6,7 @@
 #include "core/base/status.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
+#include "distributed/rpc/watched_channel.h"
 #include "runtime/c_api/environment.h"
 #include "tests/simulation/step_driver.h"
 
@@ -39,7 +40,11 @@ void SimCluster::Start(const std::string& task) {
   world_->Note(absl::StrCat("start ", task));
   t->driver = MakeEventDriver();
   Process* process = t->process.get();
-  auto connect = [process](const std::string& to) { return process->transport()->Connect(to); };
+  auto connect = [process](const std::string& to) {
+    WatchOptions watch;
+    watch.name = to;
+    return ConnectWatched(*process->transport(), to, process->clock(), std::move(watch));
+  };
   WorkerOptions worker;
   worker.task = task;
   worker.environment = GetProcessEnvironment().view();

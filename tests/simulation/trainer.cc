@@ -175,7 +175,10 @@ struct Trainer::State : public std::enable_shared_from_this<Trainer::State> {
             return Again(reply.status());
           }
           std::vector<int64_t> values;
-          for (const Tensor& t : reply->tensors) values.push_back(t.scalar<int64_t>());
+          for (const Tensor& t : reply->tensors) {
+            if (!t.IsValid() || t.dtype() != DType::kInt64) return Break("a fetch came without its value");
+            values.push_back(t.scalar<int64_t>());
+          }
           then(std::move(values));
         });
   }
