@@ -6,6 +6,7 @@ is written last, in one step.
 """
 import contextlib
 import os
+import threading
 import time
 
 import sluice as sl
@@ -43,6 +44,7 @@ class Saver:
         self._next_checkpoint_time = None
         self._is_built = self._is_empty = False
         self._write_version = _V2
+        self._saving = threading.RLock()
         self.session_epoch = None  # a SessionEpoch, which keeps a chief that was replaced from committing
         self.saver_def = None
         if saver_def is not None:
@@ -162,7 +164,15 @@ class Saver:
     # Saving.
     def save(self, sess, save_path, global_step=None, latest_filename=None, meta_graph_suffix="meta",
              write_meta_graph=True, write_state=True, strip_default_attrs=False, save_debug_info=False):
-        """Writes a checkpoint named `save_path`, with "-" and the step when one is given; returns its prefix."""
+        """Writes a checkpoint named `save_path`, with "-" and the step when one is given; returns its prefix.
+
+        Threads take turns from reading the step to the commit, so that an older step is never committed after a newer.
+        """
+        with self._saving:
+            return self._save(sess, save_path, global_step, latest_filename, meta_graph_suffix, write_meta_graph,
+                              write_state)
+
+    def _save(self, sess, save_path, global_step, latest_filename, meta_graph_suffix, write_meta_graph, write_state):
         self._require_built()
         save_path = os.fspath(save_path)
         latest_filename = latest_filename or "checkpoint"
