@@ -21,7 +21,6 @@ enum DeliberateBug {
   kSessionsStay,        // a worker never forgets a session that no master names
   kClientsForgotten,    // a master never closes the sessions of clients that are gone
   kResultsMixed,        // a master numbers results as they come
-  kCommitUnfenced,      // a chief commits although another has taken over
   kNumBugs
 };
 

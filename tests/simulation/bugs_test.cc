@@ -13,7 +13,7 @@ namespace {
 const char* const kNames[] = {
     "none",          "NoFence",     "OldEpochAccepted", "DuplicateStepRuns", "DuplicatePartRuns",
     "EndedStepRuns", "StepsStay",   "ErrorSwallowed",   "FirstAnswerEnough", "ZeroForLost",
-    "SessionsStay",  "ClientsForgotten", "ResultsMixed",     "CommitUnfenced"};
+    "SessionsStay",  "ClientsForgotten", "ResultsMixed"};
 
 // The first red seed, -1 when all are green.
 int64_t FirstRed(int64_t seeds, std::string* what) {

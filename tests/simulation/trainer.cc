@@ -8,7 +8,6 @@
 #include "core/graph/text.h"
 #include "distributed/proto/master.pb.h"
 #include "distributed/rpc/call.h"
-#include "distributed/testing/bugs.h"
 #include "runtime/c_api/environment.h"
 
 namespace sluice::simulation {
@@ -213,7 +212,7 @@ struct Trainer::State : public std::enable_shared_from_this<Trainer::State> {
     std::vector<std::string> fetches = {"step:0"};
     for (int p = 0; p < model.ps; ++p) fetches.push_back(absl::StrCat("v", p, "_read:0"));
     Run({}, fetches, {}, [this](std::vector<int64_t> found) {
-      if (disk->epoch != epoch && !Bug(kCommitUnfenced)) {
+      if (disk->epoch != epoch) {
         ++disk->refused;
         superseded = dead = true;
         world->Note(absl::StrCat(task, " may not commit: epoch ", disk->epoch, " has taken over"));
