@@ -20,9 +20,9 @@ class Timeline:
             events.append(_meta("process_name", pid, 0, device.device))
             events.append({"name": "process_sort_index", "ph": "M", "pid": pid, "tid": 0, "args": {"sort_index": pid}})
             rows = _Rows()
-            for stats in sorted(device.node_stats, key=lambda s: (s.all_start_micros, s.node_name)):
+            for stats in sorted(device.node_stats, key=lambda s: (_time(s)[0], s.node_name)):
                 name, op, inputs = _parse(stats)
-                start, duration = stats.all_start_micros, max(1, stats.all_end_rel_micros)
+                start, duration = _time(stats)
                 row = rows.place(stats.thread_id, start, start + duration)
                 args = {"name": name, "op": op}
                 args.update(("input%d" % i, text) for i, text in enumerate(inputs))
@@ -57,7 +57,7 @@ class Timeline:
                         continue
                     count += 1
                     common = {"name": source_name, "cat": "DataFlow", "id": count}
-                    events.append(dict(common, ph="s", pid=source[0], tid=source[1], ts=source[3] - 1))
+                    events.append(dict(common, ph="s", pid=source[0], tid=source[1], ts=max(source[2], source[3] - 1)))
                     events.append(dict(common, ph="t", pid=target[0], tid=target[1], ts=target[2]))
         return events
 
@@ -83,6 +83,13 @@ class _Rows:
         self._ends.append((thread, end))
         self.threads[len(self._ends) - 1] = thread
         return len(self._ends) - 1
+
+
+def _time(stats):
+    """(begin, duration) in microseconds, with fractions where the statistics have nanoseconds."""
+    if stats.all_start_nanos:
+        return stats.all_start_nanos / 1000, stats.all_end_rel_nanos / 1000
+    return stats.all_start_micros, max(1, stats.all_end_rel_micros)
 
 
 def _parse(stats):

@@ -196,6 +196,7 @@ absl::Status CheckOutputs(Frame& frame, size_t k) {
 }
 
 void Trace(const Frame& frame, size_t k, int64_t scheduled_ns, int64_t start_ns, StepTrace* trace) {
+  const int64_t end_ns = StepTrace::Now();
   const Instruction& i = frame.plan.instructions[k];
   TracedNode n;
   n.device = frame.context.device->name();
@@ -203,8 +204,12 @@ void Trace(const Frame& frame, size_t k, int64_t scheduled_ns, int64_t start_ns,
   n.op = frame.plan.nodes[k]->op().name;
   n.scheduled_ns = scheduled_ns;
   n.start_ns = start_ns;
-  n.end_ns = StepTrace::Now();
+  n.end_ns = end_ns;
   n.thread = syscall(SYS_gettid);
+  for (uint32_t in = 0; in < i.num_inputs; ++in) {
+    const Slot& slot = frame.plan.slots[frame.plan.operands[i.first_operand + in]];
+    n.inputs.push_back(absl::StrCat(slot.node->name(), ":", slot.output));
+  }
   for (uint32_t o = 0; o < i.num_outputs; ++o) {
     const Tensor& t = *frame.operands[i.first_operand + i.num_inputs + o];
     if (!t.IsValid()) continue;

@@ -54,10 +54,10 @@ std::string ToChromeTrace(const std::vector<StepStats>& steps) {
       for (const NodeStats& n : device.nodes) {
         events.push_back(absl::StrFormat(
             "{\"name\":%s,\"cat\":\"op\",\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%s,\"dur\":%s,"
-            "\"args\":{\"name\":%s,\"op\":%s,\"outputs\":%s,\"output_bytes\":%d,\"waited_us\":%s}}",
+            "\"args\":{\"name\":%s,\"op\":%s,\"inputs\":%s,\"outputs\":%s,\"output_bytes\":%d,\"waited_us\":%s}}",
             Quote(n.op), pid, n.thread, Micros(step.start_unix_micros, n.start_ns), Micros(0, n.end_ns - n.start_ns),
-            Quote(n.name), Quote(n.op), Quote(absl::StrJoin(n.outputs, ", ")), n.output_bytes,
-            Micros(0, n.start_ns - n.scheduled_ns)));
+            Quote(n.name), Quote(n.op), Quote(absl::StrJoin(n.inputs, ", ")), Quote(absl::StrJoin(n.outputs, ", ")),
+            n.output_bytes, Micros(0, n.start_ns - n.scheduled_ns)));
       }
       if (device.memory.peak_bytes > 0) {
         events.push_back(

@@ -29,6 +29,7 @@ struct NodeStats {
   int64_t scheduled_ns = 0;
   int64_t thread = 0;
   int64_t output_bytes = 0;
+  std::vector<std::string> inputs;   // "node:output", those of the plan
   std::vector<std::string> outputs;  // "float [2,3]"
 };
 struct DeviceStats {

@@ -8,9 +8,34 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "core/proto/step_stats.pb.h"
+#include "core/types/dtype.h"
+#include "core/types/shape.h"
 
 namespace sluice {
+namespace {
+
+// "float [2,3]" to a message and back. What is no such text leaves the message empty.
+void DescribeOutput(absl::string_view text, proto::TensorDescription* description) {
+  const size_t space = text.find(' ');
+  if (space == absl::string_view::npos) return;
+  const DType dtype = DTypeFromName(text.substr(0, space));
+  const absl::StatusOr<PartialShape> shape = PartialShape::Parse(text.substr(space + 1));
+  if (dtype == DType::kInvalid || !shape.ok() || !shape->known_rank()) return;
+  description->set_dtype(static_cast<proto::DataType>(dtype));
+  description->mutable_shape();
+  for (const int64_t dim : shape->dims()) description->mutable_shape()->add_dim()->set_size(dim);
+}
+
+std::string OutputText(const proto::TensorDescription& description) {
+  std::vector<int64_t> dims;
+  for (const auto& dim : description.shape().dim()) dims.push_back(dim.size());
+  return absl::StrCat(DTypeName(static_cast<DType>(description.dtype())), " [", absl::StrJoin(dims, ","), "]");
+}
+
+}  // namespace
 
 StepStats CollectStats(StepTrace* trace, absl::Time began, const std::vector<Device*>& devices) {
   StepStats stats;
@@ -25,6 +50,7 @@ StepStats CollectStats(StepTrace* trace, absl::Time began, const std::vector<Dev
     node.end_ns = n.end_ns - trace->begin_ns();
     node.thread = n.thread;
     node.output_bytes = n.output_bytes;
+    node.inputs = std::move(n.inputs);
     node.outputs = std::move(n.outputs);
     by_device[n.device].nodes.push_back(std::move(node));
   }
@@ -55,10 +81,11 @@ void StepStatsToProto(const StepStats& stats, proto::StepStats* proto) {
       n->set_scheduled_micros(stats.start_unix_micros + node.scheduled_ns / 1000);
       n->set_scheduled_nanos(stats.start_unix_micros * 1000 + node.scheduled_ns);
       n->set_thread_id(static_cast<uint32_t>(node.thread));
-      n->set_timeline_label(absl::StrCat(node.name, " = ", node.op, "()"));
+      n->set_timeline_label(absl::StrCat(node.name, " = ", node.op, "(", absl::StrJoin(node.inputs, ", "), ")"));
       for (size_t i = 0; i < node.outputs.size(); ++i) {
         auto* out = n->add_output();
         out->set_slot(static_cast<int>(i));
+        DescribeOutput(node.outputs[i], out->mutable_tensor_description());
         out->mutable_tensor_description()->mutable_allocation_description()->set_requested_bytes(
             i == 0 ? node.output_bytes : 0);
       }
@@ -88,10 +115,11 @@ void StepStatsFromProto(const proto::StepStats& proto, StepStats* stats) {
     for (const auto& n : d.node_stats()) {
       NodeStats node;
       node.name = n.node_name();
-      absl::string_view label = n.timeline_label();  // "name = Op()"
-      const size_t at = label.find(" = ");
-      if (at != absl::string_view::npos && absl::EndsWith(label, "()")) {
-        node.op = std::string(label.substr(at + 3, label.size() - at - 5));
+      absl::string_view label = n.timeline_label();  // "name = Op(input, ...)"
+      const size_t at = label.find(" = "), open = label.find('(', at == absl::string_view::npos ? 0 : at);
+      if (at != absl::string_view::npos && open != absl::string_view::npos && absl::EndsWith(label, ")")) {
+        node.op = std::string(label.substr(at + 3, open - at - 3));
+        node.inputs = absl::StrSplit(label.substr(open + 1, label.size() - open - 2), ", ", absl::SkipEmpty());
       }
       node.start_ns = n.all_start_nanos() - first;
       node.end_ns = node.start_ns + n.all_end_rel_nanos();
@@ -99,6 +127,7 @@ void StepStatsFromProto(const proto::StepStats& proto, StepStats* stats) {
       node.thread = n.thread_id();
       for (const auto& out : n.output()) {
         node.output_bytes += out.tensor_description().allocation_description().requested_bytes();
+        if (out.tensor_description().has_shape()) node.outputs.push_back(OutputText(out.tensor_description()));
       }
       device.nodes.push_back(std::move(node));
     }
