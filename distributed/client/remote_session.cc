@@ -74,7 +74,8 @@ class RemoteSession final : public SessionBase {
     Message message = Pack(request);
     message.tensors.assign(feeds.begin(), feeds.end());
     const absl::Duration limit = run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + kSpareTime : kStepLimit;
-    ASSIGN_OR_RETURN(Message reply, CallCancellable(std::move(message), request.request_id(), limit, run.cancellation));
+    ASSIGN_OR_RETURN(Message reply, CallCancellable(Method("RunCallable"), std::move(message), request.request_id(), limit,
+                                                    run.cancellation));
     if (reply.tensors.size() != callable.spec.fetches.size()) {
       return Internal("the master answered with ", reply.tensors.size(), " tensors for ",
                       callable.spec.fetches.size(), " fetches");
@@ -85,6 +86,42 @@ class RemoteSession final : public SessionBase {
       RETURN_IF_ERROR(Unpack(reply, &response));
       StepStatsFromProto(response.metadata().step_stats(), &metadata->stats);
     }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string> SetUpPartialRun(const CallableSpec& spec) override {
+    RETURN_IF_ERROR(Sync());
+    proto::PartialRunSetupRequest request;
+    request.set_session_handle(handle_);
+    for (const std::string& f : spec.feeds) request.add_feed(f);
+    for (const std::string& f : spec.fetches) request.add_fetch(f);
+    for (const std::string& t : spec.targets) request.add_target(t);
+    request.set_request_id(next_request_.fetch_add(1));
+    ASSIGN_OR_RETURN(auto response, Ask<proto::PartialRunSetupResponse>(*master_, Method("PartialRunSetup"), request,
+                                                                        kControlTimeout));
+    return response.partial_run_handle();
+  }
+
+  absl::Status PartialRun(const std::string& handle, absl::Span<const std::pair<std::string, Tensor>> feeds,
+                          absl::Span<const std::string> fetches, std::vector<Tensor>* results,
+                          const RunOptions& run) override {
+    RETURN_IF_ERROR(CheckOpen());
+    proto::RunStepRequest request;
+    request.set_session_handle(handle_);
+    request.set_partial_run_handle(handle);
+    request.set_request_id(next_request_.fetch_add(1));
+    if (run.timeout_ms > 0) request.mutable_options()->set_timeout_in_ms(run.timeout_ms);
+    for (const auto& [name, value] : feeds) request.add_feed(name);
+    for (const std::string& f : fetches) request.add_fetch(f);
+    Message message = Pack(request);
+    for (const auto& [name, value] : feeds) message.tensors.push_back(value);
+    const absl::Duration limit = run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + kSpareTime : kStepLimit;
+    ASSIGN_OR_RETURN(Message reply, CallCancellable(Method("RunStep"), std::move(message), request.request_id(), limit,
+                                                    run.cancellation));
+    if (reply.tensors.size() != fetches.size()) {
+      return Internal("the master answered with ", reply.tensors.size(), " tensors for ", fetches.size(), " fetches");
+    }
+    *results = std::move(reply.tensors);
     return absl::OkStatus();
   }
 
@@ -230,14 +267,14 @@ class RemoteSession final : public SessionBase {
   }
 
   // Waits for the reply; the caller's cancellation ends the step on the master, which then answers.
-  absl::StatusOr<Message> CallCancellable(Message message, int64_t request_id, absl::Duration limit,
+  absl::StatusOr<Message> CallCancellable(const std::string& method, Message message, int64_t request_id, absl::Duration limit,
                                           CancellationToken* cancellation) {
     struct Waiting {
       absl::Notification done;
       absl::StatusOr<Message> reply = absl::UnknownError("no reply");
     };
     auto waiting = std::make_shared<Waiting>();
-    master_->Call(Method("RunCallable"), std::move(message), limit, [waiting](absl::StatusOr<Message> reply) {
+    master_->Call(method, std::move(message), limit, [waiting](absl::StatusOr<Message> reply) {
       waiting->reply = std::move(reply);
       waiting->done.Notify();
     });

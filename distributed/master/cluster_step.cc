@@ -58,7 +58,7 @@ void ClusterStep::Start() {
   request.set_step_id(call_.step_id);
   request.set_request_id(call_.step_id);
   request.set_timeout_ms(absl::ToInt64Milliseconds(call_.timeout));
-  request.set_alone(parts_.size() == 1);
+  request.set_alone(parts_.size() == 1 && !call_.in_parts);
   if (call_.trace) request.mutable_exec_opts()->set_record_timeline(true);
   // A worker keeps the step's time itself; the call gets a little more, so that it is the worker who names what it
   // waited for.
@@ -155,7 +155,7 @@ void ClusterStep::Finish() {
   for (size_t r = 0; r < result.results.size() && result.status.ok(); ++r) {
     if (!result.results[r].IsValid()) result.status = Internal("no task answered with result ", r, " of the step");
   }
-  if (result.status.ok() && parts_.size() > 1) TellAll(absl::OkStatus());
+  if (result.status.ok() && parts_.size() > 1 && !call_.in_parts) TellAll(absl::OkStatus());
   if (!result.status.ok()) result.status.ErasePayload(kDerivedPayload);
   done_(std::move(result));
 }
@@ -174,6 +174,8 @@ void ClusterStep::Cancel(const absl::Status& why) {
     Answer(i, ended);
   }
 }
+
+void ClusterStep::Release() { TellAll(absl::OkStatus()); }
 
 void ClusterStep::LoseTask(const std::string& task, const absl::Status& why) {
   for (size_t i = 0; i < parts_.size(); ++i) {

@@ -36,6 +36,7 @@ struct ClusterStepCall {
   absl::Duration timeout = absl::ZeroDuration();  // zero: none
   absl::Duration limit;                           // of a step without a timeout
   bool trace = false;
+  bool in_parts = false;  // its state on the tasks stays when it ends well, until Release
   Clock* clock = nullptr;
 };
 
@@ -54,6 +55,8 @@ class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
   void Start();
   // Ends the step with `why`; what the tasks answer later is ignored.
   void Cancel(const absl::Status& why);
+  // For a step in parts: nothing of it is wanted any more.
+  void Release();
   // The task is lost: its answer is not waited for.
   void LoseTask(const std::string& task, const absl::Status& why);
 

@@ -144,6 +144,12 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     });
   }
 
+  void SetUpPartialRun(const proto::PartialRunSetupRequest& request, Reply reply) {
+    auto session = Find(request.session_handle());
+    if (!session.ok()) return reply(session.status());
+    (*session)->SetUpPartialRun(request, std::move(reply));
+  }
+
   void CloseOne(const proto::CloseSessionRequest& request, Reply reply) {
     std::shared_ptr<MasterSession> session;
     {
@@ -230,6 +236,9 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     if (request.feed_size() != static_cast<int>(message.tensors.size())) {
       return reply(InvalidArgument("a step with ", message.tensors.size(), " tensors for ", request.feed_size(), " feeds"));
     }
+    if (!request.partial_run_handle().empty()) {
+      return (*session)->RunPart(request, std::move(message.tensors), std::move(reply));
+    }
     proto::CallableOptions options;
     *options.mutable_feed() = request.feed();
     *options.mutable_fetch() = request.fetch();
@@ -295,6 +304,7 @@ void Master::Handle(absl::string_view method, absl::Duration timeout, Message re
   if (method == "MakeCallable") return m->Answer(&Impl::MakeCallable, request, reply);
   if (method == "ListDevices") return m->Answer(&Impl::ListDevices, request, reply);
   if (method == "ReleaseCallable") return m->Answer(&Impl::ReleaseCallable, request, reply);
+  if (method == "PartialRunSetup") return m->Later(&Impl::SetUpPartialRun, request, std::move(reply));
   if (method == "CreateSession") return m->Later(&Impl::Create, request, std::move(reply));
   if (method == "ExtendSession") return m->Later(&Impl::ExtendLater, request, std::move(reply));
   if (method == "DescribeStep") return m->Later(&Impl::Describe, request, std::move(reply));

@@ -42,6 +42,7 @@ struct MasterOptions {
   absl::Duration heartbeat_timeout = absl::Seconds(10);  // without an answer a task counts as lost
   absl::Duration control_timeout = absl::Seconds(120);   // of calls that register and delete
   absl::Duration client_ttl = absl::Minutes(10);         // of sessions whose client has not been heard of
+  absl::Duration partial_run_limit = kPartialRunLimit;   // of a partial run that no client goes on with
   absl::Duration step_limit = absl::Hours(24 * 30);      // of steps without a limit of their own
 };
 

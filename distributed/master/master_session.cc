@@ -314,19 +314,27 @@ absl::StatusOr<int64_t> MasterSession::Extend(const proto::ExtendSessionRequest&
   return version_ += request.graph_def().node_size();
 }
 
-absl::StatusOr<int64_t> MasterSession::MakeCallable(const proto::CallableOptions& options) {
-  CallableSpec spec = SpecOf(options);
+absl::StatusOr<std::shared_ptr<MasterSession::Signature>> MasterSession::FindSignature(CallableSpec spec,
+                                                                                        int64_t* number) {
   std::string key = absl::StrCat(absl::StrJoin(spec.feeds, ","), ";", absl::StrJoin(spec.fetches, ","), ";",
-                                 absl::StrJoin(spec.targets, ","));
-  absl::MutexLock lock(&mu_);
+                                 absl::StrJoin(spec.targets, ","), spec.partial ? ";partial" : "");
   RETURN_IF_ERROR(CheckUsable());
   auto [it, fresh] = callable_of_.emplace(std::move(key), next_callable_);
+  *number = it->second;
+  std::shared_ptr<Signature>& signature = callables_[it->second];
   if (fresh) {
-    auto signature = std::make_shared<Signature>();
+    ++next_callable_;
+    signature = std::make_shared<Signature>();
     signature->spec = std::move(spec);
-    callables_.emplace(next_callable_++, std::move(signature));
   }
-  return it->second;
+  return signature;
+}
+
+absl::StatusOr<int64_t> MasterSession::MakeCallable(const proto::CallableOptions& options) {
+  absl::MutexLock lock(&mu_);
+  int64_t number = 0;
+  RETURN_IF_ERROR(FindSignature(SpecOf(options), &number).status());
+  return number;
 }
 
 void MasterSession::ReleaseCallable(int64_t callable) {
@@ -361,7 +369,8 @@ absl::StatusOr<std::shared_ptr<MasterSession::Plan>> MasterSession::Place(
   plan->mutations = placed.mutations;
   plan->feeds = std::move(placed.feeds);
   plan->placement = std::move(placed.placement);
-  plan->num_results = static_cast<int>(spec.fetches.size());
+  plan->num_results = spec.partial ? 0 : static_cast<int>(spec.fetches.size());
+  plan->partial = std::move(placed.partial);
   plan->session = handle_;
   std::map<std::string, std::set<int>> arguments;
   for (Partition& part : placed.partitions) {
@@ -381,7 +390,7 @@ absl::StatusOr<std::shared_ptr<MasterSession::Plan>> MasterSession::Place(
     auto it = tasks_.find(name);
     if (it == tasks_.end()) return Internal("nodes were placed on ", name, ", which is not part of the session");
     request.set_session_handle(handle_);
-    request.set_num_arguments(static_cast<int>(spec.feeds.size()));
+    request.set_num_arguments(spec.partial ? 0 : static_cast<int>(spec.feeds.size()));
     request.set_num_results(plan->num_results);
     request.set_incarnation(it->second.incarnation);
     TaskPart part;
@@ -466,6 +475,8 @@ void MasterSession::Run(int64_t callable, std::vector<Tensor> feeds, const proto
     auto it = callables_.find(callable);
     if (status.ok() && it == callables_.end()) {
       status = NotFound("session ", handle_, " has no callable ", callable);
+    } else if (status.ok() && it->second->spec.partial) {
+      status = InvalidArgument("callable ", callable, " of session ", handle_, " is run in parts");
     } else if (status.ok()) {
       signature = it->second;
       if (IsCurrent(signature->plan.get())) plan = signature->plan;
@@ -529,6 +540,116 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
   if (!broken.ok()) step->Cancel(broken);
 }
 
+// --- Partial runs ---
+
+void MasterSession::SetUpPartialRun(const proto::PartialRunSetupRequest& request, Reply reply) {
+  CallableSpec spec;
+  spec.feeds.assign(request.feed().begin(), request.feed().end());
+  spec.fetches.assign(request.fetch().begin(), request.fetch().end());
+  spec.targets.assign(request.target().begin(), request.target().end());
+  spec.partial = true;
+  absl::Status status = CheckPartialSpec(spec);
+  std::shared_ptr<Signature> signature;
+  if (status.ok()) {
+    absl::MutexLock lock(&mu_);
+    status = CheckFirst(request.request_id());
+    // Those that have ended by an error stay to say so, as long as there is room.
+    for (auto it = partial_runs_.begin(); it != partial_runs_.end() && partial_runs_.size() >= kMaxPartialRuns;) {
+      it = it->second->over() ? partial_runs_.erase(it) : std::next(it);
+    }
+    if (status.ok() && partial_runs_.size() >= kMaxPartialRuns) {
+      status = ResourceExhausted("session ", handle_, " has ", partial_runs_.size(),
+                                 " partial runs open, as many as it may: finish some of them first");
+    }
+    int64_t number = 0;
+    auto found = FindSignature(spec, &number);
+    if (status.ok()) status = found.status();
+    if (status.ok()) signature = *std::move(found);
+  }
+  if (!status.ok()) return reply(status);
+  Replan(signature, [self = shared_from_this(), spec = std::move(spec), id = request.request_id(),
+                     reply = std::move(reply)](absl::StatusOr<std::shared_ptr<const Plan>> plan) {
+    if (!plan.ok()) return reply(plan.status());
+    self->StartPartialRun(*std::move(plan), spec, id, reply);
+  });
+}
+
+void MasterSession::StartPartialRun(std::shared_ptr<const Plan> plan, const CallableSpec& spec, int64_t request_id,
+                                    Reply reply) {
+  ClusterStepCall call;
+  call.session_handle = handle_;
+  call.step_id = NewStepId();
+  call.limit = options_.step_limit;
+  call.in_parts = true;
+  call.clock = options_.clock;
+  const int64_t id = call.step_id;
+  auto run = std::make_shared<PartialStep>(spec, &plan->partial, &plan->feeds, &plan->parts, id, options_.clock, plan);
+  auto step = std::make_shared<ClusterStep>(
+      &plan->parts, std::move(call), [self = shared_from_this(), plan, run, id](ClusterStepResult result) {
+        {
+          absl::MutexLock lock(&self->mu_);
+          self->active_.erase(id);
+          self->heard_ = self->options_.clock->Now();
+        }
+        run->Ended(result.status);
+      });
+  std::string handle;
+  absl::Status broken;
+  {
+    absl::MutexLock lock(&mu_);
+    handle = absl::StrCat(handle_, "/partial_run_", next_partial_run_++);
+    broken = CheckUsable();
+    active_[id] = {step, request_id};
+    if (broken.ok()) partial_runs_[handle] = run;
+  }
+  run->Start(handle, step, options_.partial_run_limit);
+  if (!broken.ok()) {
+    step->Cancel(broken);
+    return reply(broken);
+  }
+  proto::PartialRunSetupResponse response;
+  response.set_partial_run_handle(handle);
+  reply(Pack(response));
+}
+
+void MasterSession::RunPart(const proto::RunStepRequest& request, std::vector<Tensor> feeds, Reply reply) {
+  const std::string& handle = request.partial_run_handle();
+  std::shared_ptr<PartialStep> run;
+  absl::Status status;
+  {
+    absl::MutexLock lock(&mu_);
+    auto it = partial_runs_.find(handle);
+    status = CheckUsable();
+    if (status.ok()) status = CheckFirst(request.request_id());
+    if (status.ok() && it == partial_runs_.end()) status = NoPartialRun(handle);
+    if (status.ok() && request.target_size() > 0) {
+      status = InvalidArgument("a part of a partial run has targets: they belong into its set-up");
+    }
+    if (status.ok()) {
+      run = it->second;
+      auto active = active_.find(run->id());
+      if (active != active_.end()) active->second.request_id = request.request_id();
+    }
+  }
+  if (!status.ok()) return reply(status);
+  const int64_t timeout =
+      request.options().timeout_in_ms() > 0 ? request.options().timeout_in_ms() : config_.operation_timeout_in_ms();
+  const std::vector<std::string> names(request.feed().begin(), request.feed().end());
+  const std::vector<std::string> fetches(request.fetch().begin(), request.fetch().end());
+  run->Run(names, std::move(feeds), fetches, absl::Milliseconds(timeout),
+           [self = shared_from_this(), run, handle, reply = std::move(reply)](absl::StatusOr<std::vector<Tensor>> values) {
+             {
+               absl::MutexLock lock(&self->mu_);
+               self->heard_ = self->options_.clock->Now();
+               if (run->finished()) self->partial_runs_.erase(handle);
+             }
+             if (!values.ok()) return reply(values.status());
+             Message message;
+             message.tensors = *std::move(values);
+             reply(std::move(message));
+           });
+}
+
 void MasterSession::CancelStep(int64_t request_id) {
   std::vector<std::shared_ptr<ClusterStep>> steps;
   {
@@ -578,11 +699,14 @@ void MasterSession::Break(const absl::Status& why) {
 void MasterSession::Close(const absl::Status& why, std::function<void()> done) {
   Break(why);
   std::map<int64_t, std::shared_ptr<Signature>> callables;
+  std::map<std::string, std::shared_ptr<PartialStep>> partial_runs;
   {
     absl::MutexLock lock(&mu_);
+    partial_runs.swap(partial_runs_);
     callables.swap(callables_);
     callable_of_.clear();
   }
+  for (const auto& [handle, run] : partial_runs) run->End(why);
   std::vector<TaskCall> calls;
   for (auto& [name, task] : tasks_) {
     proto::DeleteWorkerSessionRequest request;

@@ -15,6 +15,7 @@
 #include "core/proto/config.pb.h"
 #include "distributed/master/cluster_step.h"
 #include "distributed/master/master.h"
+#include "distributed/master/partial_step.h"
 #include "distributed/proto/master.pb.h"
 #include "distributed/proto/worker.pb.h"
 #include "runtime/session/planner.h"
@@ -48,6 +49,10 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   void ReleaseCallable(int64_t callable);
   // The reply is a RunStepResponse.
   void Run(int64_t callable, std::vector<Tensor> feeds, const proto::RunOptions& run, int64_t request_id, Reply reply);
+  // The reply is a PartialRunSetupResponse.
+  void SetUpPartialRun(const proto::PartialRunSetupRequest& request, Reply reply);
+  // One part of it; the reply is a RunStepResponse.
+  void RunPart(const proto::RunStepRequest& request, std::vector<Tensor> feeds, Reply reply);
   void CancelStep(int64_t request_id);
   // Plans without running.
   void Describe(const proto::CallableOptions& options,
@@ -66,6 +71,7 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
     std::string text;
     std::vector<TaskPart> parts;
     int num_results = 0;
+    PartialPlan partial;
     std::string session;
   };
   using Planned = std::function<void(absl::StatusOr<std::shared_ptr<const Plan>>)>;
@@ -85,7 +91,7 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   };
   struct Active {
     std::shared_ptr<ClusterStep> step;
-    int64_t request_id = 0;
+    int64_t request_id = 0;  // for a partial run: of its last part
   };
 
   MasterSession(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::ConfigProto& config,
@@ -104,6 +110,9 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   void Replan(std::shared_ptr<Signature> signature, Planned done);
   void StartStep(std::shared_ptr<const Plan> plan, std::vector<Tensor> feeds, const proto::RunOptions& run,
                  int64_t request_id, Reply reply);
+  absl::StatusOr<std::shared_ptr<Signature>> FindSignature(CallableSpec spec, int64_t* number)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StartPartialRun(std::shared_ptr<const Plan> plan, const CallableSpec& spec, int64_t request_id, Reply reply);
   // Ends the session for good: its state on a worker is gone.
   void Break(const absl::Status& why);
   void LoseTask(const std::string& task, const absl::Status& why);
@@ -128,6 +137,8 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   std::map<int64_t, std::shared_ptr<Signature>> callables_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, int64_t> callable_of_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<int64_t, Active> active_ ABSL_GUARDED_BY(mu_);  // by step
+  int64_t next_partial_run_ ABSL_GUARDED_BY(mu_) = 1;
+  std::map<std::string, std::shared_ptr<PartialStep>> partial_runs_ ABSL_GUARDED_BY(mu_);  // by handle
   // Of the last steps: a request that comes twice is run once.
   absl::flat_hash_set<int64_t> requests_ ABSL_GUARDED_BY(mu_);
   std::deque<int64_t> request_order_ ABSL_GUARDED_BY(mu_);

@@ -36,6 +36,8 @@ class StepRendezvous final : public Rendezvous, public RefCounted {
   void Abort(absl::Status why) override;
 
   void RecvForPeer(const Key& key, Callback done);
+  // Something was sent that nobody has received.
+  bool HoldsTensors() const { return table_.HoldsValues(); }
   // Keys that somebody waits for, sorted.
   std::vector<std::string> Waiting() const;
 

@@ -164,6 +164,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   master.executor = impl->worker->executor();
   master.heartbeat_timeout = options.heartbeat_timeout;
   master.join_timeout = options.join_timeout;
+  master.partial_run_limit = options.partial_run_limit;
   impl->master = std::make_unique<Master>(std::move(master));
   std::unique_ptr<Server> server(new Server);
   server->impl_ = std::move(impl);

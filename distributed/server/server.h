@@ -27,6 +27,7 @@ struct ServerOptions {
   Clock* clock = nullptr;                // null: the system's
   absl::Duration heartbeat_timeout = absl::Seconds(10);
   absl::Duration join_timeout = absl::Seconds(120);
+  absl::Duration partial_run_limit = kPartialRunLimit;
 };
 
 class Server {

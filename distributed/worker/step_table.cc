@@ -150,7 +150,9 @@ void StepTable::Sweep(absl::Duration age) {
     absl::MutexLock lock(&mu_);
     const absl::Duration now = clock_->Now();
     for (const auto& [id, step] : steps_) {
-      if (!step->running && now - step->since > age) ids.push_back(id);
+      if (step->running || now - step->since <= age) continue;
+      if (step->ran && step->rendezvous->HoldsTensors()) continue;  // a peer comes for them, or the session ends
+      ids.push_back(id);
     }
   }
   for (int64_t id : ids) {

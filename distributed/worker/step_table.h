@@ -53,7 +53,8 @@ class StepTable {
   bool HasEnded(const std::string& session) const;
   // Calls `done` once, with true as soon as no step of the session runs (now, if none does), with false after `timeout`.
   void WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done);
-  // Ends steps that nobody has begun to run within `age` of being heard of: their master is gone.
+  // Ends steps that nobody has begun to run within `age` of being heard of, since their master is gone, and those that ran
+  // before and hold no tensor for a peer, should nobody have ended them.
   void Sweep(absl::Duration age);
 
   struct View {

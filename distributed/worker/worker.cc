@@ -445,6 +445,24 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
         });
   }
 
+  absl::StatusOr<Message> SendTensors(Message message) {
+    proto::SendTensorsRequest request;
+    RETURN_IF_ERROR(Unpack(message, &request));
+    RETURN_IF_ERROR(CheckIncarnation(request.incarnation()));
+    if (request.rendezvous_key_size() != static_cast<int>(message.tensors.size())) {
+      return InvalidArgument(message.tensors.size(), " tensors with ", request.rendezvous_key_size(), " keys");
+    }
+    absl::StatusOr<std::shared_ptr<WorkerStep>> step = steps.Find(request.step_id());
+    if (!step.ok()) {
+      refused.fetch_add(1);
+      return step.status();
+    }
+    for (int i = 0; i < request.rendezvous_key_size(); ++i) {
+      RETURN_IF_ERROR((*step)->rendezvous->Send(request.rendezvous_key(i), {std::move(message.tensors[i]), false}));
+    }
+    return Pack(proto::SendTensorsResponse());
+  }
+
   absl::StatusOr<std::shared_ptr<Peer>> FindPeer(const std::string& task) {
     absl::MutexLock lock(&peers_mu);
     std::shared_ptr<Peer>& peer = peers[task];
@@ -591,6 +609,10 @@ void Worker::Handle(absl::string_view method, absl::Duration timeout, Message re
     proto::RecvTensorRequest r;
     absl::Status valid = Unpack(request, &r);
     return valid.ok() ? w->RecvTensor(r, std::move(reply)) : reply(w->Here(valid));
+  }
+  if (method == "SendTensors") {
+    absl::StatusOr<Message> sent = w->SendTensors(std::move(request));
+    return sent.ok() ? reply(std::move(sent)) : reply(w->Here(sent.status()));
   }
   if (method == "RunGraph") return w->RunGraph(std::move(request), std::move(reply));
   if (method == "CleanupGraph") return w->Answer(&Impl::Cleanup, request, reply);

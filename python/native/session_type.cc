@@ -59,6 +59,16 @@ void Free(PyObject* self) {
   Py_DECREF(type);
 }
 
+Feed FeedOf(const SL_Graph* graph, const SL_Output& f) {
+  Feed feed;
+  feed.dtype = SL_OperationOutputType(f.op, f.index) % 100;
+  int64_t dims[256];
+  feed.rank = SL_OutputShape(graph, f, dims, 256);
+  if (feed.rank > 0) feed.dims.assign(dims, dims + feed.rank);
+  feed.name = std::string(SL_OperationName(f.op)) + ":" + std::to_string(f.index);
+  return feed;
+}
+
 SL_Session* SessionOf(PyObject* self) { return (*reinterpret_cast<SessionObject*>(self)->shared)->session; }
 
 // Session(graph, serialised ConfigProto or None, target)
@@ -147,15 +157,7 @@ PyObject* MakeCallable(PyObject* self, PyObject* args) {
   auto state = std::make_unique<CallableState>();
   state->shared = *session->shared;
   state->num_fetches = static_cast<int>(fetches.size());
-  for (const SL_Output& f : feeds) {
-    Feed feed;
-    feed.dtype = SL_OperationOutputType(f.op, f.index) % 100;
-    int64_t dims[256];
-    feed.rank = SL_OutputShape(graph, f, dims, 256);
-    if (feed.rank > 0) feed.dims.assign(dims, dims + feed.rank);
-    feed.name = std::string(SL_OperationName(f.op)) + ":" + std::to_string(f.index);
-    state->feeds.push_back(std::move(feed));
-  }
+  for (const SL_Output& f : feeds) state->feeds.push_back(FeedOf(graph, f));
   Status status;
   PyThreadState* thread = PyEval_SaveThread();
   state->callable =
@@ -198,6 +200,20 @@ class CancellationPool {
 CancellationPool& Cancellations() {
   thread_local CancellationPool pool;
   return pool;
+}
+
+// A list of them; takes the tensors.
+PyObject* Arrays(SL_Tensor** tensors, int count) {
+  Ref results(PyList_New(count));
+  for (int i = 0; i < count; ++i) {
+    PyObject* value = results ? FetchArray(tensors[i]) : nullptr;
+    if (value == nullptr) {
+      for (int k = results ? i + 1 : i; k < count; ++k) SL_DeleteTensor(tensors[k]);
+      return nullptr;
+    }
+    PyList_SetItem(results.get(), i, value);
+  }
+  return results.release();
 }
 
 PyObject* RunStep(CallableState* callable, PyObject* values, SL_RunOptions* options) {
@@ -245,16 +261,7 @@ PyObject* RunStep(CallableState* callable, PyObject* values, SL_RunOptions* opti
     if (PyErr_CheckSignals() != 0 || PyErr_Occurred()) return nullptr;
     return status.Raise();
   }
-  Ref results(PyList_New(callable->num_fetches));
-  for (int i = 0; i < callable->num_fetches; ++i) {
-    PyObject* value = results ? FetchArray(fetches[i]) : nullptr;
-    if (value == nullptr) {
-      for (int k = results ? i + 1 : i; k < callable->num_fetches; ++k) SL_DeleteTensor(fetches[k]);
-      return nullptr;
-    }
-    PyList_SetItem(results.get(), i, value);
-  }
-  return results.release();
+  return Arrays(fetches, callable->num_fetches);
 }
 
 // run(values) -> [fetched]
@@ -282,6 +289,66 @@ PyObject* RunWith(PyObject* self, PyObject* args) {
   return fetched && bytes ? Py_BuildValue("(OO)", fetched.get(), bytes.get()) : nullptr;
 }
 
+// partial_setup(feed keys, fetch keys, target ids) -> handle
+PyObject* PartialSetup(PyObject* self, PyObject* args) {
+  PyObject *feed_keys, *fetch_keys, *target_ids;
+  if (!PyArg_ParseTuple(args, "OOO", &feed_keys, &fetch_keys, &target_ids)) return nullptr;
+  SL_Graph* graph = GraphOf(reinterpret_cast<SessionObject*>(self)->graph);
+  std::vector<SL_Output> feeds, fetches;
+  std::vector<SL_Operation*> targets;
+  if (graph == nullptr || !ToOutputs(graph, feed_keys, &feeds) || !ToOutputs(graph, fetch_keys, &fetches) ||
+      !ToOperations(graph, target_ids, &targets)) {
+    return nullptr;
+  }
+  Status status;
+  PyThreadState* state = PyEval_SaveThread();
+  SL_Buffer* handle =
+      SL_SetUpPartialRun(SessionOf(self), feeds.data(), static_cast<int>(feeds.size()), fetches.data(),
+                         static_cast<int>(fetches.size()), targets.data(), static_cast<int>(targets.size()), status);
+  PyEval_RestoreThread(state);
+  return status.ok() ? TakeText(handle) : status.Raise();
+}
+
+// partial_run(handle, feed keys, values, fetch keys) -> [fetched]
+PyObject* PartialRun(PyObject* self, PyObject* args) {
+  const char* handle = nullptr;
+  PyObject *feed_keys, *values, *fetch_keys;
+  if (!PyArg_ParseTuple(args, "sOOO", &handle, &feed_keys, &values, &fetch_keys)) return nullptr;
+  SL_Graph* graph = GraphOf(reinterpret_cast<SessionObject*>(self)->graph);
+  Sequence items(values);
+  std::vector<SL_Output> feeds, fetches;
+  if (graph == nullptr || !items.ok() || !ToOutputs(graph, feed_keys, &feeds) ||
+      !ToOutputs(graph, fetch_keys, &fetches)) {
+    return nullptr;
+  }
+  std::vector<SL_Tensor*> inputs, outputs(fetches.size());
+  for (size_t i = 0; i < feeds.size(); ++i) {
+    const Feed feed = FeedOf(graph, feeds[i]);
+    SL_Tensor* value = FeedTensor(items[i], feed.dtype, feed.dims, feed.rank, feed.name);
+    if (value == nullptr) break;
+    inputs.push_back(value);
+  }
+  Status status;
+  if (inputs.size() == feeds.size()) {
+    SL_RunOptions options = {};
+    options.struct_size = sizeof(options);
+    options.cancellation = Cancellations().Take();
+    InterruptScope interrupt(options.cancellation);
+    PyThreadState* state = PyEval_SaveThread();
+    SL_PartialRun(SessionOf(self), handle, feeds.data(), inputs.data(), static_cast<int>(feeds.size()), fetches.data(),
+                  static_cast<int>(fetches.size()), outputs.data(), &options, status);
+    PyEval_RestoreThread(state);
+    Cancellations().Return(options.cancellation);
+  }
+  for (SL_Tensor* t : inputs) SL_DeleteTensor(t);
+  if (inputs.size() < feeds.size()) return nullptr;
+  if (!status.ok()) {
+    if (PyErr_CheckSignals() != 0 || PyErr_Occurred()) return nullptr;
+    return status.Raise();
+  }
+  return Arrays(outputs.data(), static_cast<int>(outputs.size()));
+}
+
 PyObject* Describe(PyObject* self, SL_Buffer* (*ask)(SL_Callable*, SL_Status*)) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
@@ -296,6 +363,8 @@ PyMethodDef session_methods[] = {{"close", Close, METH_NOARGS, nullptr},
                                  {"reset", Reset, METH_O, nullptr},
                                  {"devices", Devices, METH_NOARGS, nullptr},
                                  {"callable", MakeCallable, METH_VARARGS, nullptr},
+                                 {"partial_setup", PartialSetup, METH_VARARGS, nullptr},
+                                 {"partial_run", PartialRun, METH_VARARGS, nullptr},
                                  {nullptr, nullptr, 0, nullptr}};
 
 PyMethodDef callable_methods[] = {{"run", Run, METH_O, nullptr},

@@ -225,13 +225,16 @@ class BaseSession:
       error._op = found.get(name) or found.get(name.rpartition("/_")[0])
     return error
 
-  def _resolve(self, fetches, feed_dict):
-    """The plan for new fetches and feeds, kept when both can be told apart cheaply; and the values to feed."""
+  def _check_usable(self):
     if self._closed:
       raise RuntimeError("Attempted to use a closed Session.")
-    graph = self._graph
-    if not graph._by_id and not graph._sync():
+    if not self._graph._by_id and not self._graph._sync():
       raise RuntimeError("The Session graph is empty. Add operations to the graph before calling run().")
+
+  def _resolve(self, fetches, feed_dict):
+    """The plan for new fetches and feeds, kept when both can be told apart cheaply; and the values to feed."""
+    self._check_usable()
+    graph = self._graph
     feeds, values, plain = [], [], True
     for key, value in self._flat_feeds(feed_dict):
       tensor = self._feed_tensor(key)
@@ -352,10 +355,55 @@ class BaseSession:
     return self._resolve(fetches, dict.fromkeys(feed_list))[0].callable.plan()
 
   def partial_run_setup(self, fetches, feeds=None):
-    from sluice import errors
-    raise errors.UnimplementedError(None, None, "partial runs are not supported: run the parts as steps of their own")
+    """Starts a step that is run in parts, and returns its handle.
 
-  partial_run = partial_run_setup
+        h = sess.partial_run_setup([y, z], [a, b])
+        first = sess.partial_run(h, y, feed_dict={a: 1})
+        last = sess.partial_run(h, z, feed_dict={b: first * 2})
+
+    It is one step: each node runs once, as soon as what it needs has been fed. Operations among the fetches run with it.
+    It ends when all of `fetches` were fetched, with an error, with the session, or when nobody goes on with it for ten
+    minutes. Several may be open at once.
+
+    Args:
+      fetches: all that will be fetched, in any structure that `run` takes.
+      feeds: all tensors that will be fed.
+    """
+    self._check_usable()
+    keys = []
+    feeds = [] if feeds is None else feeds if isinstance(feeds, (list, tuple)) else [feeds]
+    for key, _ in self._flat_feeds({f: (None,) * 3 for f in feeds}):
+      keys.append(self._feed_tensor(key)._key)
+    collected = _Fetches(self._graph, ())
+    collected.mapper(fetches)
+    try:
+      return self._native.partial_setup(keys, [t._key for t in collected.tensors], [o._id for o in collected.targets])
+    except Exception as e:
+      self._with_op(e)
+      raise
+
+  def partial_run(self, handle, fetches, feed_dict=None):
+    """Goes on with a step that `partial_run_setup` started: gives the feeds, returns the values of `fetches`.
+
+    Each feed is given once and each fetch taken once in a partial run. A fetch that depends on feeds that were not given
+    yet is an InvalidArgumentError that names them, and changes nothing; an error of the step ends the partial run.
+    """
+    self._check_usable()
+    if not isinstance(handle, str):
+      raise TypeError(f"handle must be what partial_run_setup returned, found {type(handle)}")
+    keys, values = [], []
+    for key, value in self._flat_feeds(feed_dict):
+      keys.append(self._feed_tensor(key)._key)
+      values.append(value)
+    collected = _Fetches(self._graph, ())
+    build = collected.mapper(fetches)
+    if collected.targets:
+      raise RuntimeError("partial_run() requires empty target_list.")
+    try:
+      return build(self._native.partial_run(handle, keys, values, [t._key for t in collected.tensors]))
+    except Exception as e:
+      self._with_op(e)
+      raise
 
   def __del__(self):
     if not getattr(self, "_closed", True):

@@ -22,6 +22,15 @@ absl::StatusOr<sluice::SessionOptions> ParseConfig(const void* data, size_t size
   return sluice::SessionOptionsFromProto(config);
 }
 
+sluice::CallableSpec SpecOf(const SL_Output* feeds, int num_feeds, const SL_Output* fetches, int num_fetches,
+                            SL_Operation* const* targets, int num_targets) {
+  sluice::CallableSpec spec;
+  for (int i = 0; i < num_feeds; ++i) spec.feeds.push_back(EndpointName(feeds[i]));
+  for (int i = 0; i < num_fetches; ++i) spec.fetches.push_back(EndpointName(fetches[i]));
+  for (int i = 0; i < num_targets; ++i) spec.targets.push_back(ToNode(targets[i])->name());
+  return spec;
+}
+
 std::string Serialise(const RunMetadata& metadata) {
   sluice::proto::RunMetadata proto;
   sluice::StepStatsToProto(metadata.stats, proto.mutable_step_stats());
@@ -63,10 +72,7 @@ uint64_t SL_DeviceIncarnation(const SL_DeviceList* list, int i) { return list->d
 
 SL_Callable* SL_MakeCallable(SL_Session* session, const SL_Output* feeds, int num_feeds, const SL_Output* fetches,
                              int num_fetches, SL_Operation* const* targets, int num_targets, SL_Status* status) {
-  sluice::CallableSpec spec;
-  for (int i = 0; i < num_feeds; ++i) spec.feeds.push_back(EndpointName(feeds[i]));
-  for (int i = 0; i < num_fetches; ++i) spec.fetches.push_back(EndpointName(fetches[i]));
-  for (int i = 0; i < num_targets; ++i) spec.targets.push_back(ToNode(targets[i])->name());
+  sluice::CallableSpec spec = SpecOf(feeds, num_feeds, fetches, num_fetches, targets, num_targets);
   auto callable = session->session->MakeCallable(spec);
   status->Set(callable.status());
   if (!callable.ok()) return nullptr;
@@ -105,6 +111,39 @@ void SL_RunCallable(SL_Callable* callable, SL_Tensor* const* feeds, SL_Tensor** 
   status->code = 0;
   for (size_t i = 0; i < outputs.size(); ++i) fetches[i] = new SL_Tensor{std::move(outputs[i])};
   if (want_metadata) *options->metadata = sluice::NewBuffer(Serialise(metadata));
+}
+
+SL_Buffer* SL_SetUpPartialRun(SL_Session* session, const SL_Output* feeds, int num_feeds, const SL_Output* fetches,
+                              int num_fetches, SL_Operation* const* targets, int num_targets, SL_Status* status) {
+  auto handle = session->session->SetUpPartialRun(SpecOf(feeds, num_feeds, fetches, num_fetches, targets, num_targets));
+  status->Set(handle.status());
+  return handle.ok() ? sluice::NewBuffer(*std::move(handle)) : nullptr;
+}
+
+void SL_PartialRun(SL_Session* session, const char* handle, const SL_Output* feeds, SL_Tensor* const* values,
+                   int num_feeds, const SL_Output* fetches, int num_fetches, SL_Tensor** results,
+                   const SL_RunOptions* options, SL_Status* status) {
+  std::vector<std::pair<std::string, sluice::Tensor>> inputs;
+  for (int i = 0; i < num_feeds; ++i) {
+    // The step may still read it when the caller has its memory back.
+    sluice::Tensor value = values[i]->tensor;
+    if (value.IsValid() && sluice::IsPlain(value.dtype())) {
+      absl::StatusOr<sluice::Tensor> copy = value.Clone();
+      if (!copy.ok()) return status->Set(copy.status());
+      value = *std::move(copy);
+    }
+    inputs.emplace_back(EndpointName(feeds[i]), std::move(value));
+  }
+  std::vector<std::string> names;
+  for (int i = 0; i < num_fetches; ++i) names.push_back(EndpointName(fetches[i]));
+  sluice::RunOptions run;
+  if (options != nullptr) {
+    run.timeout_ms = options->timeout_ms;
+    if (options->cancellation != nullptr) run.cancellation = &options->cancellation->token;
+  }
+  std::vector<sluice::Tensor> outputs;
+  status->Set(session->session->PartialRun(handle, inputs, names, &outputs, run));
+  for (size_t i = 0; status->code == 0 && i < outputs.size(); ++i) results[i] = new SL_Tensor{std::move(outputs[i])};
 }
 
 SL_Buffer* SL_ExplainPlacement(SL_Callable* callable, SL_Status* status) {

@@ -344,6 +344,15 @@ typedef struct SL_RunOptions {
 /* Feeds are read and not kept; `fetches` gets as many new tensors as the callable fetches. `options` may be NULL. */
 SL_API void SL_RunCallable(SL_Callable* callable, SL_Tensor* const* feeds, SL_Tensor** fetches,
                            const SL_RunOptions* options, SL_Status* status);
+/* Steps that are run in parts: each feed is given once, each fetch taken once. SL_SetUpPartialRun gives the handle, a
+ * text; SL_PartialRun gives some feeds, which are copied, and waits for some fetches (`results` gets as many new tensors).
+ * `options` may be NULL; of them timeout_ms and cancellation count, and either ends the whole step. */
+SL_API SL_Buffer* SL_SetUpPartialRun(SL_Session* session, const SL_Output* feeds, int num_feeds,
+                                     const SL_Output* fetches, int num_fetches, SL_Operation* const* targets,
+                                     int num_targets, SL_Status* status);
+SL_API void SL_PartialRun(SL_Session* session, const char* handle, const SL_Output* feeds, SL_Tensor* const* values,
+                          int num_feeds, const SL_Output* fetches, int num_fetches, SL_Tensor** results,
+                          const SL_RunOptions* options, SL_Status* status);
 /* Text about a callable: where each node runs and why; the plan. */
 SL_API SL_Buffer* SL_ExplainPlacement(SL_Callable* callable, SL_Status* status);
 SL_API SL_Buffer* SL_DumpPlan(SL_Callable* callable, SL_Status* status);

@@ -78,6 +78,14 @@ void LocalRendezvous::Reset() {
   aborted_ = absl::OkStatus();
 }
 
+bool LocalRendezvous::HoldsValues() const {
+  absl::MutexLock lock(&mu_);
+  for (const auto& [key, item] : items_) {
+    if (item.sent) return true;
+  }
+  return false;
+}
+
 std::vector<std::string> LocalRendezvous::Waiting() const {
   std::vector<std::string> keys;
   absl::MutexLock lock(&mu_);

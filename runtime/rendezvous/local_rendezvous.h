@@ -22,6 +22,8 @@ class LocalRendezvous final : public Rendezvous {
   void Abort(absl::Status why) override;
   // Forgets values that nobody received, and the reason of an abort: ready for the next step. REQUIRES: nobody waits.
   void Reset();
+  // Something was sent that nobody has received.
+  bool HoldsValues() const;
   // Keys that somebody waits for, for messages about steps that do not end.
   std::vector<std::string> Waiting() const;
 

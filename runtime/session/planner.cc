@@ -114,6 +114,7 @@ absl::StatusOr<PlacedStep> PlaceStep(const PlannerSetup& setup, const Graph& gra
     ASSIGN_OR_RETURN(cut, CutToSignature(graph, spec));
   }
   placed.feeds = cut.feeds;
+  if (spec.partial) placed.partial.needs = FeedsOfFetches(*cut.graph, static_cast<int>(spec.fetches.size()));
   RETURN_IF_ERROR(RunPasses(setup, &cut));
   ASSIGN_OR_RETURN(placed.placement, Place(setup, cut.graph.get()));
   placed.functions = std::make_unique<Graph>(&cut.graph->ops());
@@ -128,7 +129,13 @@ absl::StatusOr<PlacedStep> PlaceStep(const PlannerSetup& setup, const Graph& gra
   const CostModel costs(setup.measured);
   PartitionOptions options = PartitionOptionsOf(*setup.options);
   options.costs = &costs;
+  // A receive that waits for another node could wait for a feed that comes only after the fetch that needs the receive.
+  if (spec.partial) options.late_receive_bytes = -1;
   ASSIGN_OR_RETURN(placed.partitions, PartitionGraph(std::move(cut.graph), incarnation, options));
+  if (spec.partial) {
+    const std::string& first = setup.cluster.empty() ? setup.devices[0]->name() : setup.cluster[0].name;
+    RETURN_IF_ERROR(OpenPorts(first, &placed.partitions, &placed.partial));
+  }
   return placed;
 }
 
@@ -157,11 +164,13 @@ absl::StatusOr<std::unique_ptr<SessionPlan>> MakeSessionPlan(const PlannerSetup&
   ASSIGN_OR_RETURN(PlacedStep placed, PlaceStep(setup, graph, spec));
   ASSIGN_OR_RETURN(PlannedStep planned,
                    PlanPartitions(setup, std::move(placed.partitions), *placed.functions,
-                                  static_cast<int>(spec.feeds.size()), static_cast<int>(spec.fetches.size())));
+                                  spec.partial ? 0 : static_cast<int>(spec.feeds.size()),
+                                  spec.partial ? 0 : static_cast<int>(spec.fetches.size())));
   auto plan = std::make_unique<SessionPlan>();
   plan->mutations = placed.mutations;
   plan->feeds = std::move(placed.feeds);
   plan->placement = std::move(placed.placement);
+  plan->partial = std::move(placed.partial);
   plan->functions = std::move(planned.functions);
   plan->step = std::move(planned.step);
   return plan;

@@ -14,6 +14,7 @@
 #include "runtime/partition/partition.h"
 #include "runtime/placer/cost_model.h"
 #include "runtime/placer/history.h"
+#include "runtime/session/partial_book.h"
 #include "runtime/session/session.h"
 
 namespace sluice {
@@ -32,6 +33,7 @@ struct SessionPlan {
   int64_t mutations = 0;  // of the graph when it was planned
   std::vector<FeedCheck> feeds;
   std::string placement;                                    // why every node is where it is
+  PartialPlan partial;                                      // of a step in parts
   std::vector<std::unique_ptr<FunctionRuntime>> functions;  // one for each partition
   std::unique_ptr<StepPlan> step;
 
@@ -58,6 +60,7 @@ struct PlacedStep {
   std::vector<FeedCheck> feeds;
   std::string placement;
   std::vector<Partition> partitions;
+  PartialPlan partial;               // of a step in parts: its partitions have neither arguments nor results
   std::unique_ptr<Graph> functions;  // has no nodes: keeps the library that the partitions call
 };
 // Locks the graph while it copies what it needs.

@@ -13,6 +13,7 @@
 #include "core/base/status.h"
 #include "core/graph/text.h"
 #include "runtime/device/cpu_device.h"
+#include "runtime/session/partial_run.h"
 #include "runtime/session/planner.h"
 #include "runtime/session/step_stats.h"
 
@@ -41,7 +42,7 @@ class LocalCallable final : public Callable {
 struct Session::Impl {
   Impl(const Environment& e, const SessionOptions& o, Graph* g) : environment(e), options(o), graph(g) {
     if (options.own_pool) own_pool = std::make_unique<ThreadPool>(options.parallelism);
-    ThreadPool* pool = own_pool ? own_pool.get() : ProcessPool(options.parallelism);
+    pool = own_pool ? own_pool.get() : ProcessPool(options.parallelism);
     devices =
         MakeCpuDevices(absl::StrCat("/job:", options.job, "/replica:0/task:0"), std::max(1, options.cpu_devices), pool);
     setup.environment = &environment;
@@ -125,10 +126,42 @@ struct Session::Impl {
     }
   }
 
+  absl::StatusOr<std::string> SetUpPartialRun(CallableSpec spec) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (closed.load()) return absl::CancelledError("the session has been closed");
+    spec.partial = true;
+    RETURN_IF_ERROR(MakeRoom());
+    RETURN_IF_ERROR(CheckPartialSpec(spec));
+    std::shared_ptr<SessionPlan>& known = partial_plans[KeyOf(spec)];
+    if (!known || known->mutations != graph->mutations()) {
+      ASSIGN_OR_RETURN(known, MakeSessionPlan(setup, *graph, spec));
+    }
+    const std::string handle = absl::StrCat("partial_run_", next_partial_run++);
+    auto run = std::make_shared<LocalPartialRun>(handle, std::move(spec), known);
+    partial_runs[handle] = run;
+    ++partial_threads;
+    run->Start(next_step.fetch_add(1, std::memory_order_relaxed), pool, options.partial_run_limit, [this] {
+      absl::MutexLock lock(&mu);
+      --partial_threads;
+    });
+    return handle;
+  }
+
+  // Room for one more: forgets those that have ended by an error.
+  absl::Status MakeRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    if (partial_runs.size() < kMaxPartialRuns) return absl::OkStatus();
+    for (auto it = partial_runs.begin(); it != partial_runs.end();) {
+      it = it->second->over() ? partial_runs.erase(it) : std::next(it);
+    }
+    if (partial_runs.size() < kMaxPartialRuns) return absl::OkStatus();
+    return ResourceExhausted("the session has ", partial_runs.size(),
+                             " partial runs open, as many as it may: finish some of them first");
+  }
+
   const Environment environment;
   const SessionOptions options;
   Graph* const graph;
   std::unique_ptr<ThreadPool> own_pool;
+  ThreadPool* pool = nullptr;
   std::vector<std::unique_ptr<Device>> devices;
   std::vector<std::unique_ptr<ResourceStore>> stores;
   PlacementHistory history;
@@ -138,6 +171,10 @@ struct Session::Impl {
   std::atomic<int64_t> next_step{1};
   absl::Mutex mu;
   absl::flat_hash_map<std::string, std::shared_ptr<LocalCallable>> callables ABSL_GUARDED_BY(mu);
+  int partial_threads ABSL_GUARDED_BY(mu) = 0;
+  int64_t next_partial_run ABSL_GUARDED_BY(mu) = 1;
+  absl::flat_hash_map<std::string, std::shared_ptr<SessionPlan>> partial_plans ABSL_GUARDED_BY(mu);
+  std::map<std::string, std::shared_ptr<LocalPartialRun>> partial_runs ABSL_GUARDED_BY(mu);  // by handle
 };
 
 Session::Session(const Environment& environment, const SessionOptions& options, Graph* graph)
@@ -159,6 +196,30 @@ absl::Status Session::RunCallable(Callable& given, absl::Span<const Tensor> feed
   callable.running.fetch_add(1);
   absl::Status status = impl_->RunStep(callable, feeds, fetches, options, metadata);
   callable.running.fetch_sub(1);
+  return status;
+}
+
+absl::StatusOr<std::string> Session::SetUpPartialRun(const CallableSpec& spec) {
+  absl::MutexLock lock(&impl_->mu);
+  return impl_->SetUpPartialRun(spec);
+}
+
+absl::Status Session::PartialRun(const std::string& handle, absl::Span<const std::pair<std::string, Tensor>> feeds,
+                                 absl::Span<const std::string> fetches, std::vector<Tensor>* results,
+                                 const RunOptions& options) {
+  std::shared_ptr<LocalPartialRun> run;
+  {
+    absl::MutexLock lock(&impl_->mu);
+    auto it = impl_->partial_runs.find(handle);
+    if (it == impl_->partial_runs.end()) return NoPartialRun(handle);
+    run = it->second;
+  }
+  const int64_t timeout = options.timeout_ms > 0 ? options.timeout_ms : impl_->options.operation_timeout_ms;
+  absl::Status status = run->Run(feeds, fetches, results, absl::Milliseconds(timeout), options.cancellation);
+  if (run->finished()) {
+    absl::MutexLock lock(&impl_->mu);
+    impl_->partial_runs.erase(handle);
+  }
   return status;
 }
 
@@ -186,6 +247,17 @@ absl::Status Session::Close() {
     for (const auto& [key, callable] : impl_->callables) callables.push_back(callable);
   }
   const absl::Status why = absl::CancelledError("the session was closed");
+  std::map<std::string, std::shared_ptr<LocalPartialRun>> partial_runs;
+  {
+    absl::MutexLock lock(&impl_->mu);
+    partial_runs = impl_->partial_runs;  // their handles stay, to say why they have ended
+  }
+  for (const auto& [handle, run] : partial_runs) run->End(why);
+  {
+    auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(impl_->mu) { return impl_->partial_threads == 0; };
+    absl::MutexLock lock(&impl_->mu);
+    impl_->mu.Await(absl::Condition(&none));
+  }
   for (const auto& c : callables) {
     // Again and again, since a step that saw the session open may begin late.
     for (int i = 0; c->running.load() > 0; ++i) {

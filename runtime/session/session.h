@@ -49,6 +49,7 @@ struct SessionOptions {
   std::vector<std::string> disabled_passes;  // by name
   bool dump_passes = false;                  // before/after text of each pass that changed something, to stderr
   int64_t operation_timeout_ms = 0;          // 0: none
+  absl::Duration partial_run_limit = kPartialRunLimit;
   std::string job = "localhost";
 };
 
@@ -63,6 +64,10 @@ class Session final : public SessionBase {
   // The fast path: no names, no locks, no allocation of its own when warm.
   absl::Status RunCallable(Callable& callable, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
                            const RunOptions& options = {}, RunMetadata* metadata = nullptr) override;
+  absl::StatusOr<std::string> SetUpPartialRun(const CallableSpec& spec) override;
+  absl::Status PartialRun(const std::string& handle, absl::Span<const std::pair<std::string, Tensor>> feeds,
+                          absl::Span<const std::string> fetches, std::vector<Tensor>* results,
+                          const RunOptions& options = {}) override;
   absl::StatusOr<std::vector<DeviceAttributes>> ListDevices() override;
   absl::StatusOr<std::string> ExplainPlacement(const CallableSpec& spec) override;
   absl::StatusOr<std::string> DumpPlan(const CallableSpec& spec) override;

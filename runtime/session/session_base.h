@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "core/base/cancellation.h"
 #include "core/device/device.h"
@@ -57,7 +58,12 @@ struct CallableSpec {
   std::vector<std::string> feeds;  // "name:index"
   std::vector<std::string> fetches;
   std::vector<std::string> targets;  // node names, run and not fetched
+  bool partial = false;              // feeds come and fetches go while the step runs (SetUpPartialRun)
 };
+
+// Partial runs: how long one stays open when nobody goes on with it, and how many may be open in a session.
+inline constexpr absl::Duration kPartialRunLimit = absl::Minutes(10);
+inline constexpr int kMaxPartialRuns = 100;
 
 // A resolved signature: no names are looked up when it runs.
 class Callable {
@@ -75,6 +81,17 @@ class SessionBase {
   // `feeds` in the order of the spec. REQUIRES: the callable is one of this session.
   virtual absl::Status RunCallable(Callable& callable, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
                                    const RunOptions& options = {}, RunMetadata* metadata = nullptr) = 0;
+
+  // Starts a step that is run in parts, and gives its handle. It is one step: each of its nodes runs once, as soon as what
+  // it needs has been fed. It ends when every fetch was taken and every feed that it needs was given; by an error,
+  // cancellation or time limit of one of its parts; when the session closes; or when it is left alone for
+  // kPartialRunLimit. Any number may be open, up to a limit.
+  virtual absl::StatusOr<std::string> SetUpPartialRun(const CallableSpec& spec) = 0;
+  // One part: gives feeds and waits for fetches; each at most once in a partial run. An error in the request (a fetch that
+  // depends on feeds that were not given) changes nothing; another one ends the partial run.
+  virtual absl::Status PartialRun(const std::string& handle, absl::Span<const std::pair<std::string, Tensor>> feeds,
+                                  absl::Span<const std::string> fetches, std::vector<Tensor>* results,
+                                  const RunOptions& options = {}) = 0;
 
   virtual absl::StatusOr<std::vector<DeviceAttributes>> ListDevices() = 0;
   // Why every node of a plan is where it is, a line each.

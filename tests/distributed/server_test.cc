@@ -1,108 +1,18 @@
 // Clusters whose tasks live in one process and talk over gRPC.
-#include "distributed/server/server.h"
-
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <thread>
 
 #include "absl/strings/match.h"
-
-#include "core/base/status.h"
-#include "core/graph/text.h"
 #include "core/proto/config.pb.h"
-#include "distributed/proto/worker.pb.h"
-#include "distributed/rpc/call.h"
-#include "runtime/c_api/environment.h"
+#include "tests/distributed/server_fixture.h"
 
 namespace sluice {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-int FreePort() {
-  int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
-}
-
-std::string Text(const absl::StatusOr<std::vector<Tensor>>& results) {
-  if (!results.ok()) return results.status().ToString();
-  std::string out;
-  for (const Tensor& t : *results) absl::StrAppend(&out, out.empty() ? "" : "; ", t.ToString());
-  return out;
-}
-
-class ServerTest : public ::testing::Test {
- protected:
-  ServerTest() : graph_(&GetProcessEnvironment().ops) {
-    EXPECT_TRUE(GetProcessEnvironment().status.ok()) << GetProcessEnvironment().status;
-  }
-
-  // One parameter server and `workers` workers.
-  void Cluster(int workers) {
-    auto add = [&](const char* job, int tasks) {
-      auto* j = cluster_.add_job();
-      j->set_name(job);
-      for (int t = 0; t < tasks; ++t) (*j->mutable_tasks())[t] = absl::StrCat("localhost:", FreePort());
-    };
-    add("ps", 1);
-    add("worker", workers);
-    ps_ = Start("ps", 0);
-    for (int t = 0; t < workers; ++t) workers_.push_back(Start("worker", t));
-  }
-
-  std::unique_ptr<Server> Start(const std::string& job, int task) {
-    proto::ServerDef def;
-    *def.mutable_cluster() = cluster_;
-    def.set_job_name(job);
-    def.set_task_index(task);
-    def.set_protocol("grpc");
-    ServerOptions options;
-    options.environment = GetProcessEnvironment().view();
-    options.join_timeout = absl::Seconds(5);
-    auto server = Server::Make(def, options);
-    EXPECT_TRUE(server.ok()) << server.status();
-    (*server)->Start();
-    return *std::move(server);
-  }
-
-  void Build(absl::string_view text) {
-    absl::MutexLock lock(&graph_.mu());
-    absl::Status s = ParseGraphText(text, &graph_);
-    ASSERT_TRUE(s.ok()) << s;
-  }
-
-  std::unique_ptr<SessionBase> Session(const Server& server) {
-    auto session = NewRemoteSession(server.target(), "", &graph_);
-    EXPECT_TRUE(session.ok()) << session.status();
-    return *std::move(session);
-  }
-
-  proto::WorkerStateResponse StateOf(const Server& server) {
-    auto transport = *DefaultTransport();
-    auto channel = *transport->Connect(server.address());
-    auto state = Ask<proto::WorkerStateResponse>(*channel, "/sluice.proto.WorkerService/WorkerState",
-                                                 proto::WorkerStateRequest(), absl::Seconds(10));
-    EXPECT_TRUE(state.ok()) << state.status();
-    return state.ok() ? *state : proto::WorkerStateResponse();
-  }
-
-  proto::ClusterDef cluster_;
-  Graph graph_;
-  std::unique_ptr<Server> ps_;
-  std::vector<std::unique_ptr<Server>> workers_;
-};
 
 TEST_F(ServerTest, StepOverTwoTasks) {
   Cluster(1);
