@@ -1,5 +1,7 @@
 """What every library computes: the same weights and data, made by NumPy from one seed."""
 
+import re
+
 import numpy as np
 
 
@@ -29,7 +31,63 @@ def lenet(seed=2):
     return weights, biases, x, y
 
 
-def matrices(n, seed=3):
+def matrices(m, n, k, seed=3):
     r = np.random.default_rng(seed)
-    a, b = r.standard_normal((n, n)).astype(np.float32), r.standard_normal((n, n)).astype(np.float32)
-    return a, b / np.float32(np.sqrt(n))  # so that a chain of products neither grows nor dies out
+    a, b = r.standard_normal((m, k)).astype(np.float32), r.standard_normal((k, n)).astype(np.float32)
+    return a, b / np.float32(np.sqrt(k))  # so that a chain of products neither grows nor dies out
+
+
+def cell(seed=4):
+    """B05b: W [64,64], b and h [64,1]."""
+    r = np.random.default_rng(seed)
+    return tuple((0.1 * r.standard_normal(s)).astype(np.float32) for s in ((64, 64), (64, 1), (64, 1)))
+
+
+def floats(*shape, seed=5):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def norm():
+    """B13b: x and the residual [4096,768], gain and bias [768]."""
+    return floats(4096, 768), floats(4096, 768, seed=6), floats(768, seed=7), floats(768, seed=8)
+
+
+def adds(x, add):
+    """B02: 511 additions in a tree, 489 in a chain."""
+    level = [x] * 512
+    while len(level) > 1:
+        level = [add(a, b) for a, b in zip(level[::2], level[1::2])]
+    y = level[0]
+    for _ in range(1000 - 511):
+        y = add(y, x)
+    return y
+
+
+def chain(m, x):
+    """B13a: ten element-wise operations, with the functions of a library `m`."""
+    y = m.maximum(x * 1.01 + 0.1, 0.0) * 0.5 - 0.2
+    return m.minimum(m.abs(y) * y + 0.3, 2.0) * 0.7
+
+
+def sample(array):
+    """64 numbers of a result and its size, enough to tell it from another."""
+    flat = np.asarray(array, dtype=np.float32).reshape(-1)
+    return flat[np.linspace(0, flat.size - 1, min(64, flat.size)).astype(int)].tolist() + [float(np.sqrt(np.mean(flat.astype(np.float64)**2)))]
+
+
+def _status(field):
+    with open("/proc/self/status", encoding="ascii") as f:
+        return 1024 * int(re.search(field + r":\s*(\d+) kB", f.read()).group(1))
+
+
+def grown(build, steps=20):
+    """Bytes that the process's peak rises by when a step of B08 is built and run, less its weights and Adam's two slots."""
+    weights, biases, _, _ = lenet()
+    state = 3 * sum(a.nbytes for a in weights + biases)
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as f:
+        f.write("5")  # the peak begins anew
+    before = _status("VmRSS")
+    step, _ = build()
+    for _ in range(steps):
+        step()
+    return _status("VmHWM") - before - state

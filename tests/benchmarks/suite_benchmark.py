@@ -1,15 +1,16 @@
 """One table: what each benchmark takes, how near it comes to the machine's limit, and how the peers do in the same run.
 
     ./dev bench                 Sluice alone
-    ./dev bench --peers         TensorFlow (graph mode), PyTorch and JAX from PyPI, in an environment of their own, interleaved
-    ... suite --only b07,b08 --rounds 7 --threads 2 --markdown
+    ./dev bench --peers         TensorFlow (graph mode), PyTorch, torch.compile and JAX from PyPI, in an environment of their own
+    ... suite --only b07,b08 --rounds 7 --threads 2 --html FILE
 
-Libraries take turns, round by round, on the same cores; a figure is the median of the rounds. Inputs are random and the results are
-checked against each other. Limits are those of the reference machine (2 cores of AMD Zen 5): 256 GFLOP/s and 40.5 GB/s a core.
+Libraries take turns, round by round, on the same cores; a figure is the median of the rounds. Inputs are random, and the results
+are checked against Sluice's in the same run. Limits are measured on this machine (sluice_limits), but for those of dispatch.
 """
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -17,26 +18,14 @@ import subprocess
 import sys
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-PEERS = pathlib.Path(os.environ.get("SLUICE_PEERS", pathlib.Path.home() / ".cache/sluice/peers"))
-GFLOPS = 256e9  # f32 multiply-adds of one core, counted as two
+import suite_page
+from suite_rows import ABSENT, ROWS
 
-# B01 is runtime/session/session_benchmark.cc: from Python a plan leaves nodes without effect out, so there is nothing to time.
-# name, what it says, unit, scale from seconds, limit in seconds on (1, 2) threads or None
-ROWS = [
-    ("b03_run", "B03 step, Session.run", "us", 1e6, (0.18e-6, 0.18e-6)),
-    ("b03_callable", "B03 step, callable", "us", 1e6, (0.18e-6, 0.18e-6)),
-    ("b03_run_100", "B03 100 feeds, Session.run", "us", 1e6, (5.8e-6, 5.8e-6)),
-    ("b03_callable_100", "B03 100 feeds, callable", "us", 1e6, (5.8e-6, 5.8e-6)),
-    ("b06_16", "B06 matmul 16", "us", 1e6 / 100, (100 * 2 * 16**3 / GFLOPS,) * 2),
-    ("b06_32", "B06 matmul 32", "us", 1e6 / 100, (100 * 2 * 32**3 / GFLOPS,) * 2),
-    ("b06_64", "B06 matmul 64", "us", 1e6 / 100, (100 * 2 * 64**3 / GFLOPS,) * 2),
-    ("b06_1024", "B06 matmul 1024", "ms", 1e3, (2 * 1024**3 / GFLOPS, 1024**3 / GFLOPS)),
-    ("b06_2048", "B06 matmul 2048", "ms", 1e3, (2 * 2048**3 / GFLOPS, 2048**3 / GFLOPS)),
-    ("b07", "B07 MLP training step", "us", 1e6, (64.5e6 / GFLOPS, 32.25e6 / GFLOPS)),
-    ("b08", "B08 LeNet training step", "ms", 1e3, (2.3e9 / GFLOPS, 1.15e9 / GFLOPS)),
-    ("build_graph", "building a graph", "us/op", 1e6 / 201, None),
-]
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PEERS = pathlib.Path(os.environ.get("SLUICE_PEERS", pathlib.Path.home() / ".cache/sluice/peers"))
+BINARIES = ROOT / "bazel-bin/tests/benchmarks"
+TOLERANCE = {"b06_bf16": 1e-2}  # of the results, relative; 2e-3 elsewhere
 
 
 class Worker:
@@ -44,21 +33,20 @@ class Worker:
 
     def __init__(self, library, python, threads):
         self.library = library
-        cores = "0,1" if threads > 1 else "1"
         environment = dict(os.environ)
         if library != "sluice":
             environment.pop("PYTHONPATH", None)
-        self.process = subprocess.Popen(["taskset", "-c", cores, python, str(HERE / "worker.py"), library, str(threads)],
+        self.process = subprocess.Popen(["taskset", "-c", cores(threads), python, str(HERE / "worker.py"), library, str(threads)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                                         env=environment, cwd=HERE)
         line = self.process.stdout.readline()
         self.version = json.loads(line)["version"] if line else None
 
-    def measure(self, name):
+    def ask(self, request):
         if self.version is None:
             return {"error": "it does not start"}
         try:
-            self.process.stdin.write(name + "\n")
+            self.process.stdin.write(request + "\n")
             self.process.stdin.flush()
             line = self.process.stdout.readline()
         except BrokenPipeError:
@@ -69,11 +57,31 @@ class Worker:
         return json.loads(line)
 
     def close(self):
-        self.process.stdin.close()
         try:
+            self.process.stdin.close()
             self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
+        except (BrokenPipeError, subprocess.TimeoutExpired):
             self.process.kill()
+
+
+def cores(threads):
+    return "0,1" if threads > 1 else "1"
+
+
+def step_benchmark(name, threads):
+    """Seconds for each part of a step, by the C++ program."""
+    program = BINARIES / "step_benchmark"
+    if not program.exists():
+        return {"error": "bazel build //tests/benchmarks:step_benchmark comes first"}
+    done = subprocess.run(["taskset", "-c", cores(threads), str(program), "--benchmark_filter=^%s/%d/" % (name, threads),
+                           "--benchmark_format=json", "--benchmark_min_time=0.2"], capture_output=True, text=True, timeout=300)
+    try:
+        run, = json.loads(done.stdout)["benchmarks"]
+        if run.get("error_occurred"):
+            return {"error": run["error_message"]}
+        return {"value": 1 / run["items_per_second"], "check": None}
+    except (ValueError, KeyError):
+        return {"error": done.stderr.strip()[-300:] or "no figure"}
 
 
 def install_peers():
@@ -87,68 +95,103 @@ def install_peers():
     return str(python)
 
 
-def run_table(libraries, threads, rounds, only):
-    workers = [Worker(name, python, threads) for name, python in libraries]
-    table = []
-    for row in ROWS:
-        name = row[0]
-        if only and not any(name.startswith(o) for o in only):
-            continue
-        seconds = {w.library: [] for w in workers}
-        checks, errors = {}, {}
-        for _ in range(rounds):
-            for w in workers:
-                if w.library in errors:
-                    continue
-                answer = w.measure(name)
-                if "error" in answer:
-                    errors[w.library] = answer["error"]
-                else:
-                    seconds[w.library].append(answer["seconds"])
-                    if answer["check"] is not None:
-                        checks[w.library] = answer["check"]
-        if errors.get("sluice"):
-            print(f"{name}: {errors['sluice']}", file=sys.stderr)
-        reference = checks.get("sluice")
-        for library, value in checks.items():
-            if reference is not None and abs(value - reference) > 2e-3 * max(1.0, abs(reference)):
-                print(f"{name}: {library} computes {value}, sluice {reference}", file=sys.stderr)
-                seconds[library] = []
-        table.append((row, {k: statistics.median(v) for k, v in seconds.items() if v}))
-    versions = {w.library: w.version for w in workers}
+def differs(found, reference, tolerance):
+    """Whether two results are further apart than ||difference|| / ||reference|| allows."""
+    if len(found) != len(reference):
+        return True
+    norm = math.sqrt(sum(r * r for r in reference))
+    return not math.sqrt(sum((f - r) ** 2 for f, r in zip(found, reference))) <= tolerance * max(norm, 1e-6)
+
+
+def measure_row(row, workers, rounds, threads):
+    """{library: value}: medians of the rounds, without libraries that fail, do not have the row, or compute something else."""
+    values, checks, errors = {w.library: [] for w in workers}, {}, {}
+    for _ in range(min(rounds, row.rounds or rounds)):
+        for w in workers:
+            if w.library in errors:
+                continue
+            answer = step_benchmark(row.mine, threads) if w.library == "sluice" and row.mine != "python" else w.ask(row.name)
+            if "error" in answer:
+                errors[w.library] = answer["error"]
+            else:
+                values[w.library].append(answer["value"])
+                if answer["check"] is not None:
+                    checks[w.library] = answer["check"]
     for w in workers:
-        w.close()
-    return table, versions
+        w.ask("forget")
+    for library, error in errors.items():
+        if error != "not measured":
+            print(f"{row.name}: {library}: {error.strip().splitlines()[-1]}", file=sys.stderr)
+    reference = checks.get("sluice")
+    for library, found in checks.items():
+        if reference is not None and differs(found, reference, TOLERANCE.get(row.name, 2e-3)):
+            print(f"{row.name}: {library} computes {found[:4]}, sluice {reference[:4]}; it is left out", file=sys.stderr)
+            values[library] = []
+    return {k: statistics.median(v) for k, v in values.items() if v}
 
 
-def print_table(table, versions, threads, libraries):
-    peers = [name for name, _ in libraries if name != "sluice"]
-    print(f"\n{threads} thread{'s' if threads > 1 else ''}; " + ", ".join(f"{k} {v}" for k, v in versions.items() if v))
-    head = ["benchmark", "unit", "sluice", "% of limit"] + peers + (["ratio to the best peer"] if peers else [])
+def run_table(libraries, threads, rounds, only, machine):
+    workers = [Worker(name, python, threads) for name, python in libraries]
     rows = []
-    for (name, title, unit, scale, limit), medians in table:
-        mine = medians.get("sluice")
-        cells = [title, unit, f"{mine * scale:.3g}" if mine else "-"]
-        cells.append(f"{100 * limit[threads - 1] / mine:.0f}" if mine and limit else "")
-        cells += [f"{medians[p] * scale:.3g}" if p in medians else "" for p in peers]
-        if peers:
-            best = min((medians[p] for p in peers if p in medians), default=None)
-            cells.append(f"{best / mine:.2f}" if best and mine else "")
-        rows.append(cells)
-    widths = [max(len(r[i]) for r in [head] + rows) for i in range(len(head))]
+    try:
+        for row in ROWS:
+            if only and not any(row.name.startswith(o) for o in only):
+                continue
+            own = [Worker(name, python, threads) for name, python in libraries] if row.fresh else workers
+            medians = measure_row(row, own, rounds, threads)
+            mine, peers = medians.get("sluice"), {k: v for k, v in medians.items() if k != "sluice"}
+            limit = row.limit(machine, threads) if row.limit and machine else None
+            if row.name == "b21" and mine:
+                limit = own[0].ask("?b21_bound").get("value") or None
+            rows.append({"name": row.name, "title": row.title, "unit": row.unit,
+                         "values": {k: v * row.scale for k, v in medians.items()}, "limit": limit * row.scale if limit else None,
+                         "percent": 100 * limit / mine if limit and mine else None,
+                         "ratio": min(peers.values()) / mine if peers and mine else None})
+            if row.fresh:
+                for w in own:
+                    w.close()
+            print(".", end="", file=sys.stderr, flush=True)
+    finally:
+        for w in workers:
+            w.close()
+    print(file=sys.stderr)
+    return rows, {w.library: w.version for w in workers}
+
+
+def print_table(rows, libraries):
+    peers = [name for name, _ in libraries if name != "sluice"]
+    number = lambda v: "" if v is None else f"{v:.3g}"  # noqa: E731
+    head = ["benchmark", "unit", "sluice", "% of limit"] + peers + (["ratio to the best peer"] if peers else [])
+    lines = []
+    for row in rows:
+        cells = [row["title"], row["unit"], number(row["values"].get("sluice")) or "-", "" if row["percent"] is None else f"{row['percent']:.0f}"]
+        cells += [number(row["values"].get(p)) for p in peers]
+        lines.append(cells + (["" if row["ratio"] is None else f"{row['ratio']:.2f}"] if peers else []))
+    widths = [max(len(r[i]) for r in [head] + lines) for i in range(len(head))]
     line = lambda r: "| " + " | ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths))) + " |"  # noqa: E731
     print(line(head))
     print("|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    for r in rows:
-        print(line(r))
-    return rows
+    for r in lines:
+        print(line(r), flush=True)
+
+
+def calls():
+    """B04: [(what, text)]."""
+    program = BINARIES / "calls_benchmark"
+    if not program.exists():
+        return [("B04", "bazel build //tests/benchmarks:calls_benchmark comes first")]
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=300, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [("B04 warm training step, %s" % f["model"], "%g heap calls, %g locks, %g waits" % (f["heap"], f["locks"], f["waits"])) for f in found]
 
 
 def start_up(libraries):
-    """B22: import over an interpreter that has NumPy, and the first step of B07; B23: bytes of the library."""
-    print("\nstart-up and size")
+    """B22: import over an interpreter that has NumPy, and the first step of B07; B23: bytes. [(what, text)]."""
     programs = {"sluice": "import sluice as tf", "tensorflow": "import tensorflow", "torch": "import torch", "jax": "import jax"}
+    facts = []
     for library, python in libraries:
+        if library not in programs:
+            continue
         environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
         if library != "sluice":
             environment.pop("PYTHONPATH", None)
@@ -163,37 +206,66 @@ def start_up(libraries):
 
         try:
             base = median("import numpy")
-            print(f"  B22 import {library}: {1e3 * (median('import numpy; ' + programs[library]) - base):.0f} ms over NumPy")
+            facts.append((f"B22 import {library}", f"{1e3 * (median('import numpy; ' + programs[library]) - base):.0f} ms over NumPy"))
             if library in ("sluice", "tensorflow"):
                 first = median(f"import sys; sys.argv=['', '', '2']; import suite_{library} as s; s.make(2).b07()[0]()")
-                print(f"  B22 first step of B07, cold, import included, {library}: {1e3 * (first - base):.0f} ms over NumPy")
+                facts.append((f"B22 first steps of B07, cold, import included, {library}", f"{1e3 * (first - base):.0f} ms over NumPy"))
+            if library != "sluice":
+                code = (f"import importlib.util as u, os; d = u.find_spec('{library}').submodule_search_locations[0]; "
+                        "print(sum(os.path.getsize(os.path.join(p, f)) for p, _, fs in os.walk(d) for f in fs if not os.path.islink(os.path.join(p, f))))")
+                size = int(subprocess.run([python, "-c", code], check=True, env=environment, capture_output=True, text=True).stdout)
+                facts.append((f"B23 installed size of {library}", f"{size / 1e6:.0f} MB, without what it depends on"))
         except subprocess.CalledProcessError as e:
-            print(f"  B22 {library}: {e}")
+            facts.append((f"B22 {library}", str(e)))
     import sluice
     native = pathlib.Path(sluice.__file__).parent / "native/libsluice.so"
-    stripped = "/tmp/libsluice_stripped.so"
+    stripped = "/tmp/libsluice_stripped.%d.so" % os.getpid()
     subprocess.run(["strip", "-o", stripped, str(native.resolve())], check=True)
-    print(f"  B23 libsluice.so stripped: {os.path.getsize(stripped) / 1e6:.1f} MB")
+    facts.append(("B23 libsluice.so stripped", f"{os.path.getsize(stripped) / 1e6:.1f} MB"))
     os.unlink(stripped)
+    return facts
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", action="store_true", help="also time TensorFlow, PyTorch and JAX")
+    parser.add_argument("--peers", action="store_true", help="also time TensorFlow, PyTorch, torch.compile and JAX")
     parser.add_argument("--only", default="", help="benchmarks by the beginning of their name, with commas")
     parser.add_argument("--rounds", type=int, default=0, help="default: 3 alone, 7 with peers")
     parser.add_argument("--threads", type=int, choices=(1, 2), help="default: both")
+    parser.add_argument("--html", default=str(ROOT / "build/bench.html"), help="the page with plots (default build/bench.html)")
     arguments = parser.parse_args()
+    page = pathlib.Path(arguments.html)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.touch()
+
+    from sluice.profiling import _limits
+    machine = _limits.find(warn=lambda text: print(text, file=sys.stderr))
+    facts_of_machine = "The machine's limits are not known."
+    if machine:
+        facts_of_machine = "%s, %d threads: %.0f GFLOP/s (%.0f on one), %.0f GB/s copied in memory (%.0f on one)." % (
+            machine.cpu, machine.threads, machine.gflops[1], machine.gflops[0], *machine.levels[-1]["copy_gbps"][::-1])
+    print(facts_of_machine)
     libraries = [("sluice", sys.executable)]
     if arguments.peers:
         python = install_peers()
-        libraries += [(name, python) for name in ("tensorflow", "torch", "jax")]
+        libraries += [(name, python) for name in ("tensorflow", "torch", "torch_compile", "jax")]
     only = [o for o in arguments.only.split(",") if o]
+    tables = []
     for threads in [arguments.threads] if arguments.threads else [1, 2]:
-        table, versions = run_table(libraries, threads, arguments.rounds or (7 if arguments.peers else 3), only)
-        print_table(table, versions, threads, libraries)
+        rows, versions = run_table(libraries, threads, arguments.rounds or (7 if arguments.peers else 3), only, machine)
+        heading = f"{threads} thread{'s' if threads > 1 else ''}; " + ", ".join(f"{k} {v}" for k, v in versions.items() if v)
+        print("\n" + heading)
+        print_table(rows, libraries)
+        tables.append((heading, rows))
+    facts = []
     if not only:
-        start_up(libraries)
+        facts = calls() + start_up(libraries) + [("absent: " + what, why) for what, why in ABSENT]
+        print("\ncounts, start-up, size")
+        for what, text in facts:
+            print(f"  {what}: {text}")
+    page.write_text(suite_page.page(tables, facts, facts_of_machine, (HERE / "RESULTS.md").read_text()))
+    page.with_suffix(".json").write_text(json.dumps({"machine": machine.measured if machine else None, "tables": tables, "facts": facts}, indent=1))
+    print(f"\nplots: {page}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
     python worker.py LIBRARY THREADS < requests > answers
 
-A request is the name of a benchmark; the answer is a line of JSON: {"seconds": per step, "check": a number of the result} or
-{"error": text}. The first request of a benchmark builds and warms it; later ones only time it.
+A request is the name of a benchmark; the answer is a line of JSON: {"value": seconds for each part of a step (or bytes), "check":
+numbers of the result, or null} or {"error": text}. The first request of a benchmark builds and warms it; later ones only time it.
+
+A suite's method gives (step, check) or (step, check, parts): the time of a step is divided by its parts; "measured" in their
+place means that the step returns the value itself.
 """
 
 import importlib
@@ -34,27 +37,49 @@ def time_step(step, at_least=0.25):
     return best
 
 
+class Worker:
+    def __init__(self, suite):
+        self.suite = suite
+        self.built = {}
+
+    def answer(self, name):
+        if name.startswith("?"):  # a figure that is no benchmark
+            return {"value": getattr(self.suite, name[1:])()}
+        if not hasattr(self.suite, name):
+            return {"error": "not measured"}
+        if name not in self.built:
+            step, check, parts = (getattr(self.suite, name)() + (1,))[:3]
+            if parts != "measured":
+                for _ in range(3):
+                    step()
+                self.built[name] = step, check() if check else None, parts
+            else:
+                value = step()
+                self.built[name] = step, check() if check else None, parts
+                return {"value": value, "check": self.built[name][1]}
+        step, checked, parts = self.built[name]
+        return {"value": step() if parts == "measured" else time_step(step) / parts, "check": checked}
+
+    def forget(self):
+        """Frees what was built, so that a large row does not weigh on the next."""
+        self.built.clear()
+
+
 def main():
     library, threads = sys.argv[1], int(sys.argv[2])
     os.environ["OMP_NUM_THREADS"] = str(threads)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not look like an answer
-    module = importlib.import_module("suite_" + library)
-    suite = module.make(threads)
+    suite = importlib.import_module("suite_" + library).make(threads)
     print(json.dumps({"version": suite.version}), file=answers, flush=True)
-    built = {}
+    worker = Worker(suite)
     for request in sys.stdin:
-        name = request.strip()
         try:
-            if name not in built:
-                step, check = getattr(suite, name)()
-                for _ in range(3):
-                    step()
-                built[name] = (step, check() if check else None)
-            step, checked = built[name]
-            answer = {"seconds": time_step(step), "check": checked}
-        except AttributeError as e:
-            answer = {"error": f"not measured: {e}"}
+            if request.strip() == "forget":
+                worker.forget()
+                answer = {}
+            else:
+                answer = worker.answer(request.strip())
         except Exception:
             answer = {"error": traceback.format_exc(limit=3)}
         print(json.dumps(answer), file=answers, flush=True)
