@@ -239,7 +239,7 @@ def main():
     page.touch()
 
     from sluice.profiling import _limits
-    machine = _limits.find(warn=lambda text: print(text, file=sys.stderr))
+    machine = _limits.find(again=True, warn=lambda text: print(text, file=sys.stderr))
     facts_of_machine = "The machine's limits are not known."
     if machine:
         facts_of_machine = "%s, %d threads: %.0f GFLOP/s (%.0f on one), %.0f GB/s copied in memory (%.0f on one)." % (
