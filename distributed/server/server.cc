@@ -1,6 +1,7 @@
 #include "distributed/server/server.h"
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/status.h"
@@ -16,6 +18,9 @@
 #include "distributed/master/master.h"
 #include "distributed/rpc/in_process.h"
 #include "distributed/rpc/watched_channel.h"
+#include "distributed/testing/call_recorder.h"
+#include "distributed/testing/history.h"
+#include "distributed/testing/message_faults.h"
 #include "distributed/transport/negotiate.h"
 #include "runtime/device/cpu_device.h"
 #include "runtime/session/session_options.h"
@@ -60,6 +65,27 @@ bool IsOn(const char* variable) {
   return value != nullptr && absl::string_view(value) == "1";
 }
 
+// A positive number of seconds, or `otherwise` when the variable is not set.
+absl::StatusOr<absl::Duration> SecondsFrom(const char* variable, absl::Duration otherwise) {
+  const char* value = std::getenv(variable);
+  if (value == nullptr || *value == '\0') return otherwise;
+  double seconds = 0;
+  if (!absl::SimpleAtod(value, &seconds) || !(seconds > 0)) {
+    return InvalidArgument(variable, " is '", value, "'; wanted a positive number of seconds");
+  }
+  return absl::Seconds(seconds);
+}
+
+// The transport itself, unless SLUICE_MESSAGE_FAULTS asks for faults.
+absl::StatusOr<std::shared_ptr<Transport>> WithFaults(std::shared_ptr<Transport> transport) {
+  const char* faults = std::getenv("SLUICE_MESSAGE_FAULTS");
+  if (faults == nullptr || *faults == '\0') return transport;
+  ASSIGN_OR_RETURN(const MessageFaults parsed, ParseMessageFaults(faults));
+  ASSIGN_OR_RETURN(HistorySink sink, HistoryFromEnvironment("messages"));
+  std::fprintf(stderr, "SLUICE_MESSAGE_FAULTS: messages of this process are damaged on purpose (%s)\n", faults);
+  return std::shared_ptr<Transport>(MakeFaultyTransport(std::move(transport), parsed, SystemClock(), std::move(sink)));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Transport>> DefaultTransport() {
@@ -75,7 +101,8 @@ absl::StatusOr<std::shared_ptr<Transport>> DefaultTransport() {
     options.require_client_certificate = IsOn("SLUICE_TLS_MUTUAL");
     options.insecure_bind = IsOn("SLUICE_INSECURE_BIND");
     options.services = {"sluice.proto.MasterService", "sluice.proto.WorkerService"};
-    shared = new std::shared_ptr<Transport>(MakeTransportSet(std::move(set)));  // outlives every server
+    ASSIGN_OR_RETURN(std::shared_ptr<Transport> made, WithFaults(MakeTransportSet(std::move(set))));
+    shared = new std::shared_ptr<Transport>(std::move(made));  // outlives every server
   }
   return *shared;
 }
@@ -133,9 +160,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   ASSIGN_OR_RETURN(SessionOptions session, SessionOptionsFromProto(def.default_session_config()));
   impl->options = options;
   Impl* i = impl.get();
-  auto handler = [i](const IncomingCall& call, Message request, Reply reply) {
+  Handler handler = [i](const IncomingCall& call, Message request, Reply reply) {
     i->Handle(call, std::move(request), std::move(reply));
   };
+  ASSIGN_OR_RETURN(HistorySink history, HistoryFromEnvironment(impl->task));
+  if (history) handler = RecordCalls(std::move(handler), std::move(history));
   auto listener = options.transport->Listen(address, handler);
   if (!listener.ok()) return Annotate(listener.status(), absl::StrCat(impl->task, ": "));
   impl->listener = *std::move(listener);
@@ -152,6 +181,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   worker.session = session;
   worker.connect = connect;
   worker.clock = options.clock;
+  ASSIGN_OR_RETURN(worker.session_ttl, SecondsFrom("SLUICE_SESSION_TTL", worker.session_ttl));
+  worker.orphan_ttl = worker.session_ttl;
   impl->worker = std::make_unique<Worker>(std::move(worker));
   MasterOptions master;
   master.task = impl->task;

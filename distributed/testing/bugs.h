@@ -9,18 +9,18 @@ namespace sluice {
 
 enum DeliberateBug {
   kNoBug = 0,
-  kNoFence,             // a worker takes a session without ending its predecessors
-  kOldEpochAccepted,    // a worker takes a session of an epoch that was replaced
-  kDuplicateStepRuns,   // a master runs a request that came twice
-  kDuplicatePartRuns,   // a worker runs its part of a step twice
-  kEndedStepRuns,       // a worker forgets at once that a step has ended
-  kStepsStay,           // a worker keeps steps that have ended
-  kErrorSwallowed,      // a master takes a failed part for done
-  kFirstAnswerEnough,   // a master takes a step for done when one task has answered
-  kZeroForLost,         // a tensor that could not be fetched becomes zeros
-  kSessionsStay,        // a worker never forgets a session that no master names
-  kClientsForgotten,    // a master never closes the sessions of clients that are gone
-  kResultsMixed,        // a master numbers results as they come
+  kNoFence,            // a worker takes a session without ending its predecessors
+  kOldEpochAccepted,   // a worker takes a session of an epoch that was replaced
+  kDuplicateStepRuns,  // a master runs a request that came twice
+  kDuplicatePartRuns,  // a worker runs its part of a step twice
+  kEndedStepRuns,      // a worker forgets at once that a step has ended
+  kStepsStay,          // a worker keeps steps that have ended
+  kErrorSwallowed,     // a master takes a failed part for done
+  kFirstAnswerEnough,  // a master takes a step for done when one task has answered
+  kZeroForLost,        // a tensor that could not be fetched becomes zeros
+  kSessionsStay,       // a worker never forgets a session that no master names
+  kClientsForgotten,   // a master never closes the sessions of clients that are gone
+  kResultsMixed,       // a master numbers results as they come
   kNumBugs
 };
 
