@@ -7,6 +7,7 @@
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
 #include "distributed/rpc/watched_channel.h"
+#include "distributed/testing/call_recorder.h"
 #include "runtime/c_api/environment.h"
 #include "tests/simulation/step_driver.h"
 
@@ -67,7 +68,7 @@ void SimCluster::Start(const std::string& task) {
   t->master = std::make_unique<Master>(std::move(master));
   Worker* w = t->worker.get();
   Master* m = t->master.get();
-  t->listener = *process->transport()->Listen(task, [w, m](const IncomingCall& call, Message request, Reply reply) {
+  Handler handler = [w, m](const IncomingCall& call, Message request, Reply reply) {
     absl::string_view method = call.method;
     if (absl::ConsumePrefix(&method, Worker::kService)) {
       return w->Handle(method, call.timeout, std::move(request), std::move(reply));
@@ -76,7 +77,15 @@ void SimCluster::Start(const std::string& task) {
       return m->Handle(method, call.timeout, std::move(request), std::move(reply));
     }
     reply(Unimplemented(call.method));
-  });
+  };
+  auto sink = [world = world_, weak = std::weak_ptr<Process>(t->process), task](Event event) {
+    auto alive = weak.lock();
+    if (!alive || !alive->alive()) return;  // what is freed with a dead process is heard by nobody
+    event.task = task;
+    event.life = absl::StrCat(alive->life());
+    world->Record(std::move(event));
+  };
+  t->listener = *process->transport()->Listen(task, RecordCalls(std::move(handler), std::move(sink)));
   tasks_[task] = std::move(t);
 }
 

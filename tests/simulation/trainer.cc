@@ -100,6 +100,18 @@ struct Trainer::State : public std::enable_shared_from_this<Trainer::State> {
     dead = true;
   }
 
+  // An event of the history that the invariants are checked on.
+  void Record(EventKind kind, int64_t of_step) {
+    Event event;
+    event.kind = kind;
+    event.task = task;
+    event.life = absl::StrCat(process->life());
+    event.lineage = Disk::kFolder;
+    event.epoch = epoch;
+    event.step = of_step;
+    world->Record(std::move(event));
+  }
+
   // `then` runs in the chief's process, unless this trainer is over.
   void Ask(const std::string& method, Message request, absl::Duration timeout,
            std::function<void(absl::StatusOr<Message>)> then) {
@@ -117,11 +129,12 @@ struct Trainer::State : public std::enable_shared_from_this<Trainer::State> {
     }
     if (++sessions > settings.max_sessions) return Break("too many sessions");
     epoch = ++disk->epoch;
+    Record(EventKind::kEpoch, 0);
     world->Note(absl::StrCat(task, " session of epoch ", epoch));
     proto::CreateSessionRequest create;
     *create.mutable_graph_def() = graph;
     create.mutable_config()->set_operation_timeout_in_ms(absl::ToInt64Milliseconds(settings.step_timeout));
-    create.mutable_config()->mutable_experimental()->mutable_session_metadata()->set_name("/checkpoints");
+    create.mutable_config()->mutable_experimental()->mutable_session_metadata()->set_name(Disk::kFolder);
     create.mutable_config()->mutable_experimental()->mutable_session_metadata()->set_version(epoch);
     Ask("CreateSession", Pack(create), absl::Minutes(2), [this](absl::StatusOr<Message> reply) {
       proto::CreateSessionResponse response;
@@ -194,6 +207,7 @@ struct Trainer::State : public std::enable_shared_from_this<Trainer::State> {
     }
     Run(feeds, {}, targets, [this, from](std::vector<int64_t>) {
       step = from.step;
+      Record(EventKind::kRestore, step);
       world->Note(absl::StrCat(task, " restored step ", step));
       Next();
     });
@@ -212,30 +226,40 @@ struct Trainer::State : public std::enable_shared_from_this<Trainer::State> {
     std::vector<std::string> fetches = {"step:0"};
     for (int p = 0; p < model.ps; ++p) fetches.push_back(absl::StrCat("v", p, "_read:0"));
     Run({}, fetches, {}, [this](std::vector<int64_t> found) {
-      if (disk->epoch != epoch) {
-        ++disk->refused;
-        superseded = dead = true;
-        world->Note(absl::StrCat(task, " may not commit: epoch ", disk->epoch, " has taken over"));
-        return;
-      }
+      if (disk->epoch != epoch) return Refuse();
       Disk::Checkpoint checkpoint;
       checkpoint.step = found[0];
       checkpoint.values.assign(found.begin() + 1, found.end());
       if (checkpoint.step != step) {
-        return Break(absl::StrCat("after step ", step, " the cluster's step is ", checkpoint.step));
+        return Break(absl::StrCat("I1: after step ", step, " the cluster's step is ", checkpoint.step));
       }
       const std::vector<int64_t> wanted = model.After(step);
       if (checkpoint.values != wanted) {
-        return Break(absl::StrCat("after step ", step, " the variables are ", absl::StrJoin(checkpoint.values, ","),
+        return Break(absl::StrCat("I1: after step ", step, " the variables are ", absl::StrJoin(checkpoint.values, ","),
                                   ", wanted ", absl::StrJoin(wanted, ",")));
       }
-      if (!disk->committed.empty() && disk->committed.back().step > step) {
-        return Break(absl::StrCat("step ", step, " would be committed after ", disk->committed.back().step));
-      }
-      disk->committed.push_back(checkpoint);
-      world->Note(absl::StrCat(task, " committed step ", step));
-      Next();
+      // The disk takes its time; who dies meanwhile has committed nothing.
+      Record(EventKind::kCommitting, step);
+      const absl::Duration time = absl::Milliseconds(5 * world->Chance("disk"));
+      world->After(process, time, [self = shared_from_this(), checkpoint] {
+        if (!self->dead) self->Commit(checkpoint);
+      });
     });
+  }
+
+  void Refuse() {
+    ++disk->refused;
+    superseded = dead = true;
+    Record(EventKind::kRefused, step);
+    world->Note(absl::StrCat(task, " may not commit: epoch ", disk->epoch, " has taken over"));
+  }
+
+  void Commit(const Disk::Checkpoint& checkpoint) {
+    if (disk->epoch != epoch) return Refuse();
+    disk->committed.push_back(checkpoint);
+    Record(EventKind::kCommit, step);
+    world->Note(absl::StrCat(task, " committed step ", step));
+    Next();
   }
 
   void Finish() {

@@ -17,8 +17,10 @@
 
 namespace sluice::simulation {
 
-// The folder of checkpoints, which outlives processes. A commit is refused when a newer epoch was taken.
+// The folder of checkpoints, which outlives processes. A commit is refused when a newer epoch was taken; it may lose
+// the newest checkpoint, and then the one before is restored.
 struct Disk {
+  static constexpr char kFolder[] = "/checkpoints";
   struct Checkpoint {
     int64_t step = 0;
     std::vector<int64_t> values;

@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tests/simulation/cluster.h"
+#include "tests/simulation/invariants.h"
 #include "tests/simulation/trainer.h"
 #include "tests/simulation/world.h"
 
@@ -25,7 +27,11 @@ struct Outcome {
   int kills = 0;
   int pauses = 0;
   int cuts = 0;
+  int one_way_cuts = 0;
   int takeovers = 0;
+  int disk_losses = 0;
+  Damage damage;
+  HistoryCounts counts;
   int sessions = 0;
   int64_t messages = 0;
   absl::Duration simulated;
@@ -42,6 +48,7 @@ class Training {
     world_.weather.lose = world_.Chance("weather lose") < 0.5 ? 0 : 0.01 * world_.Chance("lose");
     world_.weather.duplicate = world_.Chance("weather duplicate") < 0.5 ? 0 : 0.05 * world_.Chance("duplicate");
     world_.weather.slow = world_.Chance("weather slow") < 0.5 ? 0 : 0.05 * world_.Chance("slow");
+    world_.weather.skew = world_.Chance("weather skew") < 0.5;
     cluster_ = std::make_unique<SimCluster>(&world_, model_.ps, model_.workers);
     settings_.steps = 40;
     settings_.save_every = 1 + static_cast<int64_t>(world_.Chance("save every") * 12);
@@ -50,28 +57,35 @@ class Training {
     for (int i = 0; i < faults; ++i) ScheduleFault(i);
     constexpr absl::Duration kLimit = absl::Hours(2);
     while (chief_ == nullptr || !chief_->done()) {
-      if (!world_.Step()) return Fail("nothing happens any more");
+      if (!world_.Step()) return Fail("I5: nothing happens any more");
       if (chief_ && !chief_->broken().empty()) return Fail(chief_->broken());
       for (const auto& t : retired_) {
         if (!t->broken().empty()) return Fail("a chief that was replaced: " + t->broken());
       }
-      if (world_.now() > kLimit) return Fail("training did not end within two simulated hours");
+      if (world_.now() > kLimit) return Fail("I5: training did not end within two simulated hours");
       if (chief_ && chief_->superseded()) return Fail("the newest chief was told that another has taken over");
     }
     if (disk_.committed.empty() || disk_.committed.back().step != settings_.steps ||
         disk_.committed.back().values != model_.After(settings_.steps)) {
-      return Fail("the last checkpoint is not that of an undisturbed run");
+      return Fail("I1: the last checkpoint is not that of an undisturbed run");
     }
     // What nobody needs any more goes away by itself.
     world_.weather = Weather();
     for (const std::string& t : cluster_->tasks()) world_.Resume(t);
-    for (const auto& [a, b] : cut_) world_.Heal(a, b);
+    for (const auto& [a, b] : cut_) {
+      world_.Heal(a, b);
+      world_.Heal(b, a);
+    }
     const absl::Duration until = world_.now() + absl::Minutes(10);
     while (world_.now() < until && world_.Step()) {
     }
     for (const std::string& t : cluster_->tasks()) {
-      std::string left = cluster_->IsUp(t) ? cluster_->Leftovers(t) : "";
-      if (!left.empty()) return Fail(absl::StrCat(t, " still holds ", left));
+      if (!cluster_->IsUp(t)) continue;
+      Event state;
+      state.kind = EventKind::kState;
+      state.task = t;
+      state.text = cluster_->Leftovers(t);
+      world_.Record(std::move(state));
     }
     return Finish();
   }
@@ -82,7 +96,11 @@ class Training {
     return Finish();
   }
 
+  // Holds the history to the invariants, too.
   Outcome Finish() {
+    const std::vector<std::string> rules = CheckHistory(world_.recorded(), &outcome_.counts);
+    if (!rules.empty()) absl::StrAppend(&outcome_.broken, outcome_.broken.empty() ? "" : "; ", absl::StrJoin(rules, "; "));
+    outcome_.damage = world_.damage();
     outcome_.history = world_.history();
     outcome_.lines = world_.lines();
     outcome_.sessions = static_cast<int>(disk_.epoch);
@@ -111,12 +129,15 @@ class Training {
       if (chief_ && chief_->done()) return;
       const double kind = world_.Chance(name + " kind");
       const std::string task = Pick(name + " task");
-      if (kind < 0.6) {
+      if (kind < 0.55) {
         Kill(task, absl::Seconds(5 * world_.Chance(name + " down")));
-      } else if (kind < 0.8) {
+      } else if (kind < 0.75) {
         Pause(task, absl::Seconds(40 * world_.Chance(name + " pause")));
+      } else if (kind < 0.93) {
+        Cut(task, Pick(name + " other"), absl::Seconds(30 * world_.Chance(name + " cut")),
+            world_.Chance(name + " one way") < 0.5);
       } else {
-        Cut(task, Pick(name + " other"), absl::Seconds(30 * world_.Chance(name + " cut")));
+        LoseCheckpoint();
       }
     });
   }
@@ -124,6 +145,7 @@ class Training {
   void Kill(const std::string& task, absl::Duration down) {
     if (!cluster_->IsUp(task)) return;
     ++outcome_.kills;
+    RecordFault(task, "kill");
     const bool chief = chief_ && task == chief_task_;
     if (chief) retired_.push_back(std::move(chief_));
     cluster_->Kill(task);
@@ -138,6 +160,7 @@ class Training {
     if (!cluster_->IsUp(task)) return;
     ++outcome_.pauses;
     world_.Note(absl::StrCat("pause ", task));
+    RecordFault(task, "pause");
     world_.Pause(task);
     world_.After(nullptr, length, [this, task] {
       world_.Note(absl::StrCat("resume ", task));
@@ -156,16 +179,41 @@ class Training {
     });
   }
 
-  void Cut(const std::string& a, const std::string& b, absl::Duration length) {
+  void Cut(const std::string& a, const std::string& b, absl::Duration length, bool one_way) {
     if (a == b) return;
-    ++outcome_.cuts;
-    world_.Note(absl::StrCat("cut ", a, " ", b));
+    ++(one_way ? outcome_.one_way_cuts : outcome_.cuts);
+    world_.Note(absl::StrCat("cut ", a, one_way ? " > " : " ", b));
+    RecordFault(a, one_way ? "one-way cut" : "cut");
     world_.Cut(a, b);
+    if (!one_way) world_.Cut(b, a);
     cut_.emplace_back(a, b);
     world_.After(nullptr, length, [this, a, b] {
       world_.Note(absl::StrCat("heal ", a, " ", b));
       world_.Heal(a, b);
+      world_.Heal(b, a);
     });
+  }
+
+  // The disk loses the newest checkpoint; not the last of a training, nor the only one.
+  void LoseCheckpoint() {
+    if (disk_.committed.size() < 2 || disk_.committed.back().step == settings_.steps) return;
+    ++outcome_.disk_losses;
+    Event event;
+    event.kind = EventKind::kLost;
+    event.task = "disk";
+    event.lineage = Disk::kFolder;
+    event.step = disk_.committed.back().step;
+    world_.Note(absl::StrCat("the disk loses step ", event.step));
+    world_.Record(std::move(event));
+    disk_.committed.pop_back();
+  }
+
+  void RecordFault(const std::string& task, const std::string& what) {
+    Event event;
+    event.kind = EventKind::kFault;
+    event.task = task;
+    event.text = what;
+    world_.Record(std::move(event));
   }
 
   World world_;

@@ -1,5 +1,6 @@
 #include "tests/simulation/world.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -34,10 +35,13 @@ absl::Status Broken(absl::string_view peer, absl::string_view how) {
 class SimClock final : public Clock {
  public:
   SimClock(World* world, std::function<std::shared_ptr<Process>()> owner) : world_(world), owner_(std::move(owner)) {}
-  absl::Duration Now() const override { return world_->now(); }
+  absl::Duration Now() const override {
+    std::shared_ptr<Process> owner = owner_();
+    return owner ? owner->now() : world_->now();
+  }
   TimerId RunAfter(absl::Duration delay, std::function<void()> work) override {
     std::shared_ptr<Process> owner = owner_();
-    return owner ? world_->After(owner, delay, std::move(work)) : -1;
+    return owner ? world_->After(owner, owner->TrueLength(delay), std::move(work)) : -1;
   }
   void CancelTimer(TimerId id) override { world_->Forget(id); }
 
@@ -85,7 +89,7 @@ class SimChannel final : public Channel {
     };
     const std::string to = to_;
     const std::string what = absl::StrCat(from->name(), ">", to, method.substr(method.rfind('/')));
-    state->timer = world->After(from, timeout, [finish, what, timeout] {
+    state->timer = world->After(from, from->TrueLength(timeout), [finish, what, timeout] {
       absl::Status late = absl::DeadlineExceededError(absl::StrCat(what, " had no answer in ", absl::FormatDuration(timeout)));
       late.SetPayload(kTransportPayload, absl::Cord("simulated"));
       finish(late);
@@ -100,9 +104,19 @@ class SimChannel final : public Channel {
     auto broken = [world, from_weak = from_, finish, back](absl::Status why) {
       if (auto alive = from_weak.lock()) world->After(alive, back, [finish, why] { finish(why); });
     };
-    if (world->IsCut(from->name(), to)) return;  // nothing arrives, nothing breaks: the time must end it
+    if (world->IsCut(from->name(), to)) {  // nothing arrives, nothing breaks: the time must end it
+      ++world->damage_.cut;
+      return;
+    }
+    if (lost_there || lost_back) ++world->damage_.lost;
     if (lost_there) return broken(Broken(to, "the connection broke"));
-    auto deliver = [world, state, from_weak = from_, to, method, timeout, finish, back, broken, lost_back](Message request) {
+    const std::string edge = absl::StrCat(from->name(), ">", to);
+    const int64_t number = ++world->order_[edge].first;
+    auto deliver = [world, state, from_weak = from_, to, method, timeout, finish, back, broken, lost_back, edge,
+                    number](Message request) {
+      int64_t& latest = world->order_[edge].second;
+      if (number < latest) ++world->damage_.reordered;
+      latest = std::max(latest, number);
       auto it = world->addresses_.find(to);
       std::shared_ptr<Process> peer = it == world->addresses_.end() ? nullptr : it->second.process.lock();
       if (!peer || !peer->alive()) return broken(Broken(to, "connection refused"));
@@ -118,7 +132,11 @@ class SimChannel final : public Channel {
           if (!answered) return;
           ++world->messages_;
           auto caller = from_weak.lock();
-          if (!caller || !peer->alive() || world->IsCut(caller->name(), peer->name())) return;
+          if (!caller || !peer->alive()) return;
+          if (world->IsCut(peer->name(), caller->name())) {
+            ++world->damage_.cut;
+            return;
+          }
           if (lost_back) reply = Broken(to, "the connection broke");
           world->After(caller, back, [finish, reply = std::move(reply)]() mutable { finish(std::move(reply)); });
         });
@@ -128,6 +146,7 @@ class SimChannel final : public Channel {
     };
     world->After(nullptr, there, [deliver, request] { deliver(request); });
     if (world->Chance(what + " twice") < world->weather.duplicate) {
+      ++world->damage_.duplicated;
       world->After(nullptr, there + world->Delay(what + " again"), [deliver, request] { deliver(request); });
     }
   }
@@ -179,6 +198,7 @@ struct Process::Parts {
 Process::Process(World* world, std::string name, int life)
     : world_(world), name_(std::move(name)), life_(life), parts_(std::make_unique<Parts>()) {}
 Process::~Process() = default;
+absl::Duration Process::now() const { return clock_offset_ + world_->now() * clock_rate_; }
 Clock* Process::clock() { return parts_->clock.get(); }
 Executor* Process::executor() { return parts_->executor.get(); }
 Transport* Process::transport() { return parts_->transport.get(); }
@@ -187,10 +207,10 @@ World::World(uint64_t seed) : seed_(seed) {}
 World::~World() {
   // Destroying a closure may make or forget events.
   while (!queue_.empty() || !held_.empty() || !watch_.empty()) {
-    std::map<std::pair<absl::Duration, int64_t>, Event> queue;
+    std::map<std::pair<absl::Duration, int64_t>, Work> queue;
     queue.swap(queue_);
     due_.clear();
-    std::map<std::string, std::vector<Event>> held;
+    std::map<std::string, std::vector<Work>> held;
     held.swap(held_);
     std::vector<Watch> watch;
     watch.swap(watch_);
@@ -201,6 +221,11 @@ std::shared_ptr<Process> World::Start(const std::string& name) {
   auto process = std::make_shared<Process>(this, name, lives_[name]++);
   std::weak_ptr<Process> weak = process;
   auto owner = [weak] { return weak.lock(); };
+  if (weather.skew) {
+    ++damage_.skewed;
+    process->clock_rate_ = 0.9 + 0.2 * Chance(name + " clock rate");
+    process->clock_offset_ = absl::Hours(24) * (Chance(name + " clock offset") - 0.5);
+  }
   process->parts_->clock = std::make_unique<SimClock>(this, owner);
   process->parts_->executor = std::make_unique<SimExecutor>(this, owner);
   process->parts_->transport = std::make_unique<SimTransport>(
@@ -232,31 +257,30 @@ void World::Pause(const std::string& name) { paused_.insert(name); }
 
 void World::Resume(const std::string& name) {
   paused_.erase(name);
-  std::vector<Event> held;
+  std::vector<Work> held;
   held.swap(held_[name]);
-  for (Event& e : held) {
+  for (Work& e : held) {
     const int64_t id = next_event_++;
     queue_.emplace(std::make_pair(now_, id), std::move(e));
     due_[id] = now_;
   }
 }
 
-void World::Cut(const std::string& a, const std::string& b) {
-  cuts_.insert({a, b});
-  cuts_.insert({b, a});
-}
+void World::Cut(const std::string& from, const std::string& to) { cuts_.insert({from, to}); }
 
-void World::Heal(const std::string& a, const std::string& b) {
-  cuts_.erase({a, b});
-  cuts_.erase({b, a});
-}
+void World::Heal(const std::string& from, const std::string& to) { cuts_.erase({from, to}); }
 
-bool World::IsCut(const std::string& a, const std::string& b) const { return cuts_.count({a, b}) > 0; }
+bool World::IsCut(const std::string& from, const std::string& to) const { return cuts_.count({from, to}) > 0; }
+
+void World::Record(Event event) {
+  event.at = now_;
+  recorded_.push_back(std::move(event));
+}
 
 int64_t World::After(const std::shared_ptr<Process>& process, absl::Duration delay, std::function<void()> work) {
   const int64_t id = next_event_++;
   const absl::Duration due = now_ + std::max(delay, absl::ZeroDuration());
-  Event event;
+  Work event;
   event.owner = process;
   event.of_nobody = process == nullptr;
   event.work = std::move(work);
@@ -279,7 +303,7 @@ bool World::Step() {
   auto first = queue_.begin();
   now_ = first->first.first;
   due_.erase(first->first.second);
-  Event event = std::move(first->second);
+  Work event = std::move(first->second);
   queue_.erase(first);
   if (!event.of_nobody) {
     std::shared_ptr<Process> owner = event.owner.lock();
@@ -302,7 +326,10 @@ double World::Chance(const std::string& what) {
 absl::Duration World::Delay(const std::string& what) {
   const double u = Chance(what);
   double micros = 50 - 100 * std::log(1 - u);  // at least 50 us, 150 us on average
-  if (Chance(what + " slow") < weather.slow) micros *= 100;
+  if (Chance(what + " slow") < weather.slow) {
+    micros *= 100;
+    ++damage_.slowed;
+  }
   return absl::Nanoseconds(static_cast<int64_t>(micros * 1000));
 }
 

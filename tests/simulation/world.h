@@ -24,6 +24,7 @@
 #include "core/base/clock.h"
 #include "core/base/executor.h"
 #include "distributed/rpc/transport.h"
+#include "distributed/testing/history.h"
 
 namespace sluice::simulation {
 
@@ -32,6 +33,17 @@ struct Weather {
   double lose = 0;       // of calls: the connection breaks before the request or before the reply arrives
   double duplicate = 0;  // of calls: the request arrives twice
   double slow = 0;       // of messages: a hundred times slower than the others
+  bool skew = false;     // clocks of processes begin anywhere within hours and go up to a tenth too fast or too slow
+};
+
+// What the weather did, and cuts.
+struct Damage {
+  int64_t lost = 0;
+  int64_t duplicated = 0;
+  int64_t slowed = 0;
+  int64_t reordered = 0;  // requests that arrived after one that was sent later
+  int64_t cut = 0;        // messages that a cut swallowed
+  int64_t skewed = 0;     // processes
 };
 
 class World;
@@ -45,6 +57,9 @@ class Process {
   const std::string& name() const { return name_; }
   int life() const { return life_; }
   bool alive() const { return alive_; }
+  // By its own clock.
+  absl::Duration now() const;
+  absl::Duration TrueLength(absl::Duration own) const { return own / clock_rate_; }
   Clock* clock();
   Executor* executor();
   Transport* transport();
@@ -56,6 +71,8 @@ class Process {
   const std::string name_;
   const int life_;  // how often a process of this name was started before
   bool alive_ = true;
+  double clock_rate_ = 1;
+  absl::Duration clock_offset_;
   std::unique_ptr<Parts> parts_;
 };
 
@@ -75,9 +92,9 @@ class World {
   // Between these it does nothing, and what reaches it waits.
   void Pause(const std::string& name);
   void Resume(const std::string& name);
-  // Messages between the two are lost without a word until it is healed.
-  void Cut(const std::string& a, const std::string& b);
-  void Heal(const std::string& a, const std::string& b);
+  // Messages from the first to the second are lost without a word until it is healed; those back are not.
+  void Cut(const std::string& from, const std::string& to);
+  void Heal(const std::string& from, const std::string& to);
 
   // `work` runs unless the process has died by then; null: of nobody, always.
   int64_t After(const std::shared_ptr<Process>& process, absl::Duration delay, std::function<void()> work);
@@ -93,12 +110,16 @@ class World {
   const std::vector<std::string>& lines() const { return lines_; }
   int64_t events() const { return events_; }
   int64_t messages() const { return messages_; }
+  const Damage& damage() const { return damage_; }
+  // An event for the invariants (invariants.h); the time is put in here.
+  void Record(Event event);
+  const std::vector<Event>& recorded() const { return recorded_; }
 
  private:
   friend class Process;
   friend class SimChannel;
   friend class SimListener;
-  struct Event {
+  struct Work {
     std::weak_ptr<Process> owner;
     bool of_nobody = false;
     std::function<void()> work;
@@ -126,16 +147,19 @@ class World {
   int64_t next_event_ = 1;
   int64_t events_ = 0;
   int64_t messages_ = 0;
+  Damage damage_;
+  std::map<std::string, std::pair<int64_t, int64_t>> order_;  // caller>callee -> requests sent, the latest that arrived
+  std::vector<Event> recorded_;
   uint64_t history_ = 0;
   std::vector<std::string> lines_;
-  std::map<std::pair<absl::Duration, int64_t>, Event> queue_;
+  std::map<std::pair<absl::Duration, int64_t>, Work> queue_;
   std::map<int64_t, absl::Duration> due_;
   std::map<std::string, int64_t> counts_;
   std::map<std::string, int> lives_;
   std::map<std::string, std::weak_ptr<Process>> processes_;
   std::map<std::string, Address> addresses_;
   std::set<std::string> paused_;
-  std::map<std::string, std::vector<Event>> held_;  // of paused processes
+  std::map<std::string, std::vector<Work>> held_;  // of paused processes
   std::set<std::pair<std::string, std::string>> cuts_;
   std::vector<Watch> watch_;
 
