@@ -198,6 +198,7 @@ class SetChannel : public Channel {
       const Candidate& candidate = (*candidates)[index];
       SocketOptions sockets = options.sockets;
       sockets.token = candidate.token;
+      sockets.peer = address;
       uint64_t attempt;
       {
         absl::MutexLock lock(&mu);

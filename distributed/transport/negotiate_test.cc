@@ -66,6 +66,23 @@ TEST(NegotiateTest, ProcessesOfOneHostShareMemoryAndATaskThatComesBackIsFoundAga
   EXPECT_TRUE(absl::StrContains(Settled(channel->get(), "inproc:"), "inproc:"));
 }
 
+TEST(NegotiateTest, AnErrorOverSharedMemoryNamesTheTaskByItsAddress) {
+  auto transport = MakeTransportSet({});
+  ServingProcess peer("best");
+  auto channel = transport->Connect(peer.address());
+  ASSERT_TRUE(channel.ok());
+  ASSERT_TRUE(absl::StrContains(Settled(channel->get(), "shm:"), "shm:"));
+  absl::Notification ended;
+  absl::Status status;
+  (*channel)->Call("/test/Hang", Message(), absl::Seconds(60), [&](absl::StatusOr<Message> reply) {
+    status = reply.status();
+    ended.Notify();
+  });
+  peer.Kill();
+  ended.WaitForNotification();
+  EXPECT_TRUE(absl::StrContains(status.message(), absl::StrCat("the task at ", peer.address(), " by shm:"))) << status;
+}
+
 TEST(NegotiateTest, PlainGrpcServersAreSpokenToOverGrpc) {
   TestService service;
   auto listener = MakeGrpcTransport({})->Listen("localhost:0", service.handler());

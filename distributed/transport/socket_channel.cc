@@ -38,7 +38,8 @@ class SocketChannel : public Channel {
         : address(std::move(a)),
           options(std::move(o)),
           on_lost(std::move(lost)),
-          calls(std::make_shared<PendingCalls>(absl::StrCat("the task at ", address))) {}
+          calls(std::make_shared<PendingCalls>(
+              absl::StrCat("the task at ", options.peer, options.peer.empty() ? "" : " by ", address))) {}
 
     void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) {
       std::shared_ptr<Connection> connection;

@@ -22,6 +22,8 @@ namespace sluice {
 struct SocketOptions {
   // Who does not know it is refused. Empty: anybody (on UNIX sockets: of the same user).
   std::string token;
+  // Whom a channel leads to, for errors: the address by which users know the task. Empty: that of the socket.
+  std::string peer;
   bool insecure_bind = false;
   ConnectionOptions connection;
   // For each direction of each connection; pages are taken as they are used.
