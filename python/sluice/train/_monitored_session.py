@@ -1,6 +1,8 @@
 """MonitoredSession: a session with hooks around every step, which outlives the servers it runs on."""
 import collections
+import contextlib
 import inspect
+import threading
 import time
 
 import sluice as sl
@@ -14,6 +16,7 @@ from sluice.train._session_epoch import SessionEpoch
 from sluice.train.session_run_hook import SessionRunArgs, SessionRunContext, SessionRunValues
 
 USE_DEFAULT = object()
+_WAKE_SECS = 5.0  # what the program's step has to end by itself when a thread of its session has failed
 _RECOVERABLE = (errors.AbortedError, errors.UnavailableError)
 
 
@@ -65,6 +68,25 @@ class MonitoredSession:
             self._shut(session, coordinator)
             raise
         self._session, self._coordinator = session, coordinator
+        threading.Thread(target=self._end_steps_of_failed_threads, args=(session, coordinator), daemon=True).start()
+
+    def _end_steps_of_failed_threads(self, session, coordinator):
+        """When a thread has failed, the program's own step may wait for ever for what that thread would have done.
+
+        A thread that ends in order wakes it, by closing a queue; where nothing does the session is closed, which ends the
+        step, and the program goes on with what the thread failed with.
+        """
+        coordinator.wait_for_stop()
+        try:
+            coordinator.raise_requested_exception()
+        except Exception as e:  # pylint: disable=broad-except
+            deadline = time.monotonic() + _WAKE_SECS
+            while self._session is session and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if self._session is session:
+                sl.logging.info("A thread of the session has failed: %s. The step that is running is ended.", e)
+                with contextlib.suppress(errors.OpError):
+                    session.close()
 
     def _open_patiently(self):
         """Tries until there is a session, with pauses; gives up after `recovery_secs`."""

@@ -393,6 +393,41 @@ def test_one_monitored_worker_trains_to_its_last_step(tmp_path):
     np.testing.assert_array_equal(sl.train.load_variable(str(tmp_path), "model/w"), alone(1, 6, "sgd")[0])
 
 
+def test_a_step_ends_when_the_thread_that_it_waits_for_has_failed(tmp_path, monkeypatch):
+    run_updates, failed = sl.train.QueueRunner._run, []
+
+    def fails_first(self, session, op, coordinator):
+        if failed:
+            return run_updates(self, session, op, coordinator)
+        while not session.run(given):
+            pass
+        failed.append(op)  # the chief has given its gradients and waits for a token, which nobody will make
+        coordinator.request_stop(sl.errors.UnavailableError(None, None, "the server of a variable is silent"))
+
+    monkeypatch.setattr(sl.train.QueueRunner, "_run", fails_first)
+    with sl.Graph().as_default() as graph:
+        x = sl.placeholder(sl.float32, [ROWS, SIZE])
+        loss, _ = model(x)
+        step = sl.train.get_or_create_global_step()
+        optimizer = sl.train.SyncReplicasOptimizer(base_optimizer("sgd"), 1, replica=0)
+        train = optimizer.minimize(loss, global_step=step)
+        given = optimizer._accumulators[0].num_accumulated()
+        hooks = [optimizer.make_session_run_hook(True, num_tokens=0), sl.train.StopAtStepHook(last_step=3)]
+
+        def work():
+            with graph.as_default(), sl.train.MonitoredTrainingSession(checkpoint_dir=str(tmp_path), hooks=hooks,
+                                                                       log_step_count_steps=None) as session:
+                while not session.should_stop():
+                    session.run(train, {x: data(0, 0)})
+
+        worker = threading.Thread(target=work, daemon=True)
+        worker.start()
+        worker.join(DEADLINE)
+    sl.summary.FileWriterCache.clear()
+    assert failed and not worker.is_alive()
+    assert sl.train.load_variable(str(tmp_path), "global_step") == 3
+
+
 def test_mistakes_are_told_when_the_graph_is_built():
     def make(*args, **kwargs):
         return sl.train.SyncReplicasOptimizer(base_optimizer("sgd"), *args, **kwargs)
