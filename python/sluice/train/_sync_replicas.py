@@ -1,5 +1,6 @@
 """SyncReplicasOptimizer: one update from the gradients of several workers, as if one had computed them all."""
 import contextlib
+import time
 
 import sluice as sl
 from sluice.train._looper_thread import LooperThread
@@ -9,6 +10,7 @@ from sluice.train.session_run_hook import SessionRunHook
 
 _LAST_STEP = 2**63 - 1  # ends the takes of an accumulator
 _WATCH_SECS = 2.0
+_GENERATION = 2**32  # steps of one generation
 
 
 class SyncReplicasOptimizer(Optimizer):
@@ -40,6 +42,8 @@ class SyncReplicasOptimizer(Optimizer):
       - every worker has a token queue of its own and skips to the newest token, so one that fell behind catches up;
       - nothing is changed before all gradients of all variables are there, and gradients count for their own step only:
         a worker or chief that is lost at any instant leaves no trace in the weights;
+      - each session of the chief is a generation of its own, whose number stands before the step in tokens and gradients:
+        what a worker computed before a checkpoint was restored, perhaps from weights of two steps, is dropped;
       - with backups one decision is made for all variables: the first `replicas_to_aggregate` workers that have given
         *all* their gradients.
 
@@ -69,7 +73,7 @@ class SyncReplicasOptimizer(Optimizer):
         self._accumulators, self._token_queues = [], []
         self._global_step = self._local_step = None
         self._local_step_init_op = self._chief_init_op = self._ready_for_local_init_op = None
-        self._runner = self._end_op = None
+        self._runner = self._end_op = self._generation = self._new_generation = None
 
     # What the wrapped optimiser does.
     def compute_gradients(self, *args, **kwargs):
@@ -102,10 +106,11 @@ class SyncReplicasOptimizer(Optimizer):
             raise ValueError("apply_gradients of a SyncReplicasOptimizer can be called once")
         self._applied, self._global_step = True, global_step
         with sl.init_scope(), sl.colocate_with(sl.no_op(name="sync_rep_local_anchor")):  # on the worker
-            self._local_step = sl.Variable(sl.constant(0, global_step.dtype.base_dtype), trainable=False,
+            self._local_step = sl.Variable(sl.constant(0, self._token_type()), trainable=False,
                                            collections=[sl.GraphKeys.LOCAL_VARIABLES], name="sync_rep_local_step")
         self._ready_for_local_init_op = sl.report_uninitialized_variables(sl.global_variables())
-        self._local_step_init_op = sl.assign(self._local_step, global_step)
+        self._make_generation()
+        self._local_step_init_op = sl.assign(self._local_step, self._label())
         with sl.name_scope(name, self._name):
             self._make_token_queues()
             given, averages = self._exchange(grads_and_vars)
@@ -117,8 +122,36 @@ class SyncReplicasOptimizer(Optimizer):
         with self._beside_the_step():
             shared = ["sync_token_q"] if self._replica is None else \
                 ["sync_token_q_%d" % r for r in range(self._total)]
-            self._token_queues = [sl.FIFOQueue(-1, [self._global_step.dtype.base_dtype], [[]], shared_name=s, name=s)
+            self._token_queues = [sl.FIFOQueue(-1, [self._token_type()], [[]], shared_name=s, name=s)
                                   for s in shared]
+
+    def _token_type(self):
+        return self._global_step.dtype.base_dtype if self._replica is None else sl.int64
+
+    def _make_generation(self):
+        """The number of the chief's session, beside the step. It is never saved, and only the chief sets it."""
+        if self._replica is None:
+            return
+        with sl.init_scope(), self._beside_the_step():
+            self._generation = sl.raw_ops.VarHandleOp(dtype=sl.int64, shape=[], shared_name=self._name + "/generation",
+                                                      name="sync_rep_generation")
+            self._new_generation = sl.placeholder_with_default(sl.constant(0, sl.int64), [], name="sync_rep_new_generation")
+
+    def _label(self):
+        """What tokens and gradients are marked with: the step, behind the number of the generation."""
+        if self._replica is None:
+            return self._global_step.read_value()
+        with self._beside_the_step():
+            # Before there was a chief, and after its server was lost: what is marked so is dropped later.
+            generation = sl.cond(sl.raw_ops.VarIsInitializedOp(resource=self._generation), self._read_generation,
+                                 lambda: sl.constant(0, sl.int64))
+            return self._join(generation)
+
+    def _read_generation(self):
+        return sl.raw_ops.ReadVariableOp(resource=self._generation, dtype=sl.int64)
+
+    def _join(self, generation):
+        return generation * _GENERATION + sl.cast(self._global_step.read_value(), sl.int64)
 
     def _beside_the_step(self):
         return sl.device(self._global_step.device)
@@ -202,8 +235,7 @@ class SyncReplicasOptimizer(Optimizer):
                     done = [self._variable_averages.apply(self._variables_to_average)]
             with sl.control_dependencies(done):
                 sync_op = self._put_tokens(max(self._total, self._required))
-            now = sl.cast(step, sl.int64)
-            self._chief_init_op = sl.group(self._local_step_init_op, *[a.set_global_step(now) for a in self._accumulators])
+            self._chief_init_op = self._begin_generation()
             pause = sl.group(*[a.set_global_step(_LAST_STEP) for a in self._accumulators])
             close = [q.close(cancel_pending_enqueues=True) for q in self._token_queues]
             with sl.control_dependencies(close):
@@ -212,12 +244,25 @@ class SyncReplicasOptimizer(Optimizer):
         # The queues stay open when the thread stops: they are closed at the end of training, not of a session.
         self._runner = QueueRunner(self._token_queues[0], [sync_op], close_op=sl.no_op(), cancel_op=pause)
 
+    def _begin_generation(self):
+        """The operation that makes all that is marked with an earlier generation old."""
+        if self._replica is None:
+            now = sl.cast(self._global_step, sl.int64)
+            return sl.group(self._local_step_init_op, *[a.set_global_step(now) for a in self._accumulators])
+        begun = sl.raw_ops.AssignVariableOp(resource=self._generation, value=self._new_generation)
+        with sl.control_dependencies([begun]):
+            now = self._join(sl.identity(self._new_generation))
+            with sl.colocate_with(self._local_step):
+                mine = sl.assign(self._local_step, now)
+            return sl.group(mine, *[a.set_global_step(now) for a in self._accumulators])
+
     def _put_tokens(self, count):
         """The operation that tells `count` workers the global step (in order: all workers)."""
-        step = sl.identity(self._global_step.read_value())
         if self._replica is None:
+            step = sl.identity(self._global_step.read_value())
             return self._token_queues[0].enqueue_many([sl.fill([count], step)])
-        return sl.group(*[q.enqueue(step) for q in self._token_queues])
+        label = self._join(self._read_generation())
+        return sl.group(*[q.enqueue(label) for q in self._token_queues])
 
     def _needs_gradients(self, what):
         if not self._applied:
@@ -276,6 +321,7 @@ class _SyncReplicasHook(SessionRunHook):
         self._optimizer, self._is_chief, self._num_tokens = optimizer, is_chief, num_tokens
         self._coordinator, self._threads = None, []
         self._was_behind = False
+        self._last_generation = 0
 
     def begin(self):
         optimizer = self._optimizer
@@ -284,15 +330,16 @@ class _SyncReplicasHook(SessionRunHook):
         self._tokens = optimizer.get_init_tokens_op(self._num_tokens) if self._is_chief else None
         if optimizer._replica is not None:
             queue = optimizer._token_queues[optimizer._replica]
-            self._state = [optimizer._local_step, optimizer._global_step, queue.size()]
-            self._token = queue.enqueue(optimizer._global_step)
+            now = optimizer._label()
+            self._state = [optimizer._local_step, now, queue.size()]
+            self._token = queue.enqueue(now)
 
     def after_create_session(self, session, coord):
         missing = session.run(self._ready)
         if len(missing):
             raise RuntimeError("Init operations did not make model ready for local_init. Init op: %s, error: variables "
                                "not initialized: %s" % (self._init.name, ", ".join(sorted(map(str, missing)))))
-        session.run(self._init)
+        session.run(self._init, self._generation(session))
         if self._is_chief:
             session.run(self._tokens)
             self._coordinator = coord
@@ -302,6 +349,16 @@ class _SyncReplicasHook(SessionRunHook):
         if self._optimizer._replica is not None:
             self._was_behind = False
             LooperThread.loop(coord, _WATCH_SECS, self.replace_lost_token, args=(session,))
+
+    def _generation(self, session):
+        """What the chief feeds as the number of this session: higher than that of every chief before it."""
+        if not self._is_chief or self._optimizer._replica is None:
+            return None
+        epochs = [s.session_epoch for s in session.graph.get_collection(sl.GraphKeys.SAVERS)]
+        numbers = [e.number for e in epochs if e is not None and e.number is not None]
+        # Without checkpoints there is no epoch, and nothing is restored either.
+        self._last_generation = max(numbers, default=max(self._last_generation + 1, int(time.time()) % 2**31))
+        return {self._optimizer._new_generation: self._last_generation}
 
     def replace_lost_token(self, session):
         """Gives this worker a token when it is behind and has none, twice in a row.

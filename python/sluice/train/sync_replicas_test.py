@@ -352,6 +352,31 @@ def test_gradients_of_an_undone_step_do_not_count():
             np.testing.assert_array_equal(got, want)
 
 
+def test_gradients_that_come_after_a_restore_and_were_computed_before_it_do_not_count():
+    wanted = alone(2, 4, "sgd")
+    with sl.Graph().as_default(), sl.Session() as session:
+        cluster = Cluster(2)
+        cluster.start(session)
+        cluster.run(session, 2)
+        cluster.stop()
+        # A new chief has restored step 2, at which worker 1 is, too. What the worker gives now it has computed before, from
+        # weights that were half updated.
+        session.run(cluster.optimizers[0].chief_init_op, {cluster.optimizers[0]._new_generation: 1})
+        right = session.run(cluster.variables)
+        session.run([v.assign(v + 100.0) for v in cluster.variables])
+        with pytest.raises(sl.errors.DeadlineExceededError):
+            session.run(cluster.train_ops[1], {cluster.inputs[1]: data(1, 2)}, options=sl.RunOptions(timeout_in_ms=200))
+        for v, value in zip(cluster.variables, right):
+            v.load(value, session)
+        session.run(cluster.optimizers[1].local_step_init_op)
+        cluster.coordinator = sl.train.Coordinator()
+        cluster.optimizers[0].get_chief_queue_runner().create_threads(session, cluster.coordinator, daemon=True, start=True)
+        cluster.run(session, 2, first=2)
+        cluster.stop()
+        for got, want in zip(session.run(cluster.variables), wanted):
+            np.testing.assert_array_equal(got, want)
+
+
 def test_a_new_chief_goes_on_where_the_last_one_was_lost():
     """The thread of the chief stops and another one starts: gradients given meanwhile count."""
     wanted = alone(2, 3, "sgd")
