@@ -3,11 +3,14 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import threading
 import time
 
+import history
+from sluice.distribute import top
 from sluice.distribute.launcher import Launcher, Task, free_ports
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "faulty_program.py")
@@ -24,17 +27,24 @@ class Run(Launcher):
     """One training, disturbed by those who subclass it.
 
     `on_step(step)` is called for each step that the chief has made, `on_line(task, line)` for each line of any task.
-    `train` returns why the run did not do what was promised, or None.
+    `train` returns why the run did not do what was promised, or None. That the history of all tasks keeps the invariants,
+    and that at the end nothing is left on the servers, belongs to it. `ttl` is what a server waits before it drops the
+    sessions of a master that is gone; by default a minute.
     """
 
-    def __init__(self, steps=60, jobs=None, environ=None, deadline=180):
+    def __init__(self, steps=60, jobs=None, environ=None, deadline=180, ttl=None, program=PROGRAM):
         self._folder = tempfile.TemporaryDirectory()
+        self.history = os.path.join(self._folder.name, "history")
+        os.mkdir(self.history)
+        self._writer = history.Writer(self.history, "bench")
+        self.counts, self.left, self.ttl = {}, None, ttl or 60
         self.output, self.weights, self.deadline = _Output(), [], deadline
         self.steps, self.kills, self.resumed = steps, [], []
         self.seconds = None
         self._waiting = {}  # task -> (when it was killed, how often it had been started again)
-        super().__init__(jobs or JOBS, [sys.executable, "-u", PROGRAM, self._folder.name, str(steps)], restarts=RESTARTS,
-                         environ=dict(os.environ, **(environ or {})), output=self.output, watch=Run._see)
+        environ = dict(os.environ, SLUICE_HISTORY=self.history, SLUICE_SESSION_TTL=str(self.ttl), **(environ or {}))
+        super().__init__(jobs or JOBS, [sys.executable, "-u", program, os.path.join(self._folder.name, "model"), str(steps)],
+                         restarts=RESTARTS, environ=environ, output=self.output, watch=Run._see)
 
     # What is done to it.
     def on_step(self, step):
@@ -50,6 +60,7 @@ class Run(Launcher):
             restarts = task.restarts
             if self.kill(name) is not None:
                 self.kills.append(name)
+                self.note_fault(name, "kill")
                 self._waiting[name] = (time.monotonic(), restarts)
                 self.say("killed %s" % name)
         self._waiting.setdefault(name, (time.monotonic() + 1e9, RESTARTS))  # until the kill is made
@@ -57,6 +68,10 @@ class Run(Launcher):
 
     def task(self, name):
         return next(t for t in self.tasks if t.name == name)
+
+    def note_fault(self, name, what):
+        """Writes into the history what was done to a task ("worker/1") or to the network."""
+        self._writer.note("fault", task=full_name(name), text=what)
 
     @property
     def recovering(self):
@@ -67,13 +82,25 @@ class Run(Launcher):
         """Runs to the end; returns None or what went wrong."""
         timer = threading.Timer(self.deadline, self.interrupt)
         timer.start()
-        start = time.monotonic()
+        self._start_time = time.monotonic()
         try:
             code = self.run()
+            self.seconds = self.seconds or time.monotonic() - self._start_time
+            broken, self.counts = history.judge(self.history)
+            why = self._why_not(code) or broken or history.damaged_checkpoint(os.path.join(self._folder.name, "model")) or \
+                (self.left and "I8: long after the end " + self.left) or self.look_back()
+            if "BENCH_LOG" in os.environ:  # the last run's; that of a lost one stays, since the next one is a new test's
+                shutil.rmtree(os.environ["BENCH_LOG"] + ".history", ignore_errors=True)
+                shutil.copytree(self._folder.name, os.environ["BENCH_LOG"] + ".history")
+            return why
         finally:
             timer.cancel()
             self._folder.cleanup()
-        self.seconds = time.monotonic() - start
+
+    def look_back(self):
+        """What else is wrong with a run that has ended, by its history; for subclasses."""
+
+    def _why_not(self, code):
         if code == 128 + 15:
             return "no end within %d s; %s" % (self.deadline, self._tail())
         if code:
@@ -92,6 +119,27 @@ class Run(Launcher):
             with open(keep, "ab") as f:
                 f.write(b"==== %s\n%s\n" % (why.encode(), self.output.getvalue()))
         return why
+
+    def _stop(self):
+        """Before the servers are stopped: sessions, steps and tensors of those who are gone must go by themselves."""
+        servers = [t for t in self.tasks if t.job in self._services and t.process is not None]
+        if all(t.code == 0 for t in self.tasks if t.job not in self._services):
+            self.seconds = time.monotonic() - self._start_time
+            deadline = time.monotonic() + 1.25 * self.ttl + 10
+            held = {t.name: "?" for t in servers}
+            while any(held.values()) and not self._signals:
+                self._read(0.05)
+                held = {t.name: self.held(t) for t in servers if t.process is not None and t.process.poll() is None}
+                if time.monotonic() > deadline:
+                    break
+            for name, what in held.items():
+                self._writer.note("state", task=full_name(name), text=what)
+            self.left = ", ".join("%s holds %s" % (n, w) for n, w in held.items() if w) or None
+        super()._stop()
+
+    def held(self, task):
+        """What a server holds of sessions and steps, in words; empty for nothing."""
+        return in_words(top.ask(self.cluster[task.job][task.index], 5))
 
     def _see(self, task, line):
         step = re.match(r"step (\d+)", line)
@@ -115,6 +163,20 @@ class Run(Launcher):
 
     def _tail(self):
         return "last lines: " + self.output.getvalue().decode(errors="replace")[-1500:]
+
+
+def full_name(name):
+    """/job:ps/replica:0/task:1 of ps/1; other words stay as they are."""
+    job, _, index = name.partition("/")
+    return "/job:%s/replica:0/task:%s" % (job, index) if index else name
+
+
+def in_words(state):
+    """Of the state of a task, what should not be there when nobody uses it."""
+    if not isinstance(state, top.State):
+        return "no answer: %s" % state
+    found = [(state.sessions, "sessions"), (len(state.steps), "steps")]
+    return ", ".join("%d %s" % f for f in found if f[0])
 
 
 class TwoChiefs(Run):
@@ -143,6 +205,7 @@ class TwoChiefs(Run):
         if not self.paused and step >= self._pause_at:
             self.paused = True
             self.kill("worker/0", 19)  # SIGSTOP
+            self.note_fault("worker/0", "pause")
             self.zombie.name, self.zombie.code = "zombie", 0  # its end is not awaited
             self.say("paused the chief")
             threading.Timer(self._pause, self._replace).start()

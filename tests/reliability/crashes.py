@@ -27,14 +27,20 @@ def _kill(result, tier, names, counts, check=lambda run: None, **more):
     golden = cluster.golden()
     left = counts[tier]
     while left > 0:
-        run = Kills(rng, names, min(_KILLS, left), **more)
+        run = Kills(rng, names, min(_KILLS, left), ttl=ttl(tier), **more)
         left -= _KILLS
         why = run.why_not(golden) or check(run)
         _count(result, run, why)
 
 
+def ttl(tier):
+    """What servers wait before they drop the sessions of masters that are gone: short where time is, else the default."""
+    return 60 if tier == "release" else 5
+
+
 def _count(result, run, why):
     """A kill is a trial; when the run was lost, the last one is to blame."""
+    result.count(run)
     for _ in run.kills[1:]:
         result.trial()
     result.trial(why, faults=min(1, len(run.kills)))
@@ -63,7 +69,7 @@ def chief_killed(result, tier):
     for number in range({"smoke": 1, "commit": 1, "nightly": 12, "release": 60}[tier]):
         if number:
             rng.shuffle(phases)
-        run = Kills(rng, ["worker/0"], 1, environ={"BENCH_DIE": ",".join("%d=%s" % p for p in enumerate(phases))})
+        run = Kills(rng, ["worker/0"], 1, ttl=ttl(tier), environ={"BENCH_DIE": ",".join("%d=%s" % p for p in enumerate(phases))})
         _count(result, run, run.why_not(golden))
         result.notes = ["own deaths " + ",".join(sorted({k[8:] for k in run.kills if k.startswith("dies")}))]
 
@@ -100,7 +106,7 @@ def storm(result, tier):
     golden, calm = cluster.golden(steps=steps), cluster.undisturbed_seconds(steps=steps)
     ratios = []
     for _ in range(runs):
-        run = Storm(rng, most, (0.5, 3.0), steps=steps, deadline=600)
+        run = Storm(rng, most, (0.5, 3.0), steps=steps, deadline=600, ttl=ttl(tier))
         _count(result, run, run.why_not(golden))
         ratios.append(calm / run.seconds)
     result.notes.append("effective time %.0f %%" % (100 * min(ratios)))
@@ -117,6 +123,7 @@ class Pause(cluster.Run):
         if not self.done and step >= self._step:
             self.done = True
             self.kill(self._name, 19)  # SIGSTOP
+            self.note_fault(self._name, "pause")
             self.kills.append(self._name)
             self.say("paused %s for %.1f s" % (self._name, self._seconds))
             threading.Timer(self._seconds, self.kill, [self._name, 18]).start()  # SIGCONT
@@ -131,17 +138,19 @@ def zombie(result, tier):
         kind = ("chief", "ps/%d" % rng.randrange(2), "worker/%d" % rng.randrange(1, 3))[number % 3]
         step = rng.randrange(12, 30)
         if kind != "chief":
-            run = Pause(kind, step, rng.uniform(11, 16))
+            run = Pause(kind, step, rng.uniform(11, 16), ttl=3 * ttl(tier))  # longer than detection
             why = run.why_not(golden)
+            result.count(run)
             result.trial(why, faults=len(run.kills))
             continue
         with Proxy() as proxy:
-            run = cluster.TwoChiefs(step, rng.uniform(1, 12), 3, proxy, steps=400)
+            run = cluster.TwoChiefs(step, rng.uniform(1, 12), 3, proxy, steps=400, ttl=3 * ttl(tier))
             why = run.why_not(cluster.golden(steps=400))
+            result.count(run)
             ending = "\n".join(run.zombie_lines[-3:])
             if why is None and "another chief has taken over" in ending:
                 refused += 1
             elif why is None:
                 why = "the old chief ended with %s: %s" % (run.zombie_code, ending)
             result.trial(why, faults=int(bool(run.woken)))
-    result.notes.append("old chiefs refused %d" % refused)
+    result.notes.append("old chiefs refused %d, calls of theirs %d, all refused" % (refused, result.counts.get("stale", 0)))

@@ -12,7 +12,9 @@ import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "distributed"))
+sys.path.insert(0, HERE)
 import exact_program  # noqa: E402
+import history  # noqa: E402
 import sluice as sl  # noqa: E402
 from sluice.train import _session_epoch  # noqa: E402
 
@@ -63,6 +65,8 @@ def arm(phase):
 
 def main():
     phases = dict(item.split("=") for item in os.environ.get("BENCH_DIE", "").split(",") if item)
+    if "SLUICE_HISTORY" in os.environ:
+        history.watch_checkpoints(history.Writer(os.environ["SLUICE_HISTORY"], "/job:%s/replica:0/task:%d" % TASK))
     if TASK == ("worker", 0) and str(RESTART) in phases:
         arm(phases[str(RESTART)])
     exact_program.main(sys.argv[1], int(sys.argv[2]))

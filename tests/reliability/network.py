@@ -25,7 +25,7 @@ class Edges(cluster.Run):
     """A run whose tasks reach each other through proxies, one for each pair and direction."""
 
     def __init__(self, weather, seed, **more):
-        super().__init__(environ={"SLUICE_TRANSPORT": "grpc"}, **more)
+        super().__init__(environ={"SLUICE_TRANSPORT": "grpc"}, **more)  # one connection, by the address that is a proxy's
         self._weather, self._seed, self._proxies = weather, seed, {}
         ports = dict(zip([t.name for t in self.tasks], free_ports("localhost", len(self.tasks))))
         self._own = ports
@@ -60,10 +60,11 @@ def bad_network(result, tier):
     golden = cluster.golden()
     for number in range({"smoke": 1, "commit": 6, "nightly": 80, "release": 400}[tier]):
         name, weather = _weathers(rng)[number % 6]
-        run = Edges(weather, rng.randrange(1 << 30), deadline=240)
+        run = Edges(weather, rng.randrange(1 << 30), deadline=240, ttl=15 if tier != "release" else 60)
         try:
             why = run.why_not(golden)
         finally:
             run.close()
+        result.count(run)
         result.trial(why and "%s (%s): %s" % (name, weather, why), faults=run.faults or 1)
         result.took(run.seconds, "run")

@@ -25,7 +25,7 @@ class Proxy:
     def __init__(self, weather=None, seed=0):
         self._weather, self._random = weather or Weather(), random.Random(seed)
         self._target, self._pairs, self.faults = None, set(), 0
-        self._lock = threading.Lock()
+        self._held = {"forward": False, "backward": False}
         self._socket = socket.create_server(("localhost", 0), backlog=128)
         self.port = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -39,6 +39,10 @@ class Proxy:
             for pair in list(self._pairs):
                 _reset(*pair)
         self._loop.call_soon_threadsafe(change)
+
+    def hold(self, forward=False, backward=False):
+        """From now on keeps back what comes in these directions (and in no others): bytes wait, as when packets get lost."""
+        self._held = {"forward": forward, "backward": backward}
 
     def clear(self):
         """From now on nothing happens to what is passed on."""
@@ -73,14 +77,15 @@ class Proxy:
             there_reader, there_writer = await asyncio.open_connection("localhost", self._target)
             pair = (writer, there_writer)
             self._pairs.add(pair)
-            await asyncio.gather(self._pass_on(reader, there_writer, pair), self._pass_on(there_reader, writer, pair))
+            await asyncio.gather(self._pass_on(reader, there_writer, pair, "forward"),
+                                 self._pass_on(there_reader, writer, pair, "backward"))
         except (OSError, asyncio.CancelledError):
             pass
         finally:
             self._pairs.discard(pair)
             _reset(*pair)
 
-    async def _pass_on(self, reader, writer, pair):
+    async def _pass_on(self, reader, writer, pair, direction):
         weather = self._weather
         cut = self._random.randint(*weather.cut_after) if weather.cut_after else None
         pause = self._random.randint(*weather.pause_after) if weather.pause_after else None
@@ -89,6 +94,8 @@ class Proxy:
             data = await reader.read(1 << 16)
             if not data:
                 break
+            while self._held[direction]:
+                await asyncio.sleep(0.02)
             if self._weather is not weather:
                 cut = pause = None
                 weather = self._weather

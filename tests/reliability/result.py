@@ -24,6 +24,7 @@ class Result:
     worst_is: str = ""         # of what
     seconds: float = 0.0
     skipped: str = ""          # why it did not run
+    counts: dict = dataclasses.field(default_factory=dict)  # of what the histories of the runs have
     notes: list = dataclasses.field(default_factory=list)
     failures: list = dataclasses.field(default_factory=list)
 
@@ -36,6 +37,11 @@ class Result:
         else:
             self.lost += 1
             self.failures.append(" ".join(str(why).split())[:2000])
+
+    def count(self, run):
+        """Adds what the history of a run has."""
+        for name, number in run.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + number
 
     def took(self, seconds, what):
         """Notes how long something took; the longest is reported."""

@@ -16,7 +16,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import crashes  # noqa: E402
 import disk  # noqa: E402
 import hang  # noqa: E402
+import messages  # noqa: E402
 import network  # noqa: E402
+import partitions  # noqa: E402
+import simulate  # noqa: E402
+import straggler  # noqa: E402
 from result import Result  # noqa: E402
 
 TESTS = {
@@ -25,11 +29,15 @@ TESTS = {
     "R03": ("chief killed", crashes.chief_killed),
     "R04": ("storm", crashes.storm),
     "R05": ("zombie", crashes.zombie),
+    "R06": ("partition", partitions.partition),
     "R07": ("bad network", network.bad_network),
+    "R08": ("message faults", messages.message_faults),
+    "R09": ("straggler", straggler.straggler),
     "R10": ("no hang", hang.no_hang),
     "R11": ("torn checkpoint", disk.torn_checkpoint),
     "R12": ("save killed", disk.crash_points),
     "R13": ("disk errors", disk.disk_errors),
+    "R19": ("simulation", simulate.simulation),
 }
 
 

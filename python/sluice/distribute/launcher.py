@@ -126,12 +126,15 @@ class Launcher:
                     SLUICE_JOB_NAME=task.job, SLUICE_TASK_INDEX=str(task.index), SLUICE_RESTART=str(task.restarts),
                     PYTHONUNBUFFERED="1")
 
+    def _command_of(self, task):
+        return self._command
+
     def _start(self, task):
         environ = self._environ_of(task)
         task.start_at = None
         try:
             # A session of its own, so that Ctrl-C comes to the launcher alone.
-            command = self._command + (self._flags_of(task) if self._flags else [])
+            command = self._command_of(task) + (self._flags_of(task) if self._flags else [])
             task.process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent)
         except OSError as e:
