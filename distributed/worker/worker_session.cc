@@ -34,7 +34,8 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
   made->num_results = request.num_results();
   made->functions = std::make_unique<Graph>(setup_.environment->ops);
   std::vector<Partition> partitions;
-  for (const proto::PartitionDef& def : request.partition()) {
+  for (proto::PartitionDef def : request.partition()) {
+    ScopeRandomStates(def.mutable_graph());
     const bool here = std::any_of(setup_.devices.begin(), setup_.devices.end(),
                                   [&](Device* d) { return d->name() == def.device(); });
     if (!here) return InvalidArgument("a graph for the device ", def.device(), ", which is not one of this task");
@@ -66,6 +67,24 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
   made->handle = absl::StrCat("graph_", next_++);
   graphs_[made->handle] = made;
   return made;
+}
+
+// Variables outlive a session, random states do not: a new session begins with the numbers that its seeds say. Both lie in
+// the stores of the worker, so the states get a container of their own.
+void WorkerSession::ScopeRandomStates(proto::GraphDef* graph) const {
+  const auto scope = [this](proto::NodeDef* node) {
+    if (node->attr().count("seed2") > 0) (*node->mutable_attr())["_random_scope"].set_s(RandomScope());
+  };
+  for (proto::NodeDef& node : *graph->mutable_node()) scope(&node);
+  for (proto::FunctionDef& function : *graph->mutable_library()->mutable_function()) {
+    for (proto::NodeDef& node : *function.mutable_node_def()) scope(&node);
+  }
+}
+
+std::string WorkerSession::RandomScope() const { return absl::StrCat("_random/", handle_); }
+
+WorkerSession::~WorkerSession() {
+  for (ResourceStore* store : setup_.resources) store->EraseContainer(RandomScope());
 }
 
 absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Find(const std::string& graph_handle) const {

@@ -30,6 +30,7 @@ class WorkerSession {
   // `resources` (one for each device) are the worker's, or null for a session that isolates its state.
   WorkerSession(std::string handle, const Environment* environment, const SessionOptions* options,
                 std::vector<Device*> devices, std::vector<ResourceStore*> resources);
+  ~WorkerSession();
 
   const std::string& handle() const { return handle_; }
   // Plans the partitions: takes time. Errors name the node.
@@ -45,6 +46,9 @@ class WorkerSession {
   int64_t epoch = 0;
 
  private:
+  void ScopeRandomStates(proto::GraphDef* graph) const;
+  std::string RandomScope() const;
+
   const std::string handle_;
   std::vector<std::unique_ptr<ResourceStore>> own_;
   PlannerSetup setup_;

@@ -28,8 +28,10 @@ absl::StatusOr<RefPtr<RandomState>> RandomState::Of(PrepareContext& p) {
   ASSIGN_OR_RETURN(const int64_t seed2, p.Attr<int64_t>("seed2"));
   if (p.resources == nullptr) return MakeRef<RandomState>(seed, seed2);
   const std::string name = absl::StrCat("_random/", p.node().name, "/", seed, "/", seed2);
+  // Where several sessions share a store, each has its states in a container of its own.
+  const absl::StatusOr<std::string> scope = p.Attr<std::string>("_random_scope");
   return p.resources->FindOrMake<RandomState>(
-      ResourceStore::kDefaultContainer, name,
+      scope.ok() ? absl::string_view(*scope) : absl::string_view(ResourceStore::kDefaultContainer), name,
       [&]() -> absl::StatusOr<RefPtr<RandomState>> { return MakeRef<RandomState>(seed, seed2); });
 }
 

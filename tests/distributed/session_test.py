@@ -72,6 +72,22 @@ def test_sessions_of_all_masters_share_variables_and_queues(cluster, resource):
         assert first.run(v).tolist() == [2.0, 3.0] and first.run(get) == b"a"
 
 
+def test_each_session_begins_with_the_numbers_that_its_seeds_say(cluster):
+    """So a chief that must initialise again, because it did not hear that it was done, gives the same values."""
+    sl.set_random_seed(7)
+    with on("ps", 0):
+        v = sl.get_variable("v", [3], initializer=sl.random_uniform_initializer())
+    found = []
+    for _ in range(2):
+        with cluster.session() as session:
+            for _ in range(2):
+                session.run(v.initializer)
+                found.append(session.run(v))
+    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_array_equal(found[1], found[3])
+    assert (found[0] != found[1]).all()  # within a session they go on
+
+
 def test_resetting_a_target_forgets_its_variables(cluster):
     with on("ps", 0):
         v = sl.get_variable("v", initializer=1.0)
