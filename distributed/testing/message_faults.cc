@@ -77,14 +77,14 @@ class FaultyChannel final : public Channel {
     }
     if (hit(f.drop / 2)) {
       faults_->Note("answer lost", name);
-      done = [channel = std::weak_ptr<Channel>(channel_), method,
-              done = std::move(done)](absl::StatusOr<Message> reply) {
-        auto alive = channel.lock();
-        done(reply.ok() && alive ? Broken(method, *alive) : reply.status());
+      done = [broken = Broken(method, *channel_), done = std::move(done)](absl::StatusOr<Message> reply) {
+        done(reply.ok() ? broken : reply.status());
       };
     } else if (hit(f.duplicate)) {
       faults_->Note("doubled", name);
-      Later(kShort, method, request, timeout, [](auto) {});
+      // The first copy is the one that is answered: it goes first, since what it asks for may be there once.
+      channel_->Call(method, request, timeout, std::move(done));
+      return Later(kShort, method, std::move(request), timeout, [](auto) {});
     } else if (hit(f.reorder)) {
       faults_->Note("reordered", name);
       return Later(kShort, method, std::move(request), timeout, std::move(done));
