@@ -6,12 +6,12 @@ import simulate
 
 # What is done to messages, and how many steps are made with it.
 _MIXES = (
-    ("duplicate=0.05,reorder=0.05,delay=0.001", 300),
-    ("duplicate=0.05,reorder=0.05,drop=0.0005", 150),
-    ("duplicate=0.01,reorder=0.01,delay=0.005,drop=0.001", 60),
+    ("duplicate=0.05,reorder=0.05,delay=0.001", 200),
+    ("duplicate=0.02,reorder=0.02,drop=0.002", 60),
+    ("duplicate=0.05,reorder=0.01,delay=0.005,drop=0.001", 60),
 )
 _WANTED = {"smoke": 200, "commit": 10**4, "nightly": 10**6, "release": 10**7}
-_REAL = {"smoke": 200, "commit": 10**4, "nightly": 10**5, "release": 3 * 10**5}  # of these, by real processes
+_REAL = {"smoke": 200, "commit": 2000, "nightly": 10**5, "release": 10**6}  # of these, by real processes
 
 
 class DamagedMessages(cluster.Run):

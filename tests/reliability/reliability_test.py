@@ -29,6 +29,6 @@ def test_a_few_faults(tmp_path, name):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["R01", "R02", "R03", "R04", "R05", "R07", "R10", "R11", "R12", "R13"])
+@pytest.mark.parametrize("name", ["R01", "R02", "R03", "R04", "R05", "R06", "R07", "R08", "R09", "R10", "R11", "R12", "R13", "R19"])
 def test_the_commit_tier(tmp_path, name):
     bench(tmp_path, name, "commit", 900)

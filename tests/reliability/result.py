@@ -50,7 +50,7 @@ class Result:
         self.worst_is = what
 
     def repro(self):
-        return "./dev python tests/reliability/run.py --only %s --seed %d" % (self.name, self.seed)
+        return "./dev test reliability --only %s --seed %d" % (self.name, self.seed)
 
     def line(self):
         """The one line of the report."""
