@@ -1,5 +1,6 @@
 #include "distributed/server/server.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -22,6 +23,7 @@
 #include "distributed/testing/history.h"
 #include "distributed/testing/message_faults.h"
 #include "distributed/transport/negotiate.h"
+#include "runtime/collective/local_collectives.h"
 #include "runtime/device/cpu_device.h"
 #include "runtime/session/session_options.h"
 
@@ -58,6 +60,18 @@ absl::StatusOr<std::string> ReadFile(const char* variable) {
   text << in.rdbuf();
   if (!in.good() && text.str().empty()) return NotFound(variable, ": the file '", path, "' cannot be read");
   return text.str();
+}
+
+// The task that keeps the groups of collectives: the one that the configuration names, else the first of those that
+// are there as long as the cluster.
+std::string LeaderOfGroups(const proto::ServerDef& def, const std::vector<std::string>& tasks) {
+  const std::string& named = def.default_session_config().experimental().collective_group_leader();
+  if (!named.empty()) return named;
+  for (const char* job : {"chief", "master", "worker"}) {
+    const std::string task = TaskName(job, 0);
+    if (std::find(tasks.begin(), tasks.end(), task) != tasks.end()) return task;
+  }
+  return tasks.front();
 }
 
 bool IsOn(const char* variable) {
@@ -183,6 +197,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   worker.clock = options.clock;
   ASSIGN_OR_RETURN(worker.session_ttl, SecondsFrom("SLUICE_SESSION_TTL", worker.session_ttl));
   worker.orphan_ttl = worker.session_ttl;
+  worker.tasks = impl->cluster.tasks();
+  worker.collective_leader = LeaderOfGroups(def, worker.tasks);
+  worker.collective_timeout = CollectiveTimeout();
   impl->worker = std::make_unique<Worker>(std::move(worker));
   MasterOptions master;
   master.task = impl->task;

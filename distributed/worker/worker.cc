@@ -15,8 +15,10 @@
 #include "core/base/status.h"
 #include "core/base/thread_pool.h"
 #include "core/graph/graph_def.h"
+#include "distributed/collective/cluster_collectives.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
+#include "distributed/rendezvous/remote_tensor.h"
 #include "distributed/testing/bugs.h"
 #include "distributed/worker/step_table.h"
 #include "distributed/worker/worker_session.h"
@@ -62,6 +64,13 @@ struct Peer {
   std::atomic<int64_t> tensors{0};
   std::atomic<int64_t> bytes{0};
 };
+
+void Count(Peer& peer, const Message& message) {
+  for (const Tensor& t : message.tensors) {
+    peer.tensors.fetch_add(1, std::memory_order_relaxed);
+    if (t.IsValid()) peer.bytes.fetch_add(static_cast<int64_t>(t.num_bytes()), std::memory_order_relaxed);
+  }
+}
 
 class PoolExecutor final : public Executor {
  public:
@@ -112,6 +121,35 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       stores.push_back(std::make_unique<ResourceStore>());
       shared_stores.push_back(stores.back().get());
     }
+    MakeCollectives();
+  }
+
+  void MakeCollectives() {
+    ClusterCollectivesOptions o;
+    o.task = options.task;
+    o.leader = options.collective_leader;
+    o.tasks = options.tasks;
+    o.timeout = options.collective_timeout;
+    o.clock = options.clock;
+    o.executor = executor;
+    o.pool = pool;
+    o.call = [this](const std::string& task, const std::string& method, Message request, absl::Duration timeout,
+                    Reply done) {
+      absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task);
+      if (!peer.ok()) return done(peer.status());
+      (*peer)->channel->Call(kService + method, std::move(request), timeout,
+                             [peer = *peer, task, done = std::move(done)](absl::StatusOr<Message> reply) {
+                               if (reply.ok()) return Count(*peer, *reply), done(std::move(reply));
+                               done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ",
+                                                                          peer->channel->Describe(), ": ")));
+                             });
+    };
+    collectives = MakeRef<ClusterCollectives>(std::move(o));
+    InstallCollectives(shared_stores);
+  }
+
+  void InstallCollectives(const std::vector<ResourceStore*>& into) {
+    for (ResourceStore* store : into) Collectives::Install(collectives, store);
   }
 
   // --- Sessions ---
@@ -176,6 +214,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     auto session = std::make_shared<WorkerSession>(
         request.session_handle(), &options.environment, &options.session, device_list,
         request.isolate_session_state() ? std::vector<ResourceStore*>() : shared_stores);
+    InstallCollectives(session->resources());
     session->last_named = options.clock->Now();
     session->lineage = request.lineage();
     session->epoch = request.epoch();
@@ -386,6 +425,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     times.Add(absl::ToDoubleSeconds(options.clock->Now() - run.start));
     run.arguments.clear();
     if (!status.ok()) run.step->rendezvous->Abort(status);
+    if (!status.ok() && !run.graph->groups.empty()) collectives->StepFailed(run.graph->groups, status);
     steps.Ran(*run.step);
     if (run.alone || !status.ok()) steps.End(run.step->id, status, false);
     (status.ok() ? done : failed).fetch_add(1);
@@ -417,6 +457,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     for (ResourceStore* store : all) {
       if (request.container().empty()) store->Clear();
       for (const std::string& c : request.container()) store->EraseContainer(c);
+      InstallCollectives({store});
     }
     return Pack(proto::CleanupAllResponse());
   }
@@ -431,18 +472,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       refused.fetch_add(1);
       return reply(step.status());
     }
-    (*step)->rendezvous->RecvForPeer(
-        request.rendezvous_key(), [reply = std::move(reply)](absl::StatusOr<Rendezvous::Value> value) {
-          if (!value.ok()) return reply(value.status());
-          Message message;
-          if (value->dead) {
-            proto::RecvTensorResponse response;
-            response.set_is_dead(true);
-            message.body = response.SerializeAsString();
-          }
-          message.tensors.push_back(std::move(value->tensor));
-          reply(std::move(message));
-        });
+    (*step)->rendezvous->RecvForPeer(request.rendezvous_key(), AnswerWithTensor(std::move(reply)));
   }
 
   absl::StatusOr<Message> SendTensors(Message message) {
@@ -496,18 +526,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
                      return done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ",
                                                                        peer->channel->Describe(), ": ")));
                    }
-                   proto::RecvTensorResponse response;
-                   absl::Status valid = Unpack(*reply, &response);
-                   if (valid.ok() && reply->tensors.size() != 1) {
-                     valid = Internal(task, " answered with ", reply->tensors.size(), " tensors, wanted 1");
-                   }
-                   if (!valid.ok()) return done(valid);
-                   peer->tensors.fetch_add(1, std::memory_order_relaxed);
-                   if (reply->tensors[0].IsValid()) {
-                     peer->bytes.fetch_add(static_cast<int64_t>(reply->tensors[0].num_bytes()),
-                                           std::memory_order_relaxed);
-                   }
-                   done(Rendezvous::Value{std::move(reply->tensors[0]), response.is_dead()});
+                   Count(*peer, *reply);
+                   done(TensorOfAnswer(*std::move(reply)));
                  });
   }
 
@@ -583,6 +603,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   std::vector<std::unique_ptr<ResourceStore>> stores;  // outlive sessions that do not isolate their state
   std::vector<ResourceStore*> shared_stores;
   StepTable steps;
+  RefPtr<ClusterCollectives> collectives;
   StepTimes times;
   std::atomic<int64_t> done{0};
   std::atomic<int64_t> failed{0};
@@ -622,6 +643,7 @@ void Worker::Handle(absl::string_view method, absl::Duration timeout, Message re
   if (method == "RegisterGraph") return w->AnswerLater(&Impl::Register, std::move(request), std::move(reply));
   if (method == "DeregisterGraph") return w->AnswerLater(&Impl::Deregister, std::move(request), std::move(reply));
   if (method == "CleanupAll") return w->AnswerLater(&Impl::CleanupAll, std::move(request), std::move(reply));
+  if (ClusterCollectives::Handles(method)) return w->collectives->Handle(method, request, std::move(reply));
   if (method == "WorkerState") return w->Answer(&Impl::State, request, reply);
   reply(Unimplemented(w->options.task, " has no call ", kService, method));
 }
@@ -657,6 +679,7 @@ void Worker::Shutdown() {
   const absl::Status why = absl::UnavailableError(absl::StrCat(impl_->options.task, " shuts down"));
   for (const std::string& handle : handles) impl_->Forget(handle, why, [](absl::Status) {});
   impl_->steps.EndSession("", why);
+  impl_->collectives->Shutdown(why);
   {
     absl::MutexLock lock(&impl_->peers_mu);
     impl_->peers.clear();

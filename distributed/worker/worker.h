@@ -46,6 +46,10 @@ struct WorkerOptions {
   StepDriver* driver = nullptr;    // null: runs steps on the executor
   absl::Duration session_ttl = absl::Seconds(60);    // of a session that no master names any more
   absl::Duration orphan_ttl = absl::Seconds(60);     // of a step that peers ask for and no master runs
+  // Collectives: the task that keeps the groups, the cluster's tasks (for messages), and how long members are waited for.
+  std::string collective_leader;
+  std::vector<std::string> tasks;
+  absl::Duration collective_timeout = absl::Minutes(10);
   absl::Duration receive_timeout = absl::Hours(24);  // of one tensor; steps have limits of their own
 };
 

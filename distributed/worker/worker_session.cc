@@ -48,6 +48,7 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
     if (!imported.ok()) return imported.status();
     for (Node* n : part.graph->nodes()) {
       n->set_assigned_device(def.device());
+      if (absl::StatusOr<int64_t> group = n->info().Attr<int64_t>("group_key"); group.ok()) made->groups.push_back(*group);
       if (n->op().name == "_Retval" || n->op().name == "_Arg") {
         ASSIGN_OR_RETURN(int64_t index, n->info().Attr<int64_t>("index"));
         const bool result = n->op().name == "_Retval";
@@ -61,6 +62,8 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
   }
   if (partitions.empty()) return InvalidArgument("a graph without partitions");
   std::sort(made->results.begin(), made->results.end());
+  std::sort(made->groups.begin(), made->groups.end());
+  made->groups.erase(std::unique(made->groups.begin(), made->groups.end()), made->groups.end());
   ASSIGN_OR_RETURN(made->planned, PlanPartitions(setup_, std::move(partitions), *made->functions, made->num_arguments,
                                                  made->num_results));
   absl::MutexLock lock(&mu_);

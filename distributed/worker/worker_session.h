@@ -23,6 +23,7 @@ struct WorkerGraph {
   int num_arguments = 0;
   int num_results = 0;
   std::vector<int> results;  // the numbers of those that this task makes
+  std::vector<int64_t> groups;  // of collectives
 };
 
 class WorkerSession {

@@ -1,6 +1,7 @@
 #include "kernels/all/all_kernels.h"
 
 #include "kernels/array/array_kernels.h"
+#include "kernels/collective/collective_kernels.h"
 #include "kernels/control/control_kernels.h"
 #include "kernels/data/data_kernels.h"
 #include "kernels/image/image_kernels.h"
@@ -24,6 +25,7 @@ void AddAllKernelsCpu(KernelRegistry& kernels) {
   AddDataKernelsCpu(kernels);
   AddImageKernelsCpu(kernels);
   AddQueueFamilyKernelsCpu(kernels);
+  AddCollectiveKernelsCpu(kernels);
 }
 
 }  // namespace sluice

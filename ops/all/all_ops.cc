@@ -1,6 +1,7 @@
 #include "ops/all/all_ops.h"
 
 #include "ops/array/array_ops.h"
+#include "ops/collective/collective_ops.h"
 #include "ops/control/control_ops.h"
 #include "ops/data/data_ops.h"
 #include "ops/image/image_ops.h"
@@ -24,6 +25,7 @@ void DefineAllOps(OpRegistry& ops) {
   DefineDataOps(ops);
   DefineImageOps(ops);
   DefineQueueFamilyOps(ops);
+  DefineCollectiveOps(ops);
 }
 
 }  // namespace sluice

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "core/base/status.h"
 #include "core/graph/text.h"
+#include "runtime/collective/local_collectives.h"
 #include "runtime/device/cpu_device.h"
 #include "runtime/session/partial_run.h"
 #include "runtime/session/planner.h"
@@ -54,6 +55,12 @@ struct Session::Impl {
       setup.devices.push_back(d.get());
       setup.resources.push_back(stores.back().get());
     }
+    collectives = MakeRef<LocalCollectives>(static_cast<int>(devices.size()), pool, SystemClock(), CollectiveTimeout());
+    InstallCollectives();
+  }
+
+  void InstallCollectives() {
+    for (const auto& store : stores) Collectives::Install(collectives, store.get());
   }
 
   absl::StatusOr<SessionPlan*> Replan(LocalCallable& c) {
@@ -164,6 +171,7 @@ struct Session::Impl {
   ThreadPool* pool = nullptr;
   std::vector<std::unique_ptr<Device>> devices;
   std::vector<std::unique_ptr<ResourceStore>> stores;
+  RefPtr<LocalCollectives> collectives;
   PlacementHistory history;
   MeasuredCosts measured;
   PlannerSetup setup;
@@ -276,6 +284,7 @@ absl::Status Session::Reset(const std::vector<std::string>& containers) {
     if (containers.empty()) store->Clear();
     for (const std::string& c : containers) store->EraseContainer(c);
   }
+  impl_->InstallCollectives();
   return absl::OkStatus();
 }
 

@@ -26,6 +26,7 @@ _HOMES = {
               "maybe_shuffle_batch maybe_shuffle_batch_join range_input_producer shuffle_batch shuffle_batch_join "
               "slice_input_producer string_input_producer",
     "_sync_replicas": "SyncReplicasOptimizer",
+    "_all_reduce": "AllReduceOptimizer BroadcastVariablesHook",
     "_stale_synchronous": "StaleSynchronousOptimizer",
     "session_run_hook": "SessionRunArgs SessionRunContext SessionRunValues SessionRunHook",
     "_hooks": "SecondOrStepTimer LoggingTensorHook StopAtStepHook NanLossDuringTrainingError NanTensorHook "
