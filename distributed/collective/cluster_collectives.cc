@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <thread>
 
 #include "absl/strings/cord.h"
 #include "core/base/status.h"
@@ -16,6 +17,9 @@ namespace {
 constexpr size_t kEndedKept = 256;
 constexpr size_t kDeadStepsKept = 64;
 constexpr absl::Duration kTellTimeout = absl::Seconds(10);
+constexpr absl::Duration kVoteTimeout = absl::Seconds(30);
+constexpr absl::Duration kGrace = absl::Seconds(1);  // for runs that need nothing more from a member that has gone
+constexpr int kWatchAll = 16;
 constexpr absl::Duration kFetchTimeout = absl::Hours(24);  // runs have limits of their own
 
 uint64_t RandomId() {
@@ -23,6 +27,16 @@ uint64_t RandomId() {
   uint64_t id = 0;
   while (id == 0) id = (uint64_t{random()} << 32) | random();
   return id;
+}
+
+// An engine may lose its last user on its own thread, which cannot wait for itself.
+std::shared_ptr<SharedEngine> MakeEngine(std::unique_ptr<SharedSegment> segment, int rank,
+                                         std::vector<std::string> devices) {
+  return std::shared_ptr<SharedEngine>(new SharedEngine(std::move(segment), rank, std::move(devices)),
+                                       [](SharedEngine* e) {
+                                         if (!e->OnOwnThread()) return delete e;
+                                         std::thread([e] { delete e; }).detach();
+                                       });
 }
 
 absl::Status Derived(absl::Status status) {
@@ -46,8 +60,9 @@ struct ClusterCollectives::Run {
   Clock::TimerId timer = 0;
   // Guarded by mu_ of the collectives.
   absl::Status cancelled;
-  std::shared_ptr<Generation> generation;
-  RefPtr<Exchange> exchange;
+  absl::Status own;        // why it failed here
+  int64_t generation = 0;
+  std::function<void(absl::Status)> fail;  // once begun
   MemberKey key() const { return {request.group_key, request.device}; }
 };
 
@@ -56,14 +71,34 @@ struct ClusterCollectives::Generation {
   int64_t group_key = 0;
   std::vector<proto::GroupMember> members;
   RefPtr<StepRendezvous> rendezvous;
+
+  int RankOf(const std::string& device) const {
+    for (size_t r = 0; r < members.size(); ++r) {
+      if (members[r].device() == device) return static_cast<int>(r);
+    }
+    return 0;
+  }
+  std::string Key(int from, absl::string_view what, int to) const {
+    return absl::StrCat(members[from].device(), ";", absl::Hex(number), ";", what, ";", to);
+  }
+  bool OnOneHost() const {
+    for (const auto& m : members) {
+      if (m.host().empty() || m.memory().empty() || m.host() != members[0].host()) return false;
+    }
+    return true;
+  }
 };
 
 struct ClusterCollectives::Member {
-  enum State { kIdle, kJoining, kReady };
+  enum State { kIdle, kJoining, kVoting, kReady };
   State state = kIdle;
   uint64_t id = 0;
   std::shared_ptr<Generation> generation;
   GroupView view;
+  std::unique_ptr<SharedSegment> offered;  // while it joins
+  std::shared_ptr<SharedEngine> engine;    // null: by messages
+  int votes_left = 0;
+  bool all_can = true;
   Runs waiting;  // for the group to form
   Runs active;
   std::map<int64_t, int64_t> runs;  // of each instance, in this generation
@@ -135,6 +170,15 @@ void ClusterCollectives::Join(const MemberKey& key, uint64_t id, int64_t size) {
   request.set_group_size(size);
   request.mutable_member()->set_device(key.second);
   request.mutable_member()->set_id(id);
+  if (!options_.host.empty() && size <= SharedSegment::kMaxMembers) {
+    absl::StatusOr<std::unique_ptr<SharedSegment>> segment = SharedSegment::Make(static_cast<int>(size));
+    if (segment.ok()) {
+      request.mutable_member()->set_host(options_.host);
+      request.mutable_member()->set_memory((*segment)->offer());
+      absl::MutexLock lock(&mu_);
+      members_[key]->offered = *std::move(segment);
+    }
+  }
   request.set_timeout_ms(absl::ToInt64Milliseconds(options_.timeout));
   // The leader's answer, which names who is missing, comes before this call's own end.
   Call(options_.leader, "JoinGroup", Pack(request), options_.timeout + kTellTimeout,
@@ -150,7 +194,8 @@ void ClusterCollectives::Join(const MemberKey& key, uint64_t id, int64_t size) {
 }
 
 void ClusterCollectives::Joined(const MemberKey& key, uint64_t id, absl::StatusOr<proto::JoinGroupResponse> response) {
-  Runs failed, begun;
+  Runs failed;
+  std::shared_ptr<Generation> joined;
   std::vector<RefPtr<StepRendezvous>> orphans;
   absl::Status why = response.status();
   int64_t over = 0;
@@ -174,8 +219,9 @@ void ClusterCollectives::Joined(const MemberKey& key, uint64_t id, absl::StatusO
           generation->rendezvous = MakeRendezvous(number);
         }
       }
-      m.state = Member::kReady;
-      m.generation = generation;
+      m.state = Member::kVoting;
+      m.generation = joined = generation;
+      m.engine.reset();
       m.runs.clear();
       m.view = GroupView();
       m.view.generation = number;
@@ -185,8 +231,6 @@ void ClusterCollectives::Joined(const MemberKey& key, uint64_t id, absl::StatusO
         if (g.device() == key.second) m.view.rank = m.view.size();
         m.view.devices.push_back(g.device());
       }
-      begun.swap(m.waiting);
-      m.active.insert(m.active.end(), begun.begin(), begun.end());
       for (const auto& [g, status] : ended_) {
         if (g == number) over = number, why = status;
       }
@@ -201,41 +245,165 @@ void ClusterCollectives::Joined(const MemberKey& key, uint64_t id, absl::StatusO
   for (auto& r : orphans) r->Abort(absl::AbortedError(absl::StrCat(options_.task, " is in no such group")));
   if (over != 0) return EndGeneration(over, why, false);
   for (const auto& run : failed) EndRun(*run, why);
+  if (!joined) return;
+  WatchOthers(key, joined);
+  joined->OnOneHost() ? Vote(key, joined) : Ready(key, joined);
+}
+
+void ClusterCollectives::Vote(const MemberKey& key, const std::shared_ptr<Generation>& generation) {
+  const int n = static_cast<int>(generation->members.size());
+  const int rank = generation->RankOf(key.second);
+  std::unique_ptr<SharedSegment> segment;
+  {
+    absl::MutexLock lock(&mu_);
+    Member& m = *members_[key];
+    if (m.generation != generation) return;
+    segment = std::move(m.offered);
+    m.votes_left = n - 1;
+    m.all_can = true;
+  }
+  if (rank != 0) {
+    absl::StatusOr<std::unique_ptr<SharedSegment>> opened = SharedSegment::Open(generation->members[0].memory(), n);
+    segment = opened.ok() ? *std::move(opened) : nullptr;
+  }
+  const bool can = segment != nullptr;
+  {
+    absl::MutexLock lock(&mu_);
+    Member& m = *members_[key];
+    if (m.generation != generation) return;
+    m.offered = std::move(segment);
+    m.all_can = can;
+  }
+  for (int r = 0; r < n; ++r) {
+    if (r != rank) {
+      (void)generation->rendezvous->Send(generation->Key(rank, "vote", r), {Tensor::Scalar<int32_t>(can ? 1 : 0), false});
+    }
+  }
+  // The others are there, or were a moment ago: what takes so long is lost.
+  options_.clock->RunAfter(kVoteTimeout, [self = Self(), key, generation] {
+    {
+      absl::MutexLock lock(&self->mu_);
+      Member& m = *self->members_[key];
+      if (m.generation != generation || m.state != Member::kVoting) return;
+    }
+    self->EndGeneration(generation->number, absl::AbortedError("the members did not agree on the way between them"), true);
+  });
+  for (int r = 0; r < n; ++r) {
+    if (r == rank) continue;
+    generation->rendezvous->RecvAsync(
+        generation->Key(r, "vote", rank), [self = Self(), key, generation, rank](absl::StatusOr<Rendezvous::Value> value) {
+          if (!value.ok()) return self->Lost(generation->number, value.status());
+          {
+            absl::MutexLock lock(&self->mu_);
+            Member& m = *self->members_[key];
+            if (m.generation != generation) return;
+            const Tensor& vote = value->tensor;
+            m.all_can &= vote.dtype() == DType::kInt32 && vote.num_elements() == 1 && *vote.data<int32_t>() == 1;
+            if (--m.votes_left > 0) return;
+            std::unique_ptr<SharedSegment> segment = std::move(m.offered);
+            if (m.all_can) m.engine = MakeEngine(std::move(segment), rank, m.view.devices);
+          }
+          self->Ready(key, generation);
+        });
+  }
+}
+
+void ClusterCollectives::Ready(const MemberKey& key, const std::shared_ptr<Generation>& generation) {
+  Runs begun;
+  {
+    absl::MutexLock lock(&mu_);
+    Member& m = *members_[key];
+    if (m.generation != generation) return;
+    m.offered.reset();
+    m.state = Member::kReady;
+    begun.swap(m.waiting);
+    m.active.insert(m.active.end(), begun.begin(), begun.end());
+  }
   for (const auto& run : begun) Begin(run);
+}
+
+void ClusterCollectives::WatchOthers(const MemberKey& key, const std::shared_ptr<Generation>& generation) {
+  const int n = static_cast<int>(generation->members.size());
+  const int rank = generation->RankOf(key.second);
+  for (int r = 0; r < n; ++r) {
+    const bool neighbour = r == (rank + 1) % n || r == (rank + n - 1) % n;
+    if (r == rank || (n > kWatchAll && !neighbour)) continue;
+    const std::string name = absl::StrCat("rank ", r, " (", generation->members[r].device(), "): ");
+    generation->rendezvous->RecvAsync(
+        generation->Key(r, "alive", rank),
+        [self = Self(), number = generation->number, name](absl::StatusOr<Rendezvous::Value> value) {
+          if (!value.ok()) self->Lost(number, Annotate(value.status(), name));
+        });
+  }
+}
+
+void ClusterCollectives::Lost(int64_t number, const absl::Status& why) {
+  bool busy = false;
+  {
+    absl::MutexLock lock(&mu_);
+    auto it = generations_.find(number);
+    if (it == generations_.end() || !closed_.ok()) return;
+    for (const auto& [key, m] : members_) busy |= m->generation == it->second && !m->active.empty();
+  }
+  if (!busy) return EndGeneration(number, why, true);
+  options_.clock->RunAfter(kGrace, [self = Self(), number, why] { self->EndGeneration(number, why, true); });
 }
 
 void ClusterCollectives::Begin(const std::shared_ptr<Run>& run) {
   RefPtr<Exchange> exchange;
+  std::shared_ptr<SharedEngine> engine;
+  int64_t count = 0;
   absl::Status cancelled;
   {
     absl::MutexLock lock(&mu_);
     Member& m = *members_[run->key()];
     if (std::find(m.active.begin(), m.active.end(), run) == m.active.end()) return;  // ended meanwhile
     cancelled = run->cancelled;
-    const int64_t count = m.runs[run->request.instance_key]++;
-    run->generation = m.generation;
-    run->exchange = exchange =
-        MakeRef<Exchange>(m.view, m.generation, run->request, count,
-                          [self = Self(), run](absl::Status status) { self->Finished(run, status); });
-    run->timer = options_.clock->RunAfter(options_.timeout, [exchange, timeout = options_.timeout] {
-      exchange->Fail(absl::DeadlineExceededError(
-          absl::StrCat("waited ", absl::FormatDuration(timeout), " for ", exchange->WaitsFor())));
+    count = m.runs[run->request.instance_key]++;
+    run->generation = m.generation->number;
+    std::function<std::string()> waits_for;
+    engine = m.engine;
+    if (engine != nullptr) {
+      run->fail = [engine, device = run->request.device](absl::Status why) { engine->Fail(ForOthers(device, why)); };
+      waits_for = [engine, instance = run->request.instance_key, count] { return engine->WaitsFor(instance, count); };
+    } else {
+      exchange = MakeRef<Exchange>(m.view, m.generation, run->request, count,
+                                   [self = Self(), run](absl::Status status) { self->Finished(run, status); });
+      run->fail = [exchange](absl::Status why) { exchange->Fail(std::move(why)); };
+      waits_for = [exchange] { return exchange->WaitsFor(); };
+    }
+    run->timer = options_.clock->RunAfter(options_.timeout, [self = Self(), run, waits_for, timeout = options_.timeout] {
+      self->FailRun(run, absl::DeadlineExceededError(
+                             absl::StrCat("waited ", absl::FormatDuration(timeout), " for ", waits_for())));
     });
   }
-  if (!cancelled.ok()) return exchange->Fail(cancelled);
+  if (engine != nullptr) {
+    engine->Start(run->request, count, [self = Self(), run](absl::Status status) { self->Finished(run, status); });
+    if (!cancelled.ok()) FailRun(run, cancelled);
+    return;
+  }
+  if (!cancelled.ok()) return FailRun(run, cancelled);
   exchange->Start();
 }
 
+void ClusterCollectives::FailRun(const std::shared_ptr<Run>& run, const absl::Status& why) {
+  std::function<void(absl::Status)> fail;
+  {
+    absl::MutexLock lock(&mu_);
+    fail = run->fail;
+    if (fail && run->own.ok()) run->own = why;
+  }
+  if (fail) fail(why);
+}
+
 void ClusterCollectives::Cancelled(const std::shared_ptr<Run>& run, const absl::Status& why) {
-  RefPtr<Exchange> exchange;
   Runs failed;
   uint64_t left = 0;
   {
     absl::MutexLock lock(&mu_);
     run->cancelled = why;  // for a run that is about to begin
-    exchange = run->exchange;
     auto it = members_.find(run->key());
-    if (!exchange && it != members_.end() && it->second->state == Member::kJoining) {
+    if (!run->fail && it != members_.end() && it->second->state == Member::kJoining) {
       Member& m = *it->second;
       if (std::find(m.waiting.begin(), m.waiting.end(), run) != m.waiting.end()) {
         left = m.id;
@@ -243,25 +411,27 @@ void ClusterCollectives::Cancelled(const std::shared_ptr<Run>& run, const absl::
       }
     }
   }
-  if (exchange) exchange->Fail(why);
+  FailRun(run, why);
   if (left != 0) TellLeader(run->request.group_key, 0, left, ForOthers(run->request.device, why));
   for (const auto& r : failed) EndRun(*r, why);
 }
 
-void ClusterCollectives::Finished(const std::shared_ptr<Run>& run, const absl::Status& status) {
-  std::shared_ptr<Generation> generation;
+void ClusterCollectives::Finished(const std::shared_ptr<Run>& run, absl::Status status) {
+  int64_t generation = 0;
+  std::function<void(absl::Status)> fail;  // goes without the lock: it may hold the engine
   {
     absl::MutexLock lock(&mu_);
     Member& m = *members_[run->key()];
     m.active.erase(std::remove(m.active.begin(), m.active.end(), run), m.active.end());
     generation = run->generation;
-    run->exchange.reset();  // it holds us
+    fail.swap(run->fail);
+    if (!status.ok() && !run->own.ok()) status = run->own;
     if (!status.ok()) {
       m.dead_steps.emplace_back(run->request.step_id, status);
       if (m.dead_steps.size() > kDeadStepsKept) m.dead_steps.pop_front();
     }
   }
-  if (!status.ok()) EndGeneration(generation->number, ForOthers(run->request.device, status), true);
+  if (!status.ok()) EndGeneration(generation, ForOthers(run->request.device, status), true);
   EndRun(*run, status);
 }
 
@@ -287,14 +457,16 @@ ClusterCollectives::Runs ClusterCollectives::Detach(Member& m, const absl::Statu
   m.state = Member::kIdle;
   m.id = 0;
   m.generation.reset();
+  m.engine.reset();
+  m.offered.reset();
   return runs;
 }
 
 void ClusterCollectives::EndGeneration(int64_t number, const absl::Status& why, bool tell) {
   const absl::Status derived = Derived(why);
   std::shared_ptr<Generation> generation;
-  Runs waiting;
-  std::vector<RefPtr<Exchange>> active;
+  Runs waiting, active;
+  std::vector<std::shared_ptr<SharedEngine>> engines;  // go without the lock
   uint64_t teller = 0;
   {
     absl::MutexLock lock(&mu_);
@@ -309,20 +481,24 @@ void ClusterCollectives::EndGeneration(int64_t number, const absl::Status& why, 
       if (m->generation != generation) continue;
       teller = m->id;
       for (const auto& r : m->active) {
-        if (r->exchange) active.push_back(r->exchange);
+        if (r->fail) active.push_back(r);
       }
       // Those that have not begun will not: they end here.
-      auto begun = std::stable_partition(m->active.begin(), m->active.end(), [](const auto& r) { return !!r->exchange; });
+      auto begun = std::stable_partition(m->active.begin(), m->active.end(), [](const auto& r) { return !!r->fail; });
       Runs idle(begun, m->active.end());
       for (const auto& r : idle) m->dead_steps.emplace_back(r->request.step_id, derived);
       m->active.erase(begun, m->active.end());
+      engines.push_back(m->engine);
       Runs more = Detach(*m, derived);
       waiting.insert(waiting.end(), idle.begin(), idle.end());
       waiting.insert(waiting.end(), more.begin(), more.end());
     }
   }
   generation->rendezvous->Abort(derived);
-  for (const auto& e : active) e->Fail(derived);
+  for (const auto& e : engines) {
+    if (e) e->Leave(derived);
+  }
+  for (const auto& r : active) FailRun(r, derived);
   for (const auto& r : waiting) EndRun(*r, derived);
   if (tell && teller != 0) TellLeader(generation->group_key, number, teller, why);
 }
@@ -357,7 +533,7 @@ void ClusterCollectives::StepFailed(const std::vector<int64_t>& groups, const ab
     absl::MutexLock lock(&mu_);
     for (int64_t group : groups) {
       for (auto m = members_.lower_bound({group, ""}); m != members_.end() && m->first.first == group; ++m) {
-        if (m->second->state != Member::kReady) continue;
+        if (!m->second->generation) continue;
         ending.emplace_back(m->second->generation->number, ForOthers(m->first.second, why));
       }
     }

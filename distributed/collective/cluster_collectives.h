@@ -1,6 +1,10 @@
 // Collectives between the tasks of a cluster: one object for each task.
 //
 //   kernel --Start--> join the group (once; the leader answers when all are there) --> a run for each request
+//                                                                                     |-- SharedEngine, on one host
+//                                                                                     `-- Exchange, by messages
+//
+// Members that are on one host, and can all map the memory that the first of them offers, use that.
 //
 // A group that has formed has a generation. When a member fails, is cancelled, or is lost, the generation is over on every
 // task, at once, with that member's error; the members' next steps form another one. So a task that was paused or
@@ -29,6 +33,7 @@
 #include "core/kernel/collectives.h"
 #include "distributed/collective/exchange.h"
 #include "distributed/collective/group_registry.h"
+#include "distributed/collective/shared_engine.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rendezvous/step_rendezvous.h"
 #include "distributed/rpc/transport.h"
@@ -39,6 +44,7 @@ struct ClusterCollectivesOptions {
   std::string task;
   std::string leader;              // the task that keeps the groups
   std::vector<std::string> tasks;  // of the cluster, for messages
+  std::string host;                // equal for tasks that can share memory; empty: shares none
   absl::Duration timeout = absl::Minutes(10);  // of one wait for the other members
   Clock* clock = nullptr;
   Executor* executor = nullptr;
@@ -81,9 +87,16 @@ class ClusterCollectives final : public Collectives {
   void Call(const std::string& task, const char* method, Message request, absl::Duration timeout, Reply done);
   void Join(const MemberKey& key, uint64_t id, int64_t size);
   void Joined(const MemberKey& key, uint64_t id, absl::StatusOr<proto::JoinGroupResponse> response);
+  // The members of one host: tell each other whether they can map the memory of the first, and use it if all can.
+  void Vote(const MemberKey& key, const std::shared_ptr<Generation>& generation);
+  void Ready(const MemberKey& key, const std::shared_ptr<Generation>& generation);
+  // Notices members that are lost: each has a question open at the others that nobody ever answers.
+  void WatchOthers(const MemberKey& key, const std::shared_ptr<Generation>& generation);
+  void Lost(int64_t generation, const absl::Status& why);
   void Begin(const std::shared_ptr<Run>& run);
   void Cancelled(const std::shared_ptr<Run>& run, const absl::Status& why);
-  void Finished(const std::shared_ptr<Run>& run, const absl::Status& status);
+  void FailRun(const std::shared_ptr<Run>& run, const absl::Status& why);
+  void Finished(const std::shared_ptr<Run>& run, absl::Status status);
   void EndRun(Run& run, absl::Status status);
   // Ends a generation here; with `tell` also on the other tasks.
   void EndGeneration(int64_t generation, const absl::Status& why, bool tell);

@@ -74,6 +74,15 @@ std::string LeaderOfGroups(const proto::ServerDef& def, const std::vector<std::s
   return tasks.front();
 }
 
+// Which tasks share memory for collectives: those of one host, unless another way is prescribed. SLUICE_COLLECTIVE_HOST
+// gives the host another name, for trying on one machine what several would do.
+std::string HostOfCollectives() {
+  const char* way = std::getenv("SLUICE_TRANSPORT");
+  if (way != nullptr && *way != '\0' && absl::string_view(way) != "shm") return "";
+  const char* host = std::getenv("SLUICE_COLLECTIVE_HOST");
+  return absl::StrCat(HostIdentity(), " ", host == nullptr ? "" : host);
+}
+
 bool IsOn(const char* variable) {
   const char* value = std::getenv(variable);
   return value != nullptr && absl::string_view(value) == "1";
@@ -199,6 +208,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   worker.orphan_ttl = worker.session_ttl;
   worker.tasks = impl->cluster.tasks();
   worker.collective_leader = LeaderOfGroups(def, worker.tasks);
+  worker.host = HostOfCollectives();
   worker.collective_timeout = CollectiveTimeout();
   impl->worker = std::make_unique<Worker>(std::move(worker));
   MasterOptions master;

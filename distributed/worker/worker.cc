@@ -129,6 +129,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     o.task = options.task;
     o.leader = options.collective_leader;
     o.tasks = options.tasks;
+    o.host = options.host;
     o.timeout = options.collective_timeout;
     o.clock = options.clock;
     o.executor = executor;

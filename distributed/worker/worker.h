@@ -49,6 +49,7 @@ struct WorkerOptions {
   // Collectives: the task that keeps the groups, the cluster's tasks (for messages), and how long members are waited for.
   std::string collective_leader;
   std::vector<std::string> tasks;
+  std::string host;  // equal for tasks that can share memory; empty: collectives share none
   absl::Duration collective_timeout = absl::Minutes(10);
   absl::Duration receive_timeout = absl::Hours(24);  // of one tensor; steps have limits of their own
 };

@@ -11,7 +11,7 @@ DEFAULT_GROUP = 1
 _MERGES = {"add": "Add", "sum": "Add", "mul": "Mul", "prod": "Mul", "max": "Max", "min": "Min"}
 
 
-def all_reduce(value, members=None, merge_op="add", mean=False, group=DEFAULT_GROUP, name=None):
+def all_reduce(value, members=None, merge_op="add", mean=False, group=DEFAULT_GROUP, name=None, member=0):
     """The sum (product, maximum, minimum) over all members, element by element; every member gets the same bits.
 
         mean = sl.distribute.all_reduce(gradient, members=4, mean=True)          # in each of four processes
@@ -25,6 +25,7 @@ def all_reduce(value, members=None, merge_op="add", mean=False, group=DEFAULT_GR
       mean: divides the result by the number of members (integers are truncated).
       group: the key of the group: members of different groups do not meet.
       name: of the operation.
+      member: which member this call is for, when one graph makes the calls of several one after the other.
 
     Returns:
       A tensor of the shape of `value`; for a list, a list.
@@ -43,10 +44,10 @@ def all_reduce(value, members=None, merge_op="add", mean=False, group=DEFAULT_GR
                                         merge_op=_MERGES[merge_op.lower()], final_op="Div" if mean else "Id",
                                         subdiv_offsets=[0], name=name or "all_reduce")
 
-    return _on_each(one, value, members, group)
+    return _on_each(one, value, members, group, member)
 
 
-def all_gather(value, members=None, group=DEFAULT_GROUP, name=None):
+def all_gather(value, members=None, group=DEFAULT_GROUP, name=None, member=0):
     """The tensors of all members, one after the other along dimension 0, in the order of members.
 
     Args, errors: as all_reduce. The shape must be known, and be the same on every member: where members have different
@@ -61,10 +62,10 @@ def all_gather(value, members=None, group=DEFAULT_GROUP, name=None):
         return raw_ops.CollectiveGather(tensor, group_size=size, group_key=group, instance_key=instance, shape=whole,
                                         name=name or "all_gather")
 
-    return _on_each(one, value, members, group)
+    return _on_each(one, value, members, group, member)
 
 
-def broadcast(value, members, source, shape=None, dtype=None, group=DEFAULT_GROUP, name=None):
+def broadcast(value, members, source, shape=None, dtype=None, group=DEFAULT_GROUP, name=None, member=0):
     """The tensor of one member, on all members.
 
         step = sl.distribute.broadcast(step, members=4, source=rank == 0)
@@ -75,7 +76,7 @@ def broadcast(value, members, source, shape=None, dtype=None, group=DEFAULT_GROU
       members: how many there are.
       source: whether this member is the one that gives its value; exactly one must be.
       shape, dtype: what is received, when `value` is None.
-      group, name: as in all_reduce.
+      group, name, member: as in all_reduce.
     """
     if value is not None:
         value = sl.convert_to_tensor(value)
@@ -85,7 +86,7 @@ def broadcast(value, members, source, shape=None, dtype=None, group=DEFAULT_GROU
     shape = sl.TensorShape(shape)
     if not shape.is_fully_defined():
         raise ValueError("broadcast needs a known shape, found %s" % shape)
-    attrs = dict(group_size=members, group_key=group, instance_key=_next_instance(group), shape=shape.as_list(),
+    attrs = dict(group_size=members, group_key=group, instance_key=_next_instance(group, member), shape=shape.as_list(),
                  name=name or "broadcast")
     if source:
         if value is None:
@@ -101,15 +102,15 @@ def broadcast_variables(variables, members, rank, root=0, group=DEFAULT_GROUP, n
         for v in sorted(variables, key=lambda v: v.op.name):
             with sl.colocate_with(v):
                 if rank == root:
-                    done.append(broadcast(v.read_value(), members, True, group=group).op)
+                    done.append(broadcast(v.read_value(), members, True, group=group, member=rank).op)
                 else:
-                    got = broadcast(None, members, False, v.get_shape(), v.dtype.base_dtype, group=group)
+                    got = broadcast(None, members, False, v.get_shape(), v.dtype.base_dtype, group=group, member=rank)
                     done.append(sl.assign(v, got))
         return sl.group(*done)
 
 
-def _on_each(one, value, members, group):
-    instance = _next_instance(group)
+def _on_each(one, value, members, group, member):
+    instance = _next_instance(group, member)
     if not isinstance(value, (list, tuple)):
         if members is None:
             raise ValueError("how many members are there? (members=)")
@@ -123,8 +124,8 @@ def _on_each(one, value, members, group):
     return results
 
 
-def _next_instance(group):
-    """Members number their calls alike: the n-th of a group in each graph has the key n."""
-    made = sl.get_collection_ref("sluice_collective_instances_%d" % group)
+def _next_instance(group, member):
+    """Members number their calls alike: the n-th of a member in a group has the key n."""
+    made = sl.get_collection_ref("sluice_collectives_%d_%d" % (group, member))
     made.append(len(made) + 1)
     return made[-1]

@@ -57,9 +57,13 @@ class AllReduceOptimizer(Optimizer):
         self._opt, self._ranks, self._rank, self._mean = opt, ranks, rank, mean
         self._bucket_bytes, self._sparse_as_dense, self._group = bucket_bytes, sparse_as_dense, group
 
-    def compute_gradients(self, *args, **kwargs):
+    def minimize(self, loss, global_step=None, var_list=None, gate_gradients=Optimizer.GATE_NONE, **kwargs):
+        """compute_gradients followed by apply_gradients. Gradients are not gated: a gate would end the overlap."""
+        return super().minimize(loss, global_step, var_list, gate_gradients=gate_gradients, **kwargs)
+
+    def compute_gradients(self, loss, var_list=None, gate_gradients=Optimizer.GATE_NONE, **kwargs):
         """Those of the wrapped optimiser, reduced over all ranks: a list of (gradient or None, variable)."""
-        return self.reduce_gradients(self._opt.compute_gradients(*args, **kwargs))
+        return self.reduce_gradients(self._opt.compute_gradients(loss, var_list, gate_gradients=gate_gradients, **kwargs))
 
     def apply_gradients(self, grads_and_vars, global_step=None, name=None):
         """Of the wrapped optimiser, with gradients that compute_gradients has reduced."""
@@ -131,7 +135,7 @@ class AllReduceOptimizer(Optimizer):
         return [sl.reshape(p, g.get_shape()) for p, g in zip(parts, grads)]
 
     def _reduce(self, tensor):
-        return _collectives.all_reduce(tensor, self._ranks, mean=self._mean, group=self._group)
+        return _collectives.all_reduce(tensor, self._ranks, mean=self._mean, group=self._group, member=self._rank)
 
     def _gather(self, grad, var):
         for what, tensor in (("indices", grad.indices), ("values", grad.values)):
@@ -140,8 +144,8 @@ class AllReduceOptimizer(Optimizer):
                     "The gradient of %s is sparse, and the shape of its %s is %s: ranks can gather sparse gradients only when all "
                     "have the same number of rows, known when the graph is built. Make the batch's size static, or pass "
                     "sparse_as_dense=True." % (var.name, what, tensor.get_shape()))
-        values = _collectives.all_gather(grad.values, self._ranks, group=self._group)
-        indices = _collectives.all_gather(grad.indices, self._ranks, group=self._group)
+        values = _collectives.all_gather(grad.values, self._ranks, group=self._group, member=self._rank)
+        indices = _collectives.all_gather(grad.indices, self._ranks, group=self._group, member=self._rank)
         if self._mean:
             values = values / sl.cast(self._ranks, values.dtype)
         return sl.IndexedSlices(values, indices, grad.dense_shape)
