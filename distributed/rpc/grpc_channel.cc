@@ -13,13 +13,13 @@
 
 namespace sluice {
 namespace grpc_internal {
-namespace {
 
 gpr_timespec DeadlineAfter(absl::Duration timeout) {
-  // Monotonic: setting the wall clock neither ends nor lengthens a call.
   return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                       gpr_time_from_nanos(absl::ToInt64Nanoseconds(timeout), GPR_TIMESPAN));
 }
+
+namespace {
 
 grpc::ChannelArguments Arguments(const GrpcOptions& options) {
   grpc::ChannelArguments args;

@@ -47,6 +47,9 @@ class OpenCalls {
   std::unordered_map<const grpc::ServerGenericBidiReactor*, End> calls_ ABSL_GUARDED_BY(mu_);
 };
 
+// On the monotonic clock: setting the wall clock neither ends nor lengthens a call.
+gpr_timespec DeadlineAfter(absl::Duration timeout);
+
 grpc::Status ShuttingDown();
 
 bool IsReflectionMethod(const std::string& method);

@@ -208,7 +208,7 @@ PyMODINIT_FUNC PyInit__sluice(void) {
   using namespace sluice_python;  // NOLINT
   Ref module(PyModule_Create(&definition));
   if (!module || !AddArrayType(module.get()) || !AddGraphType(module.get()) || !AddSessionType(module.get()) ||
-      !AddServerType(module.get()))
+      !AddServerType(module.get()) || !AddRpcType(module.get()))
     return nullptr;
   SL_SetHostFunction(CallHost, nullptr);
   return module.release();

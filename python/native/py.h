@@ -125,6 +125,7 @@ bool AddArrayType(PyObject* module);
 bool AddGraphType(PyObject* module);
 bool AddSessionType(PyObject* module);
 bool AddServerType(PyObject* module);
+bool AddRpcType(PyObject* module);
 // reset_target(target, containers)
 PyObject* ResetTarget(PyObject*, PyObject* args);
 PyObject* TaskState(PyObject*, PyObject* args);

@@ -314,6 +314,22 @@ SL_API void SL_ResetTarget(const char* target, const char* const* containers, in
 /* What the task at "grpc://host:port" does, in numbers: a serialised WorkerStateResponse of
    distributed/proto/worker.proto. Waits at most timeout_seconds. */
 SL_API SL_Buffer* SL_TaskState(const char* target, double timeout_seconds, SL_Status* status);
+
+/* ---- calls of gRPC services that others wrote ---- */
+/* One call of "/package.Service/Method" at "host:port": messages are bytes that caller and service understand. One thread
+ * at a time uses it; SL_CancelRpc may come from any. Errors name the method and the address. */
+typedef struct SL_Rpc SL_Rpc;
+/* `roots`, `certificate`, `key` are PEM texts, "" for none; without roots there is no TLS. The whole call ends after
+ * `timeout_seconds`; 0: no limit. */
+SL_API SL_Rpc* SL_StartRpc(const char* address, const char* method, const char* roots, const char* certificate,
+                           const char* key, double timeout_seconds, SL_Status* status);
+/* `last`: no message follows. */
+SL_API void SL_SendRpc(SL_Rpc* rpc, const void* message, size_t size, int last, double timeout_seconds,
+                       SL_Status* status);
+/* The next message. DEADLINE_EXCEEDED when none came in time (it may still come), OUT_OF_RANGE after the last one. */
+SL_API SL_Buffer* SL_ReceiveRpc(SL_Rpc* rpc, double timeout_seconds, SL_Status* status);
+SL_API void SL_CancelRpc(SL_Rpc* rpc);
+SL_API void SL_DeleteRpc(SL_Rpc* rpc);
 /* Waits for its steps; its callables are deleted before. */
 SL_API void SL_DeleteSession(SL_Session* session);
 SL_API void SL_CloseSession(SL_Session* session, SL_Status* status);

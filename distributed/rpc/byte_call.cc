@@ -1,0 +1,156 @@
+#include "distributed/rpc/byte_call.h"
+
+#include <grpcpp/generic/generic_stub.h>
+
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "core/base/status.h"
+#include "distributed/rpc/grpc_internal.h"
+
+namespace sluice {
+namespace {
+
+constexpr absl::Duration kFinishTimeout = absl::Seconds(5);
+
+grpc::ChannelArguments Arguments() {
+  grpc::ChannelArguments args;
+  args.SetMaxReceiveMessageSize(-1);
+  // Only while something is asked, and not too often: services refuse clients that ping them more.
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
+  args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // A service that was down a moment ago is asked anew.
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  args.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  return args;
+}
+
+}  // namespace
+
+struct ByteCall::Impl {
+  // What the call has asked gRPC to do; the index is its tag.
+  enum Work { kStart, kWrite, kRead, kFinish, kNumWorks };
+  struct State {
+    bool asked = false;
+    bool done = false;
+    bool ok = false;
+  };
+
+  Impl(const std::string& a, const std::string& m, std::shared_ptr<grpc::Channel> channel)
+      : address(a), method(m), stub(std::move(channel)) {}
+
+  void* Ask(Work work) {
+    works[work] = {true, false, false};
+    return reinterpret_cast<void*>(static_cast<uintptr_t>(work));
+  }
+
+  // Waits until the work is done; false when the time is up.
+  bool Await(Work work, absl::Duration timeout) {
+    const gpr_timespec deadline = grpc_internal::DeadlineAfter(timeout);
+    while (!works[work].done) {
+      void* tag = nullptr;
+      bool ok = false;
+      if (queue.AsyncNext(&tag, &ok, deadline) != grpc::CompletionQueue::GOT_EVENT) return false;
+      State& state = works[static_cast<Work>(reinterpret_cast<uintptr_t>(tag))];
+      state.done = true;
+      state.ok = ok;
+    }
+    return true;
+  }
+
+  std::string What() const { return absl::StrCat(method, " at ", address); }
+
+  absl::Status TimedOut(absl::string_view waiting, absl::Duration timeout) const {
+    return absl::DeadlineExceededError(absl::StrCat(What(), " ", waiting, " within ", absl::FormatDuration(timeout)));
+  }
+
+  // How the call ended.
+  absl::Status End() {
+    if (!works[kFinish].asked) call->Finish(&status, Ask(kFinish));
+    if (!Await(kFinish, kFinishTimeout)) {
+      context.TryCancel();
+      return TimedOut("did not end", kFinishTimeout);
+    }
+    if (status.ok()) return absl::OutOfRangeError(absl::StrCat(What(), " has ended"));
+    return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                        absl::StrCat(What(), ": ", status.error_message()));
+  }
+
+  const std::string address;
+  const std::string method;
+  grpc::GenericStub stub;
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call;
+  std::array<State, kNumWorks> works;
+  grpc::ByteBuffer received;
+  grpc::Status status;
+};
+
+absl::StatusOr<std::unique_ptr<ByteCall>> ByteCall::Start(const std::string& address, const std::string& method,
+                                                          const GrpcOptions& options, absl::Duration limit) {
+  RETURN_IF_ERROR(grpc_internal::CheckAddress(address));
+  if (method.empty() || method[0] != '/') {
+    return InvalidArgument("the method '", method, "' is not of the form /package.Service/Method");
+  }
+  ASSIGN_OR_RETURN(auto credentials, grpc_internal::ClientCredentials(options));
+  std::unique_ptr<ByteCall> made(new ByteCall);
+  made->impl_ = std::make_unique<Impl>(address, method, grpc::CreateCustomChannel(address, credentials, Arguments()));
+  Impl& i = *made->impl_;
+  if (limit < absl::InfiniteDuration()) i.context.set_deadline(grpc_internal::DeadlineAfter(limit));
+  i.call = i.stub.PrepareCall(&i.context, method, &i.queue);
+  i.call->StartCall(i.Ask(Impl::kStart));
+  return made;
+}
+
+ByteCall::~ByteCall() {
+  impl_->context.TryCancel();
+  impl_->queue.Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (impl_->queue.Next(&tag, &ok)) {  // what was asked ends at once, now that the call is cancelled
+  }
+}
+
+absl::Status ByteCall::Send(absl::string_view message, bool last, absl::Duration timeout) {
+  Impl& i = *impl_;
+  if (!i.Await(Impl::kStart, timeout)) return i.TimedOut("was not reached", timeout);
+  if (!i.works[Impl::kStart].ok) return i.End();
+  if (i.works[Impl::kWrite].asked && !i.works[Impl::kWrite].done) {
+    return FailedPrecondition(i.What(), ": the message before was not sent in time; start another call");
+  }
+  const grpc::Slice slice(message.data(), message.size());
+  const grpc::ByteBuffer bytes(&slice, 1);
+  if (last) {
+    i.call->WriteLast(bytes, grpc::WriteOptions(), i.Ask(Impl::kWrite));
+  } else {
+    i.call->Write(bytes, i.Ask(Impl::kWrite));
+  }
+  if (!i.Await(Impl::kWrite, timeout)) return i.TimedOut("took no message", timeout);
+  return i.works[Impl::kWrite].ok ? absl::OkStatus() : i.End();
+}
+
+absl::StatusOr<std::string> ByteCall::Receive(absl::Duration timeout) {
+  Impl& i = *impl_;
+  if (!i.Await(Impl::kStart, timeout)) return i.TimedOut("was not reached", timeout);
+  if (!i.works[Impl::kStart].ok) return i.End();
+  if (!i.works[Impl::kRead].asked) i.call->Read(&i.received, i.Ask(Impl::kRead));
+  if (!i.Await(Impl::kRead, timeout)) return i.TimedOut("sent nothing", timeout);
+  if (!i.works[Impl::kRead].ok) return i.End();
+  i.works[Impl::kRead] = {};
+  std::vector<grpc::Slice> slices;
+  if (!i.received.Dump(&slices).ok()) return Internal(i.What(), ": a message that cannot be read");
+  std::string message;
+  for (const grpc::Slice& s : slices) message.append(reinterpret_cast<const char*>(s.begin()), s.size());
+  i.received.Clear();
+  return message;
+}
+
+void ByteCall::Cancel() { impl_->context.TryCancel(); }
+
+}  // namespace sluice
