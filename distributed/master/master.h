@@ -35,6 +35,9 @@ struct MasterOptions {
   Device* local_device = nullptr;  // evaluates constants
   // The way to a task.
   std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task)> connect;
+  // The way to a task whose address a session brings along (ConfigProto.cluster_def); null: sessions bring none.
+  std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task, const std::string& address)>
+      connect_to;
   Clock* clock = nullptr;
   Executor* executor = nullptr;  // for planning
   absl::Duration join_timeout = absl::Seconds(120);      // for every task of a new session to answer

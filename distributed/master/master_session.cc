@@ -143,15 +143,37 @@ void MasterSession::Create(std::shared_ptr<const MasterOptions> options, std::st
     session->version_ = request.graph_def().node_size();
     session->heard_ = options->clock->Now();
   }
+  absl::Status cluster = session->TakeCluster();
+  if (!cluster.ok()) return done(cluster);
   auto meeting = std::make_shared<Meeting>();
   meeting->began = meeting->complained = options->clock->Now();
   const int64_t timeout = request.config().operation_timeout_in_ms();
   meeting->limit = timeout > 0 ? absl::Milliseconds(timeout) : options->join_timeout;
-  for (const std::string& task : options->cluster.tasks()) {
+  // A client that knows the cluster of the moment comes back with newer addresses rather than wait for old ones.
+  if (request.config().has_cluster_def()) meeting->limit = std::min(meeting->limit, options->heartbeat_timeout);
+  for (const std::string& task : session->cluster_.tasks()) {
     if (Passes(request.config(), task, options->task)) meeting->missing[task] = "not asked yet";
   }
   meeting->done = std::move(done);
   session->Meet(std::move(meeting));
+}
+
+absl::Status MasterSession::TakeCluster() {
+  if (!config_.has_cluster_def()) {
+    cluster_ = options_.cluster;
+    return absl::OkStatus();
+  }
+  if (options_.connect_to == nullptr) return Unimplemented("sessions of this master bring no cluster (cluster_def)");
+  absl::StatusOr<Cluster> cluster = Cluster::FromProto(config_.cluster_def());
+  if (!cluster.ok()) return Annotate(cluster.status(), "ConfigProto.cluster_def: ");
+  cluster_ = *std::move(cluster);
+  return Annotate(cluster_.Find(options_.task).status(), "ConfigProto.cluster_def lacks the task of this master: ");
+}
+
+absl::StatusOr<std::shared_ptr<Channel>> MasterSession::Connect(const std::string& task) const {
+  if (!config_.has_cluster_def()) return options_.connect(task);
+  ASSIGN_OR_RETURN(std::string address, cluster_.Find(task));
+  return options_.connect_to(task, address);
 }
 
 void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
@@ -160,7 +182,7 @@ void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
   const absl::Duration left = meeting->began + meeting->limit - options_.clock->Now();
   const absl::Duration timeout = std::max(absl::Milliseconds(100), std::min(absl::Seconds(2), left));
   for (const auto& [task, why] : meeting->missing) {
-    absl::StatusOr<std::shared_ptr<Channel>> channel = options_.connect(task);
+    absl::StatusOr<std::shared_ptr<Channel>> channel = Connect(task);
     if (!channel.ok()) return meeting->done(channel.status());
     MasterTask t;
     t.name = task;
@@ -247,6 +269,7 @@ void MasterSession::CreateOnWorkers(Created done) {
     request.set_master_task(options_.task);
     request.set_lineage(config_.experimental().session_metadata().name());
     request.set_epoch(config_.experimental().session_metadata().version());
+    if (config_.has_cluster_def()) *request.mutable_server_def()->mutable_cluster() = config_.cluster_def();
     calls.push_back({task.channel.get(), Method("CreateWorkerSession"), Pack(request), options_.control_timeout});
   }
   CallAll(std::move(calls), [self = shared_from_this(), done = std::move(done)](auto replies) {

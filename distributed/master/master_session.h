@@ -96,6 +96,9 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
 
   MasterSession(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::ConfigProto& config,
                 SessionOptions session);
+  // The cluster of this session: the client's, where its configuration has one, else the server's.
+  absl::Status TakeCluster();
+  absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& task) const;
   void Meet(std::shared_ptr<Meeting> meeting);
   absl::Status Met(Meeting* meeting, std::vector<MasterTask> asked, std::vector<absl::StatusOr<Message>> replies);
   void CreateOnWorkers(Created done);
@@ -126,6 +129,7 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   const std::string handle_;
   const proto::ConfigProto config_;
   const SessionOptions session_options_;
+  Cluster cluster_;  // fixed after Create
   PlannerSetup setup_;
   PlacementHistory history_;
   mutable absl::Mutex mu_;

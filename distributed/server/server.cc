@@ -161,6 +161,11 @@ struct Server::Impl {
   absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& to) {
     if (to == task) return self;
     ASSIGN_OR_RETURN(std::string address, cluster.Find(to));
+    return ConnectTo(to, address);
+  }
+
+  absl::StatusOr<std::shared_ptr<Channel>> ConnectTo(const std::string& to, const std::string& address) {
+    if (to == task) return self;
     WatchOptions watch;
     watch.name = to;
     return ConnectWatched(*options.transport, address, options.clock, std::move(watch));
@@ -198,11 +203,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   impl->self = impl->local->Connect();
 
   auto connect = [i](const std::string& task) { return i->Connect(task); };
+  auto connect_to = [i](const std::string& task, const std::string& address) { return i->ConnectTo(task, address); };
   WorkerOptions worker;
   worker.task = impl->task;
   worker.environment = options.environment;
   worker.session = session;
   worker.connect = connect;
+  worker.connect_to = connect_to;
   worker.clock = options.clock;
   ASSIGN_OR_RETURN(worker.session_ttl, SecondsFrom("SLUICE_SESSION_TTL", worker.session_ttl));
   worker.orphan_ttl = worker.session_ttl;
@@ -218,6 +225,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   master.session = session;
   master.local_device = impl->worker->first_device();
   master.connect = connect;
+  master.connect_to = connect_to;
   master.clock = options.clock;
   master.executor = impl->worker->executor();
   master.heartbeat_timeout = options.heartbeat_timeout;

@@ -85,6 +85,12 @@ bool StepTable::HasEnded(const std::string& session) const {
   return ended_sessions_.contains(session);
 }
 
+std::string StepTable::SessionOf(int64_t id) const {
+  absl::MutexLock lock(&mu_);
+  auto it = steps_.find(id);
+  return it == steps_.end() ? std::string() : it->second->session;
+}
+
 void StepTable::WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done) {
   {
     absl::MutexLock lock(&mu_);

@@ -51,6 +51,8 @@ class StepTable {
   // Ends the steps of a session, or all of them when it is empty; none of that session begins after it.
   void EndSession(const std::string& session, const absl::Status& why);
   bool HasEnded(const std::string& session) const;
+  // The session of a step that was begun here; empty for others.
+  std::string SessionOf(int64_t id) const;
   // Calls `done` once, with true as soon as no step of the session runs (now, if none does), with false after `timeout`.
   void WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done);
   // Ends steps that nobody has begun to run within `age` of being heard of, since their master is gone, and those that ran

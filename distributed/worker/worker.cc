@@ -60,6 +60,7 @@ class StepTimes {
 };
 
 struct Peer {
+  std::string address;  // empty: as the server's cluster says
   std::shared_ptr<Channel> channel;
   std::atomic<int64_t> tensors{0};
   std::atomic<int64_t> bytes{0};
@@ -136,7 +137,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     o.pool = pool;
     o.call = [this](const std::string& task, const std::string& method, Message request, absl::Duration timeout,
                     Reply done) {
-      absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task);
+      absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task, NewestAddressOf(task));
       if (!peer.ok()) return done(peer.status());
       (*peer)->channel->Call(kService + method, std::move(request), timeout,
                              [peer = *peer, task, done = std::move(done)](absl::StatusOr<Message> reply) {
@@ -219,6 +220,12 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     session->last_named = options.clock->Now();
     session->lineage = request.lineage();
     session->epoch = request.epoch();
+    if (request.server_def().has_cluster() && options.connect_to != nullptr) {
+      ASSIGN_OR_RETURN(session->cluster, Cluster::FromProto(request.server_def().cluster()));
+      some_have_clusters.store(true, std::memory_order_relaxed);
+      absl::MutexLock lock(&peers_mu);
+      for (const auto& [task, address] : session->cluster.addresses) newest_addresses[task] = address;
+    }
     absl::MutexLock lock(&mu);
     if (closed) return absl::UnavailableError(absl::StrCat(options.task, " shuts down"));
     if (!request.lineage().empty() && request.epoch() < lineages[request.lineage()] && !Bug(kOldEpochAccepted) &&
@@ -494,12 +501,33 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     return Pack(proto::SendTensorsResponse());
   }
 
-  absl::StatusOr<std::shared_ptr<Peer>> FindPeer(const std::string& task) {
+  // Where the session of a step has a task; empty for the place that the server's cluster names.
+  std::string AddressOf(const std::string& task, int64_t step) {
+    if (!some_have_clusters.load(std::memory_order_relaxed)) return "";
+    const std::string handle = steps.SessionOf(step);
+    absl::MutexLock lock(&mu);
+    auto session = sessions.find(handle);
+    if (session == sessions.end()) return "";
+    const auto& addresses = session->second->cluster.addresses;
+    auto it = addresses.find(task);
+    return it == addresses.end() ? "" : it->second;
+  }
+
+  // Where the last session that has a cluster has a task: for what belongs to no session.
+  std::string NewestAddressOf(const std::string& task) {
+    absl::MutexLock lock(&peers_mu);
+    auto it = newest_addresses.find(task);
+    return it == newest_addresses.end() ? "" : it->second;
+  }
+
+  absl::StatusOr<std::shared_ptr<Peer>> FindPeer(const std::string& task, const std::string& address) {
     absl::MutexLock lock(&peers_mu);
     std::shared_ptr<Peer>& peer = peers[task];
-    if (!peer) {
+    if (!peer || peer->address != address) {  // calls on their way keep the old one
       auto made = std::make_shared<Peer>();
-      absl::StatusOr<std::shared_ptr<Channel>> channel = options.connect(task);
+      made->address = address;
+      absl::StatusOr<std::shared_ptr<Channel>> channel =
+          address.empty() ? options.connect(task) : options.connect_to(task, address);
       if (!channel.ok()) {
         peers.erase(task);
         return channel.status();
@@ -511,7 +539,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   }
 
   void Fetch(const std::string& task, int64_t step, const Rendezvous::Key& key, Rendezvous::Callback done) {
-    absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task);
+    absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task, AddressOf(task, step));
     if (!peer.ok()) return done(peer.status());
     proto::RecvTensorRequest request;
     request.set_step_id(step);
@@ -609,6 +637,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   std::atomic<int64_t> done{0};
   std::atomic<int64_t> failed{0};
   std::atomic<int64_t> refused{0};
+  std::atomic<bool> some_have_clusters{false};
   absl::Mutex mu;
   bool closed ABSL_GUARDED_BY(mu) = false;
   int running ABSL_GUARDED_BY(mu) = 0;
@@ -617,6 +646,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   absl::flat_hash_map<std::string, int64_t> lineages ABSL_GUARDED_BY(mu);  // the newest epoch of each
   absl::Mutex peers_mu;
   absl::flat_hash_map<std::string, std::shared_ptr<Peer>> peers ABSL_GUARDED_BY(peers_mu);
+  absl::flat_hash_map<std::string, std::string> newest_addresses ABSL_GUARDED_BY(peers_mu);
 };
 
 constexpr char Worker::kService[];
@@ -662,7 +692,7 @@ Device* Worker::first_device() const { return impl_->device_list[0]; }
 Executor* Worker::executor() const { return impl_->executor; }
 
 absl::StatusOr<std::shared_ptr<Channel>> Worker::PeerOf(const std::string& task) {
-  ASSIGN_OR_RETURN(std::shared_ptr<Peer> peer, impl_->FindPeer(task));
+  ASSIGN_OR_RETURN(std::shared_ptr<Peer> peer, impl_->FindPeer(task, impl_->NewestAddressOf(task)));
   return peer->channel;
 }
 

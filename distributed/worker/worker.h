@@ -41,6 +41,9 @@ struct WorkerOptions {
   SessionOptions session;  // devices and threads
   // The way to another task.
   std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task)> connect;
+  // The same for a task whose address a session's cluster names; null: sessions have no clusters of their own.
+  std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task, const std::string& address)>
+      connect_to;
   Clock* clock = nullptr;
   Executor* executor = nullptr;    // null: threads of the process's pool
   StepDriver* driver = nullptr;    // null: runs steps on the executor

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "core/proto/graph.pb.h"
+#include "distributed/cluster/cluster.h"
 #include "distributed/proto/worker.pb.h"
 #include "runtime/session/planner.h"
 
@@ -40,6 +41,10 @@ class WorkerSession {
   void Deregister(const std::string& graph_handle);
   int num_graphs() const;
   const std::vector<ResourceStore*>& resources() const { return setup_.resources; }
+
+  // Where the tasks of this session are, for those that the server's own cluster has elsewhere or not at all. Set before
+  // the session is known to anybody.
+  Cluster cluster;
 
   // Guarded by the worker.
   absl::Duration last_named;  // by a master

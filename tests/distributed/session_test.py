@@ -296,3 +296,91 @@ def test_a_task_that_is_paused_does_not_hold_up_a_step_beyond_its_time():
     finally:
         peer.kill()
         peer.wait()
+
+
+def test_a_session_may_bring_the_cluster_of_the_moment():
+    """A task that the servers do not know joins, and another one moves: a session says where they are, and tensors go there."""
+    known = Cluster(ps=1, worker=1)
+    ports = free_ports("localhost", 2)
+    spec = dict(known.spec.as_dict(), worker={0: "localhost:%d" % ports[0], 5: "localhost:%d" % ports[1]})
+    moved = sl.train.Server({"worker": {0: spec["worker"][0]}}, "worker", 0)  # a successor, which was told of nobody
+    joined = sl.train.Server({"worker": {5: spec["worker"][5]}}, "worker", 5)
+    with on("worker", 5):
+        a = sl.constant([1.0, 2.0])
+    with on("ps", 0):
+        b = a * 2  # fetched from a task that the server has never heard of
+    with on("worker", 0):
+        c = b + 1
+    with on("ps", 0):
+        d = c * 10
+    config = sl.ConfigProto(cluster_def=sl.train.ClusterSpec(spec).as_cluster_def())
+    for server in (moved, joined):
+        with sl.Session(server.target, config=config) as session:
+            assert session.run(d).tolist() == [30.0, 50.0]
+            assert {n.name.split("/device")[0] for n in session.list_devices()} == {
+                "/job:ps/replica:0/task:0", "/job:worker/replica:0/task:0", "/job:worker/replica:0/task:5"}
+    with sl.Session(known.servers["worker", 0].target) as session, sl.device("/job:worker/task:0"):  # and those without see their own
+        assert session.run(sl.constant(1.0) + 1) == 2.0
+    for cluster, error, text in (({"ps": spec["ps"]}, sl.errors.NotFoundError, "lacks the task of this master"),
+                                 ({"worker": {5: "nowhere"}}, sl.errors.InvalidArgumentError, "cluster_def: .*wanted host:port")):
+        config = sl.ConfigProto(cluster_def=sl.train.ClusterSpec(cluster).as_cluster_def())
+        with pytest.raises(error, match=text):
+            sl.Session(joined.target, config=config).run(sl.constant(1.0))
+
+
+@pytest.mark.parametrize("before, after, axis_rows", [(2, 3, 12), (3, 2, 12), (2, 1, 7), (1, 2, 7)])
+def test_a_sharded_checkpoint_is_written_by_each_task_and_restored_into_other_shards(cluster, tmp_path, before, after, axis_rows):
+    value = np.arange(axis_rows * 2, dtype=np.float32).reshape(axis_rows, 2)
+
+    def build(shards):
+        setter = sl.train.replica_device_setter(cluster=cluster.spec, worker_device="/job:worker/task:0")
+        with sl.device(setter):
+            table = sl.get_variable("table", [axis_rows, 2], partitioner=sl.fixed_size_partitioner(shards))
+            scale = sl.get_variable("scale", initializer=3.0)
+        return list(table), scale, sl.train.Saver(sharded=True)
+
+    parts, scale, saver = build(before)
+    writers = {op.device for op in sl.get_default_graph().get_operations() if op.type == "SaveV2"}
+    assert writers == {"/job:ps/task:%d/device:CPU:0" % i for i in range(min(2, before + 1))}
+    with cluster.session() as session:
+        session.run(scale.initializer)
+        at = 0
+        for part in parts:
+            rows = part.get_shape().as_list()[0]
+            session.run(sl.assign(part, value[at:at + rows]))
+            at += rows
+        path = saver.save(session, str(tmp_path / "m"))
+    assert len([n for n in os.listdir(tmp_path) if ".data-" in n]) == len(writers)
+    sl.Session.reset(cluster.servers["worker", 0].target)
+    with sl.Graph().as_default():
+        parts, scale, saver = build(after)
+        with cluster.session("worker", 1) as session:
+            saver.restore(session, path)
+            assert np.array_equal(np.concatenate(session.run(parts)), value) and session.run(scale) == 3.0
+
+
+@pytest.mark.parametrize("strategy", ["mod", "div"])
+def test_embeddings_on_two_servers_train_to_the_bits_of_one(cluster, strategy):
+    def run(servers):
+        sl.set_random_seed(3)
+        with sl.Graph().as_default(), sl.device(sl.train.replica_device_setter(
+                ps_tasks=servers, worker_device="/job:worker/task:0")):
+            sl.set_random_seed(3)
+            ids, labels = sl.placeholder(sl.int64, [None]), sl.placeholder(sl.float32, [None, 4])
+            table = sl.get_variable("table", [13, 4], partitioner=sl.fixed_size_partitioner(2))
+            rows = sl.nn.embedding_lookup(table, ids, partition_strategy=strategy)
+            loss = sl.reduce_sum(sl.squared_difference(sl.tanh(rows), labels))
+            train = sl.train.AdagradOptimizer(0.3).minimize(loss)
+            homes = {v.device for v in table}
+            random, made = np.random.RandomState(7), []
+            with cluster.session() as session:
+                session.run(sl.global_variables_initializer())
+                for _ in range(12):
+                    batch = random.randint(0, 13, 8)  # with repetitions
+                    made.append(session.run([loss, train], {ids: batch, labels: random.rand(8, 4)})[0])
+                made += [v.tobytes() for v in session.run(sl.global_variables())]
+        sl.Session.reset(cluster.servers["worker", 0].target)
+        return made, len(homes)
+
+    one, two = run(1), run(2)
+    assert (one[1], two[1]) == (1, 2) and one[0] == two[0] and one[0][0] > one[0][11]

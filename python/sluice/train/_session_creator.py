@@ -1,9 +1,10 @@
 """Who makes the session of a MonitoredSession: the chief prepares the model, a worker waits until it is prepared."""
 import abc
+import functools
 
 import sluice as sl
 from sluice.train._scaffold import Scaffold
-from sluice.train._session_manager import SessionManager
+from sluice.train._session_manager import SessionManager, config_of
 
 
 class SessionCreator(abc.ABC):
@@ -20,7 +21,8 @@ class ChiefSessionCreator(SessionCreator):
     Args:
       scaffold: the operations for that; by default a plain Scaffold.
       master: the target of the session, as sl.train.Server.target; "" for this process.
-      config: a ConfigProto.
+      config: a ConfigProto; or a function without arguments that gives one, called for each session: with that of
+        EtcdClusterResolver.session_config a new session sees the cluster of the moment.
       checkpoint_dir, checkpoint_filename_with_path: where to restore from: a folder, or one checkpoint.
     """
 
@@ -40,7 +42,7 @@ class ChiefSessionCreator(SessionCreator):
         if self._epoch is not None:
             self._epoch.acquire()
             scaffold.saver.session_epoch = self._epoch
-            config = _of_epoch(config, self._epoch)
+            config = functools.partial(_of_epoch, config, self._epoch)
         return self._manager.prepare_session(
             self._master, saver=scaffold.saver, checkpoint_dir=self._dir, checkpoint_filename_with_path=self._file,
             config=config, init_op=scaffold.init_op, init_feed_dict=scaffold.init_feed_dict,
@@ -65,7 +67,7 @@ class WorkerSessionCreator(SessionCreator):
 def _of_epoch(config, epoch):
     """`config` for a session that follows those of lower epochs: every task ends what they left running before it takes
     the new one, so nothing of a chief that was replaced changes a variable after the restore."""
-    made = sl.ConfigProto()
+    made, config = sl.ConfigProto(), config_of(config)
     if config is not None:
         made.CopyFrom(config)
     made.experimental.session_metadata.name = epoch.folder

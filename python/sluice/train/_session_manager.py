@@ -15,6 +15,8 @@ class SessionManager:
         session = manager.prepare_session(master, init_op, saver, checkpoint_dir)     # the chief
         session = manager.wait_for_session(master, max_wait_secs=600)                 # the others
 
+    Where a method takes `config`, a function that gives a ConfigProto will do: it is called for each session that is tried.
+
     A wait polls often at first and then every `recovery_wait_secs`; a server that cannot be reached counts as not
     ready yet. No wait outlasts its `max_wait_secs`, and the error says what it waited for.
 
@@ -94,7 +96,7 @@ class SessionManager:
         while True:
             why = session = None
             try:
-                session = sl.Session(master or "", graph=self._graph, config=config)
+                session = sl.Session(master or "", graph=self._graph, config=config_of(config))
                 ready, why = self._initialise_locally(session)
                 if ready:
                     ready, why = _is_ready(self._ready_op, session, "Model not ready")
@@ -118,7 +120,7 @@ class SessionManager:
         """(session, whether it was restored)."""
         if folder and path:
             raise ValueError("Can not provide both checkpoint_dir and checkpoint_filename_with_path.")
-        session = sl.Session(master or "", graph=self._graph, config=config)
+        session = sl.Session(master or "", graph=self._graph, config=config_of(config))
         with _closing_on_error(session):
             if not saver or not (folder or path):
                 return session, False
@@ -159,6 +161,11 @@ class SessionManager:
                     raise
                 return False, str(e)
         return ready, why
+
+
+def config_of(config):
+    """A ConfigProto or None, from itself or from a function that gives it."""
+    return config() if callable(config) else config
 
 
 class _Pauses:
