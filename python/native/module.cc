@@ -139,10 +139,14 @@ PyObject* LoadLibrary(PyObject*, PyObject* path) {
 
 PyObject* Version(PyObject*, PyObject*) { return PyUnicode_FromString(SL_Version()); }
 
-PyObject* Crc32c(PyObject*, PyObject* data) {
+// crc32c(bytes, crc of what is before them = 0)
+PyObject* Crc32c(PyObject*, PyObject* args) {
+  PyObject* data = nullptr;
+  unsigned int before = 0;
   Py_buffer view;
+  if (!PyArg_ParseTuple(args, "O|I", &data, &before)) return nullptr;
   if (PyObject_GetBuffer(data, &view, PyBUF_C_CONTIGUOUS) != 0) return nullptr;
-  const uint32_t crc = SL_Crc32c(view.buf, static_cast<size_t>(view.len));
+  const uint32_t crc = SL_ExtendCrc32c(before, view.buf, static_cast<size_t>(view.len));
   PyBuffer_Release(&view);
   return PyLong_FromUnsignedLong(crc);
 }
@@ -195,7 +199,7 @@ PyMethodDef functions[] = {{"setup", Setup, METH_VARARGS, nullptr},
                            {"version", Version, METH_NOARGS, nullptr},
                            {"reset_target", ResetTarget, METH_VARARGS, nullptr},
                            {"task_state", TaskState, METH_VARARGS, nullptr},
-                           {"crc32c", Crc32c, METH_O, nullptr},
+                           {"crc32c", Crc32c, METH_VARARGS, nullptr},
                            {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef definition = {

@@ -35,6 +35,8 @@ SL_API int SL_AbiVersion(void);
 SL_API const char* SL_Version(void);
 /* The CRC-32C (Castagnoli) of bytes: the checksum of record files and checkpoints, before they mask it. */
 SL_API uint32_t SL_Crc32c(const void* data, size_t size);
+/* That of the bytes behind those whose checksum is `crc`. */
+SL_API uint32_t SL_ExtendCrc32c(uint32_t crc, const void* data, size_t size);
 
 typedef struct SL_Status SL_Status;
 typedef struct SL_Buffer SL_Buffer;
@@ -316,8 +318,8 @@ SL_API void SL_ResetTarget(const char* target, const char* const* containers, in
 SL_API SL_Buffer* SL_TaskState(const char* target, double timeout_seconds, SL_Status* status);
 
 /* ---- calls of gRPC services that others wrote ---- */
-/* One call of "/package.Service/Method" at "host:port": messages are bytes that caller and service understand. One thread
- * at a time uses it; SL_CancelRpc may come from any. Errors name the method and the address. */
+/* One call of "/package.Service/Method" at "host:port": messages are bytes that caller and service understand. One
+ * thread at a time uses it; SL_CancelRpc may come from any. Errors name the method and the address. */
 typedef struct SL_Rpc SL_Rpc;
 /* `roots`, `certificate`, `key` are PEM texts, "" for none; without roots there is no TLS. The whole call ends after
  * `timeout_seconds`; 0: no limit. */

@@ -13,6 +13,7 @@ _ERRORS = {"openat": ("ENOSPC", "EIO"), "write": ("ENOSPC", "EIO", "EDQUOT", "EI
            "writev": ("ENOSPC", "EIO", "EDQUOT", "EINTR"), "fsync": ("EIO", "ENOSPC"), "fdatasync": ("EIO", "ENOSPC"),
            "rename": ("EIO", "ENOSPC"), "renameat": ("EIO",), "renameat2": ("EIO",), "mkdir": ("ENOSPC", "EIO"), "close": ("EIO",),
            "unlink": ("EIO",), "unlinkat": ("EIO",), "rmdir": ("EIO",), "flock": ("EINTR", "EIO")}
+_STATES = ("checkpoint", "checkpoint.manifest")  # what names checkpoints
 
 
 # ---- R11
@@ -28,7 +29,7 @@ def torn_checkpoint(result, tier):
             _save(whole, step)
         answer = reader.read(whole)
         assert answer == {"outcome": "whole", "step": 2}, answer
-        names = sorted(n for n in os.listdir(whole) if n == "checkpoint" or "-2." in n)
+        names = sorted(n for n in os.listdir(whole) if n in _STATES or "-2." in n)
         files = {n: open(os.path.join(whole, n), "rb").read() for n in names}
         shutil.copytree(whole, work)
         for change in _changes(files, count, rng):
@@ -63,9 +64,8 @@ def _save(folder, step):
 
 def _changes(files, count, rng):
     """(what, file, where, more) for each damage: every one when `count` is large enough, else as many by chance."""
-    swaps = {"checkpoint": "model.ckpt-2.index"}
-    every = [("delete", n, 0, 0) for n in files] + [("swap-with-index", n, 0, 0) for n in swaps]
-    every += [("swap-with-older", n, 0, 0) for n in files if n != "checkpoint"]
+    every = [("delete", n, 0, 0) for n in files] + [("swap-with-index", n, 0, 0) for n in _STATES]
+    every += [("swap-with-older", n, 0, 0) for n in files if n not in _STATES]
     for name, data in files.items():
         every += [("zero", name, at, 512) for at in range(0, len(data), 512)]
     yield from every
@@ -230,7 +230,8 @@ def _small_disks(result, tier):
                 why = "the program ended with %s: %s %s" % (run.code, run.reports, run.stderr[-600:])
             for r in failed:
                 saved = max([q["saved"] for q in run.reports if "saved" in q] or [0])
-                if "No space" not in r["text"] or folder not in r["text"] or r["left"] or r["kept"] not in (saved, r["failed"]):
+                named = all(t in r["text"] for t in ("No space", folder, "A checkpoint here needs", "bytes"))
+                if not named or r["left"] or r["kept"] not in (saved, r["failed"]):
                     if saved or r["left"]:
                         why = why or str(r)
             result.trial(why and "tmpfs of %d KiB: %s" % (size, why), faults=len(failed))

@@ -12,10 +12,10 @@ MAGIC = 0xDB4775248B80FB57
 
 class Entry:
     """What the index says about one tensor."""
-    __slots__ = ("dtype", "shape", "shard", "offset", "size", "slices")
+    __slots__ = ("dtype", "shape", "shard", "offset", "size", "slices", "crc")
 
     def __init__(self, data):
-        self.dtype = self.shard = self.offset = self.size = self.slices = 0
+        self.dtype = self.shard = self.offset = self.size = self.slices = self.crc = 0
         self.shape = []
         for number, value in _wire.decode(data):
             if number == 1:
@@ -24,8 +24,15 @@ class Entry:
                 self.shape = [_dimension(v) for n, v in _wire.decode(value) if n == 2]
             elif number in (3, 4, 5):
                 setattr(self, ("shard", "offset", "size")[number - 3], value)
+            elif number == 6:
+                self.crc = int.from_bytes(value, "little")
             elif number == 7:
                 self.slices += 1
+
+    @property
+    def is_text(self):
+        """Whether its elements have lengths of their own; their checksum is then not that of its bytes."""
+        return self.dtype == 7
 
 
 def _dimension(data):
@@ -35,17 +42,20 @@ def _dimension(data):
     return 0
 
 
-def read_index(path):
-    """({tensor name: Entry}, number of shards). Raises ValueError when the file is not a whole, sound index."""
+def read_index(path, slices=False):
+    """({tensor name: Entry}, number of shards). Raises ValueError when the file is not a whole, sound index.
+
+    With `slices` the parts of partitioned tensors are there, too, under names that begin with a zero byte.
+    """
     with open(path, "rb") as f:
         data = f.read()
     try:
-        return _parse(data)
+        return _parse(data, slices)
     except (ValueError, IndexError, struct.error, UnicodeDecodeError) as e:
         raise ValueError("%s is not a sound checkpoint index: %s" % (path, e)) from None
 
 
-def _parse(data):
+def _parse(data, slices):
     if len(data) < 48 or struct.unpack_from("<Q", data, len(data) - 8)[0] != MAGIC:
         raise ValueError("the footer is missing (the file is cut off, or of another kind)")
     footer = data[-48:]
@@ -56,8 +66,10 @@ def _parse(data):
         for key, value in _block(data, _handle(handle, 0)[0]):
             if key == b"":
                 shards = dict(_wire.decode(value)).get(1, 1)
-            elif not key.startswith(b"\0"):  # such keys name the slices of a partitioned tensor
+            elif not key.startswith(b"\0"):
                 entries[key.decode()] = Entry(value)
+            elif slices:
+                entries[key.decode("latin-1")] = Entry(value)
     return entries, shards
 
 

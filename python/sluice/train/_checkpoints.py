@@ -11,6 +11,7 @@ import time
 import sluice as sl
 from sluice import _files
 from sluice.train._bundle import read_index
+from sluice.train._manifest import Manifest
 
 _DATA = "[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9]"
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'"}
@@ -141,6 +142,32 @@ def update_checkpoint_state(save_dir, model_checkpoint_path, all_model_checkpoin
                             all_model_checkpoint_timestamps=None, last_preserved_timestamp=None,
                             save_relative_paths=False):
     """Writes the `checkpoint` file of a folder in one step."""
+    state = _state_to_write(save_dir, model_checkpoint_path, all_model_checkpoint_paths, all_model_checkpoint_timestamps,
+                            last_preserved_timestamp, save_relative_paths)
+    _files.write_atomically(_path_beside(save_dir, model_checkpoint_path, latest_filename), str(state))
+
+
+def _path_beside(save_dir, prefix, latest_filename):
+    path = _state_path(save_dir, latest_filename)
+    if path == prefix:
+        raise RuntimeError("Save path '%s' conflicts with path used for checkpoint state.  Please use a different "
+                           "save path." % prefix)
+    return path
+
+
+def commit(save_dir, prefix, kept, latest_filename=None, step=None, epoch=None, save_relative_paths=False):
+    """Makes the checkpoint `prefix` the newest one of a folder: in the manifest first, once it has read back from the disk as
+    it was written, then in the `checkpoint` file. `kept` are the prefixes that stay, the oldest first."""
+    path = _path_beside(save_dir, prefix, latest_filename)
+    state = str(_state_to_write(save_dir, prefix, kept, None, None, save_relative_paths))
+    # A client of a cluster whose disks it does not see can say nothing about what was written there.
+    if epoch is not None or checkpoint_exists(prefix):
+        Manifest(save_dir, latest_filename).add(prefix, step, epoch, list(kept) + [prefix], state)
+    _files.write_atomically(path, state)
+
+
+def _state_to_write(save_dir, model_checkpoint_path, all_model_checkpoint_paths, all_model_checkpoint_timestamps,
+                    last_preserved_timestamp, save_relative_paths):
     paths = all_model_checkpoint_paths
     if save_relative_paths:
         relative = lambda p: os.path.relpath(p, save_dir) if os.path.isabs(p) == os.path.isabs(save_dir) else p
@@ -153,11 +180,7 @@ def update_checkpoint_state(save_dir, model_checkpoint_path, all_model_checkpoin
     else:
         state = generate_checkpoint_state_proto(save_dir, model_checkpoint_path, paths,
                                                 all_model_checkpoint_timestamps, last_preserved_timestamp)
-    path = _state_path(save_dir, latest_filename)
-    if path == model_checkpoint_path:
-        raise RuntimeError("Save path '%s' conflicts with path used for checkpoint state.  Please use a different "
-                           "save path." % model_checkpoint_path)
-    _files.write_atomically(path, str(state))
+    return state
 
 
 def checkpoint_exists(checkpoint_prefix):
@@ -190,7 +213,9 @@ def _missing_part(prefix):
 def latest_checkpoint(checkpoint_dir, latest_filename=None):
     """The prefix of the newest complete checkpoint of a folder, or None. Incomplete ones are named in a warning.
 
-    Where the `checkpoint` file is damaged, or the checkpoints it names are, every checkpoint in the folder is looked at.
+    The manifest says which one that is, and whether its files are those that were written; where it is lost or damaged, or
+    another program has written the `checkpoint` file since, that file says it. Where neither names a whole checkpoint, every
+    one in the folder is looked at.
     """
     return find_latest(checkpoint_dir, latest_filename)[0]
 
@@ -207,10 +232,14 @@ def find_latest(folder, latest_filename=None):
         reasons.append("%s cannot be read" % _state_path(folder, latest_filename))
     elif not os.path.exists(os.path.join(folder, "checkpoint.epoch")):
         return None, []  # nobody has saved here, or somebody wants it to look so
-    for prefix in itertools.chain(listed, _present(folder, set(listed))):
-        missing = _missing_part(prefix)
+    manifest = Manifest(folder, latest_filename)
+    if manifest.decides() or not listed:
+        noted = [_same_place(p, listed) or p for p in manifest.prefixes()]
+        listed = noted + [p for p in listed if p not in noted]
+    for prefix in itertools.chain(listed, _present(folder, listed)):
+        missing = _missing_part(prefix) or manifest.why_not_whole(prefix)
         if missing is None:
-            if prefix not in listed:
+            if _same_place(prefix, listed) is None:
                 sl.logging.warning("%s names no complete checkpoint; %s was found beside it",
                                    _state_path(folder, latest_filename), prefix)
             return prefix, reasons
@@ -225,10 +254,15 @@ def _present(folder, listed):
     prefixes = []
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         prefix = os.path.join(folder, name[:-len(".index")])
-        if name.endswith(".index") and not re.search(r"\.tmp-\d+-\d+$", prefix) and prefix not in listed:
+        if name.endswith(".index") and not re.search(r"\.tmp-\d+-\d+$", prefix) and _same_place(prefix, listed) is None:
             step = re.search(r"-(\d+)$", prefix)
             prefixes.append((int(step.group(1)) if step else -1, os.path.getmtime(prefix + ".index"), prefix))
     return [prefix for _, _, prefix in sorted(prefixes, reverse=True)]
+
+
+def _same_place(prefix, prefixes):
+    """The one of `prefixes` that is the same path, or None."""
+    return next((p for p in prefixes if os.path.abspath(p) == os.path.abspath(prefix)), None)
 
 
 def checkpoints_iterator(checkpoint_dir, min_interval_secs=0, timeout=None, timeout_fn=None):

@@ -9,7 +9,7 @@ from sluice import _wire
 from sluice import errors
 from sluice.train._global_step import get_global_step
 from sluice.train._graph_io import write_graph
-from sluice.train._session_epoch import SessionEpoch
+from sluice.train._session_epoch import LeaseUnknownError, SessionEpoch
 from sluice.train.session_run_hook import SessionRunArgs, SessionRunHook
 
 
@@ -168,6 +168,9 @@ class CheckpointSaverHook(SessionRunHook):
 
     Each session takes the next epoch of the folder, so a chief that was replaced can no longer save there: it gets a
     FailedPreconditionError that names its successor.
+
+    A disk that is full or fails, or a lease that cannot be checked now, does not end the training: the error is logged, and
+    the next save tries again. What the training begins and ends with must be saved.
     """
 
     def __init__(self, checkpoint_dir, save_secs=None, save_steps=None, saver=None, checkpoint_basename="model.ckpt",
@@ -179,6 +182,7 @@ class CheckpointSaverHook(SessionRunHook):
         self._timer = SecondOrStepTimer(save_secs, save_steps)
         self._listeners = list(listeners or [])
         self._save_graph_def = save_graph_def
+        self._unsaved = None  # the last step that could not be saved, when none was saved since
         self.session_epoch = None  # set by who takes the epoch before restoring
 
     def begin(self):
@@ -206,21 +210,40 @@ class CheckpointSaverHook(SessionRunHook):
             step = int(run_context.session.run(self._step))
             if self._timer.should_trigger_for_step(step):
                 self._timer.update_last_triggered_step(step)
-                if self._save(run_context.session, step):
+                if self._save(run_context.session, step, must=False):
                     run_context.request_stop()
 
     def end(self, session):
         step = int(session.run(self._step))
-        if step != self._timer.last_triggered_step():
-            self._save(session, step)
+        deadline = time.monotonic() + _LEASE_WAIT_SECS
+        while step != self._timer.last_triggered_step() or self._unsaved is not None:
+            try:
+                self._save(session, step)
+                break
+            except LeaseUnknownError as e:
+                if time.monotonic() > deadline:
+                    raise
+                sl.logging.warning("The last checkpoint waits: %s", e)
+                time.sleep(1.0)
         for listener in self._listeners:
             listener.end(session, step)
 
-    def _save(self, session, step):
+    def _save(self, session, step, must=True):
+        """Saves; whether a listener asks for a stop."""
         sl.logging.info("Saving checkpoints for %d into %s.", step, self._path)
         for listener in self._listeners:
             listener.before_save(session, step)
-        self._get_saver().save(session, self._path, global_step=step)
+        try:
+            self._get_saver().save(session, self._path, global_step=step)
+        except (errors.ResourceExhaustedError, errors.UnknownError, errors.DataLossError, OSError, LeaseUnknownError) as e:
+            if must:
+                raise
+            # A disk that is full or fails, or nobody to say who the chief is: the older checkpoints are whole, and the next
+            # save may succeed.
+            sl.logging.error("No checkpoint of step %d, training goes on: %s", step, e)
+            self._unsaved = step
+            return False
+        self._unsaved = None
         self._writer.add_session_log(_session_log(_CHECKPOINT, self._path), step)
         return any([listener.after_save(session, step) for listener in self._listeners])
 
@@ -237,6 +260,7 @@ class CheckpointSaverHook(SessionRunHook):
         return self._saver
 
 
+_LEASE_WAIT_SECS = 300.0
 _START, _CHECKPOINT = 1, 3  # of SessionLog.SessionStatus
 
 

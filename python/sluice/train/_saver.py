@@ -5,6 +5,7 @@ saved and restored by the other. A checkpoint is complete when its files are; th
 is written last, in one step.
 """
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -41,6 +42,7 @@ class Saver:
         self._allow_empty, self._pad_step_number = allow_empty, pad_step_number
         self._save_relative_paths, self._filename = save_relative_paths, filename
         self._last_checkpoints = []  # (prefix, time), oldest first
+        self._bytes = 0  # that a checkpoint has at least; 0 when that is not known
         self._next_checkpoint_time = None
         self._is_built = self._is_empty = False
         self._write_version = _V2
@@ -80,6 +82,7 @@ class Saver:
                 restore = sl.group(*self._add_restore(filename, saveables), name="restore_all")
         del scope
         self._set_names(filename.name, save.name, restore.name)
+        self._bytes = sum(_bytes_of(spec.tensor) for s in saveables for spec in s.specs)
 
     def _add_sharded_save(self, prefix, groups):
         with sl.device("/device:CPU:0"):
@@ -178,10 +181,9 @@ class Saver:
         latest_filename = latest_filename or "checkpoint"
         if os.path.split(latest_filename)[0]:
             raise ValueError("'latest_filename' must not contain path components")
-        prefix = save_path
+        prefix, step = save_path, None
         if global_step is not None:
-            if not isinstance(global_step, int):
-                global_step = int(sess.run(global_step) if hasattr(global_step, "op") else global_step)
+            step = global_step = int(sess.run(global_step) if hasattr(global_step, "op") else global_step)
             prefix = "%s-%s" % (save_path, ("%08d" if self._pad_step_number else "%d") % global_step)
         elif os.path.basename(save_path) == latest_filename and not self._sharded:
             raise ValueError("'latest_filename' collides with 'save_path': '%s' and '%s'"
@@ -191,19 +193,41 @@ class Saver:
         folder = os.path.dirname(prefix)
         if not self._is_empty and not os.path.isdir(folder or "."):
             raise ValueError("Parent directory of %s doesn't exist, can't save." % save_path)
-        with self._written(sess, prefix):
+        with self._naming_what_it_needs(folder), self._written(sess, prefix):
             if write_meta_graph:
                 self._write_meta_graph(sess.graph, "%s.%s" % (prefix, meta_graph_suffix))
             if self._is_empty:
                 return None
             if write_state:
+                before = list(self._last_checkpoints)
                 expired = self._record(prefix)
-                _checkpoints.update_checkpoint_state(
-                    folder or ".", prefix, [p for p, _ in self._last_checkpoints], latest_filename,
-                    save_relative_paths=self._save_relative_paths)
+                try:
+                    epoch = self.session_epoch
+                    _checkpoints.commit(
+                        folder or ".", prefix, [p for p, _ in self._last_checkpoints], latest_filename, step,
+                        epoch.number if epoch is not None and epoch.covers(prefix) else None, self._save_relative_paths)
+                except BaseException:
+                    self._last_checkpoints = before  # nothing was committed: what is there stays
+                    raise
                 for old in expired:
                     _checkpoints.remove_checkpoint(old, meta_graph_suffix=meta_graph_suffix)
         return prefix
+
+    @contextlib.contextmanager
+    def _naming_what_it_needs(self, folder):
+        """A block whose errors of a full disk say how many bytes a checkpoint needs."""
+        try:
+            yield
+        except (errors.ResourceExhaustedError, OSError) as e:
+            if isinstance(e, OSError) and e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            with contextlib.suppress(OSError):  # a folder that only the servers see
+                free = os.statvfs(folder or ".")
+                raise errors.ResourceExhaustedError(
+                    getattr(e, "node_def", None), getattr(e, "op", None), "%s. A checkpoint here needs %d bytes, and %s has "
+                    "%d free; the checkpoints before are whole" % (e, self._bytes, folder or ".",
+                                                                   free.f_bavail * free.f_frsize)) from e
+            raise
 
     @contextlib.contextmanager
     def _written(self, sess, prefix):
@@ -217,7 +241,11 @@ class Saver:
         epoch.check()
         temporary = epoch.temporary(prefix)
         try:
-            sess.run(self._save_tensor_name, {self._filename_tensor_name: temporary})
+            try:
+                sess.run(self._save_tensor_name, {self._filename_tensor_name: temporary})
+            except errors.OpError:
+                epoch.check()  # a successor removes what is not committed, also while it is written
+                raise
             with epoch.commit():
                 _session_epoch.move(temporary, prefix, epoch.check)
                 yield
@@ -341,6 +369,14 @@ def _save_then(filename, saveables, result):
     save = raw_ops.SaveV2(filename, [s.name for s in specs], [s.slice_spec for s in specs], [s.tensor for s in specs])
     with sl.control_dependencies([save]):
         return sl.identity(result, name="control_dependency")
+
+
+def _bytes_of(tensor):
+    """The bytes of a tensor of known shape and fixed element size; else 0."""
+    dtype = tensor.dtype.base_dtype
+    if not tensor.get_shape().is_fully_defined() or dtype in (sl.string, sl.variant, sl.resource):
+        return 0
+    return (tensor.get_shape().num_elements() or 0) * dtype.size
 
 
 def _by_device(saveables):

@@ -27,18 +27,31 @@ import time
 from sluice import _files
 from sluice import errors
 from sluice import logging
+from sluice.train._manifest import Manifest
 
 _LOCK_SECS = 10
 
 
-class SessionEpoch:
-    """The claim of one chief on a folder of checkpoints."""
+class LeaseUnknownError(errors.UnavailableError):
+    """It cannot be known now whether this process is still the chief."""
 
-    def __init__(self, folder):
+
+class SessionEpoch:
+    """The claim of one chief on a folder of checkpoints.
+
+    Args:
+      folder: the folder.
+      lease: what says who the chief is, and numbers epochs, where that is kept outside the folder: an object with
+        next_epoch(newest), the number of an epoch later than `newest`, and check_chief(); both raise
+        FailedPreconditionError when another process is the chief, and UnavailableError when they cannot know it.
+    """
+
+    def __init__(self, folder, lease=None):
         self.folder = os.path.abspath(os.fspath(folder))
         self.number = None
         self._holder = "%s:%d" % (socket.gethostname(), os.getpid())
         self._saves = itertools.count(1)
+        self._lease = lease
 
     def acquire(self):
         """Takes the next epoch: whoever held the one before can commit no more. Returns its number.
@@ -51,13 +64,18 @@ class SessionEpoch:
             if self.number is not None:
                 self.check()
             newest, _ = read(self.folder)
-            self.number = newest + 1
+            self.number = newest + 1 if self._lease is None else self._lease.next_epoch(newest)
             _files.write_atomically(_path(self.folder), "epoch: %d\nholder: %s\n" % (self.number, self._holder))
             _remove_leftovers(self.folder, self.number)
         return self.number
 
     def check(self):
         """Raises FailedPreconditionError when another chief has taken over."""
+        if self._lease is not None:
+            try:
+                self._lease.check_chief()
+            except errors.UnavailableError as e:
+                raise LeaseUnknownError(None, None, e.message) from e
         newest, holder = read(self.folder)
         if self.number is None or newest > self.number:
             raise errors.FailedPreconditionError(
@@ -115,12 +133,14 @@ def _is_at(file, path):
 
 def read(folder):
     """(newest epoch of a folder, who holds it): (0, None) where none was ever taken."""
+    committed = Manifest(folder).epoch  # what has committed there stays ahead, also where checkpoint.epoch was lost
     try:
         with _files.naming(_path(folder)), open(_path(folder), encoding="utf-8") as f:
             fields = dict(line.rstrip("\n").split(": ", 1) for line in f if ": " in line)
-        return int(fields["epoch"]), fields.get("holder")
+        taken, holder = int(fields["epoch"]), fields.get("holder")
+        return (taken, holder) if taken >= committed else (committed, "whoever committed the newest checkpoint")
     except FileNotFoundError:
-        return 0, None
+        return committed, None if committed == 0 else "whoever committed the newest checkpoint"
     except (KeyError, ValueError):
         raise errors.DataLossError(None, None, "%s does not hold an epoch; remove it when no other process trains there"
                                    % _path(folder)) from None
@@ -160,7 +180,7 @@ def _remove_leftovers(folder, epoch):
     """Removes what savers of earlier epochs had written and not committed. The lock is held, so nobody is committing."""
     for name in os.listdir(folder):
         found = re.search(r"\.tmp-(\d+)-\d+(_temp$|\.(index|data-))", name)
-        if (found and int(found.group(1)) < epoch) or re.match(r"checkpoint(\.epoch)?\.tmp", name):
+        if (found and int(found.group(1)) < epoch) or re.match(r"checkpoint(\.epoch|\.manifest)?\.tmp", name):
             path = os.path.join(folder, name)
             with contextlib.suppress(OSError):
                 shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)

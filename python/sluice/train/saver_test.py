@@ -27,7 +27,8 @@ def test_what_was_saved_is_restored(tmp_path, resource, sharded):
     with sl.Session() as session:
         session.run(sl.global_variables_initializer())
         path = saver.save(session, str(tmp_path / "model"))
-    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "model.data-00000-of-00001", "model.index", "model.meta"]
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "checkpoint.manifest", "model.data-00000-of-00001", "model.index",
+                                                "model.meta"]
     with sl.Session() as session:
         saver.restore(session, path)
         np.testing.assert_array_equal(session.run(a), np.arange(6).reshape(2, 3))
