@@ -42,8 +42,8 @@ class WorkerSession {
   int num_graphs() const;
   const std::vector<ResourceStore*>& resources() const { return setup_.resources; }
 
-  // Where the tasks of this session are, for those that the server's own cluster has elsewhere or not at all. Set before
-  // the session is known to anybody.
+  // Where the tasks of this session are, for those that the server's own cluster has elsewhere or not at all. Set
+  // before the session is known to anybody.
   Cluster cluster;
 
   // Guarded by the worker.

@@ -2,6 +2,7 @@
 
 usage: exact_program.py FOLDER STEPS     (started by a launcher: one parameter server or more, workers)
 """
+import functools
 import hashlib
 import sys
 import time
@@ -38,6 +39,10 @@ def main(folder, steps):
         train_op = optimizer.minimize(loss, global_step=step)
     hooks = [sl.train.StopAtStepHook(last_step=steps), optimizer.make_session_run_hook(task == 0, num_tokens=1)]
     config = sl.ConfigProto(device_filters=["/job:ps", "/job:worker/task:%d" % task])
+    lease = None
+    if isinstance(resolver, sl.distribute.cluster_resolver.EtcdClusterResolver):
+        hooks.append(resolver.make_session_run_hook())
+        config, lease = functools.partial(resolver.session_config, config), resolver
 
     def train_step(step_context):
         now = int(step_context.session.run(step))
@@ -50,7 +55,7 @@ def main(folder, steps):
     while True:
         with sl.train.MonitoredTrainingSession(server.target, task == 0, folder, hooks=hooks, config=config,
                                                save_checkpoint_steps=10, save_summaries_steps=None,
-                                               log_step_count_steps=None) as session:
+                                               log_step_count_steps=None, chief_lease=lease) as session:
             while not session.should_stop():
                 print("step", session.run_step_fn(train_step), flush=True)
         # Until the last checkpoint is there, the chief may have to go back, and then it needs every worker.

@@ -65,7 +65,8 @@ def main(folder, steps, descriptor):
         if step == first + 1:
             say(ready=step, left=leftovers(folder))
             channel.recv(1)
-    prefixes = sl.train.get_checkpoint_state(folder).all_model_checkpoint_paths
+    listed = sl.train.get_checkpoint_state(folder)  # none where the disk never had room for it
+    prefixes = listed.all_model_checkpoint_paths if listed else []
     say(done=True, left=leftovers(folder), kept=kept(folder), all=[kept(folder, p) for p in prefixes])
 
 

@@ -25,6 +25,14 @@ class ClusterResolver(abc.ABC):
             return ""
         return format_master_url(cluster.task_address(task_type, task_id), rpc_layer or self.rpc_layer)
 
+    def least_tasks(self, job):
+        """With how few tasks of a job the training goes on: all of them, unless tasks of the job come and go."""
+        return self.cluster_spec().num_tasks(job)
+
+    def most_tasks(self, job):
+        """How many tasks of a job there can be at once; their numbers are below that."""
+        return self.cluster_spec().num_tasks(job)
+
     def num_accelerators(self, task_type=None, task_id=None, config_proto=None):
         """{device type: how many} of a task, by default of this one."""
         import sluice as sl

@@ -11,7 +11,8 @@ class TFConfigClusterResolver(ClusterResolver):
 
         {"cluster": {"ps": ["h0:2222"], "worker": ["h1:2222", "h2:2222"]}, "task": {"type": "worker", "index": 1}}
 
-    `python3 -m sluice launch` and most schedulers set it. The arguments win over what it says.
+    `python3 -m sluice launch` and most schedulers set it. The arguments win over what it says. Where the launcher was told
+    --workers 2..4, the cluster has addresses for four workers, and "least" says that two are enough.
     """
 
     def __init__(self, task_type=None, task_id=None, rpc_layer=None, environment=None, environ=None):
@@ -59,6 +60,9 @@ class TFConfigClusterResolver(ClusterResolver):
         # JSON's keys are texts: {"worker": {"1": "h:1"}}.
         return ClusterSpec({job: {int(i): a for i, a in tasks.items()} if isinstance(tasks, dict) else tasks
                             for job, tasks in cluster.items()})
+
+    def least_tasks(self, job):
+        return int(self._config().get("least", {}).get(job, super().least_tasks(job)))
 
     def master(self, task_type=None, task_id=None, rpc_layer=None):
         given = self._config().get("session_master")

@@ -1,4 +1,4 @@
-"""Finding the cluster: from flags, TF_CONFIG, Slurm, Open MPI or Kubernetes.
+"""Finding the cluster: from flags, TF_CONFIG, Slurm, Open MPI, Kubernetes or etcd.
 
     resolver = sl.distribute.cluster_resolver.from_environment({"ps": 1})     # ps: 1 task, worker: the others
     server = sl.train.Server(resolver.cluster_spec(), resolver.task_type, resolver.task_id)
@@ -7,6 +7,7 @@
 """
 import os
 
+from sluice.distribute._etcd_resolver import EtcdClusterResolver
 from sluice.distribute._flags import FlagsClusterResolver
 from sluice.distribute._kubernetes import KubernetesClusterResolver
 from sluice.distribute._mpi import MpiClusterResolver
@@ -14,14 +15,15 @@ from sluice.distribute._resolver import ClusterResolver, SimpleClusterResolver, 
 from sluice.distribute._slurm import SlurmClusterResolver
 from sluice.distribute._tf_config import TFConfigClusterResolver
 
-__all__ = ["ClusterResolver", "FlagsClusterResolver", "KubernetesClusterResolver", "MpiClusterResolver",
-           "SimpleClusterResolver", "SlurmClusterResolver", "TFConfigClusterResolver", "UnionResolver",
+__all__ = ["ClusterResolver", "EtcdClusterResolver", "FlagsClusterResolver", "KubernetesClusterResolver",
+           "MpiClusterResolver", "SimpleClusterResolver", "SlurmClusterResolver", "TFConfigClusterResolver", "UnionResolver",
            "from_environment"]
 
 
 def from_environment(jobs=None, environ=None):
     """The resolver for whoever started this process, by the first of these that the environment holds:
 
+        SLUICE_ETCD               EtcdClusterResolver (python3 -m sluice launch --etcd)
         TF_CONFIG                 TFConfigClusterResolver (python3 -m sluice launch, and most schedulers of others)
         SLUICE_KUBERNETES_JOBS    KubernetesClusterResolver
         OMPI_COMM_WORLD_RANK      MpiClusterResolver (mpirun)
@@ -34,6 +36,8 @@ def from_environment(jobs=None, environ=None):
       environ: the environment, by default that of the process.
     """
     environ = os.environ if environ is None else environ
+    if environ.get("SLUICE_ETCD"):
+        return _of_this_process(environ)
     if environ.get("TF_CONFIG"):
         return TFConfigClusterResolver(environ=environ)
     if environ.get("SLUICE_KUBERNETES_JOBS"):
@@ -43,3 +47,14 @@ def from_environment(jobs=None, environ=None):
     if environ.get("SLURM_PROCID") and int(environ.get("SLURM_STEP_NUM_TASKS") or environ.get("SLURM_NTASKS") or 1) > 1:
         return SlurmClusterResolver(jobs, environ=environ)
     return None
+
+
+_resolvers = {}
+
+
+def _of_this_process(environ):
+    """The same resolver however often it is asked for: a process has one place in a cluster."""
+    key = tuple(environ.get(v) for v in ("SLUICE_ETCD", "SLUICE_JOB_NAME", "SLUICE_TASK_INDEX")) + (os.getpid(),)
+    if key not in _resolvers:
+        _resolvers[key] = EtcdClusterResolver(environ=environ)
+    return _resolvers[key]

@@ -1,7 +1,7 @@
 """python3 -m sluice launch: the tasks of a cluster as processes of this machine.
 
 Every task gets TF_CONFIG (the cluster and which task it is), SLUICE_JOB_NAME, SLUICE_TASK_INDEX and SLUICE_RESTART (how
-often it was started again). The launcher ends when every task but the parameter servers has ended, which it then
+often it was started again); with --etcd, instead of TF_CONFIG, what EtcdClusterResolver reads. The launcher ends when every task but the parameter servers has ended, which it then
 stops; or when a task failed that may not be started again.
 """
 import argparse
@@ -9,6 +9,7 @@ import collections
 import ctypes
 import json
 import os
+import secrets
 import selectors
 import signal
 import socket
@@ -20,6 +21,7 @@ _COLOURS = (36, 33, 32, 35, 34, 31, 96, 93, 92, 95)
 _PR_SET_PDEATHSIG = 1
 _BUDGET_SPENT = 75  # sysexits.h: a temporary failure; trying again later may help
 _LONGEST_LINE = 1 << 20
+_BUDGET_SECS = 600.0
 
 
 class Task:
@@ -31,6 +33,7 @@ class Task:
         self.colour = colour
         self.process = self.log = None
         self.restarts = 0
+        self.failures = []   # when it failed, as far as that counts against its restarts
         self.start_at = 0.0  # when to start (again); None once it runs or has ended
         self.code = None     # the exit code it ended with for good
         self.unfinished = b""
@@ -40,9 +43,10 @@ class Launcher:
     """Runs the tasks of a cluster until the work is done.
 
     Args:
-      jobs: {job: number of tasks}.
+      jobs: {job: number of tasks}, or {job: (least, most)} where tasks may come (`add`) and go: it begins with the least,
+        and a task that has failed for good is given up as long as so many are left. Task 0 is never given up.
       command: what each task runs.
-      restarts: how often each task may be started again after it failed.
+      restarts: how often each task may be started again after it failed, within `within` seconds.
       log_dir: folder for one file with the output of each task, or None.
       grace: seconds between SIGTERM and SIGKILL.
       host: the address that the tasks listen at.
@@ -51,21 +55,28 @@ class Launcher:
       output: where the tasks' lines go.
       flags: whether to give each task --ps_hosts, --worker_hosts, --job_name and --task_index, too.
       watch: watch(launcher, name of a task, line) is called for each line of a task.
+      etcd: etcd://host:port/prefix, where the tasks find one another, or None: they are told.
+      join: whether the tasks join a cluster that is in etcd already, at any free places.
+      clock: gives the time in seconds.
     """
 
     def __init__(self, jobs, command, restarts=0, log_dir=None, grace=10.0, host="localhost", services=("ps",),
-                 environ=None, output=None, watch=None, flags=False):
+                 environ=None, output=None, watch=None, flags=False, etcd=None, join=False, within=_BUDGET_SECS,
+                 clock=time.monotonic):
         self._command, self._restarts, self._log_dir, self._grace = list(command), restarts, log_dir, grace
+        self._etcd, self._join, self._within, self._clock = etcd, join, within, clock
+        self._run, self._additions = secrets.token_hex(6), collections.deque()
+        self._jobs = {job: (n, n) if isinstance(n, int) else tuple(n) for job, n in jobs.items()}
         self._services, self._watch, self._flags = services, watch, flags
         self._environ = dict(os.environ if environ is None else environ)
         self._output = output or sys.stdout.buffer
         self._coloured = self._output.isatty() and "NO_COLOR" not in os.environ
-        total = sum(jobs.values())
-        ports = iter(free_ports(host, total))
-        self.cluster = {job: ["%s:%d" % (host, next(ports)) for _ in range(count)] for job, count in jobs.items() if count}
-        self.tasks = [Task(job, i, _COLOURS[n % len(_COLOURS)])
-                      for n, (job, i) in enumerate((j, i) for j, a in self.cluster.items() for i in range(len(a)))]
-        self._width = max(len(t.name) for t in self.tasks)
+        ports = iter(free_ports(host, sum(most for _, most in self._jobs.values())))
+        self.cluster = {job: ["%s:%d" % (host, next(ports)) for _ in range(most)]
+                        for job, (_, most) in self._jobs.items() if most}
+        self.tasks = [Task(job, i, _COLOURS[n % len(_COLOURS)]) for n, (job, i) in
+                      enumerate((job, i) for job in self.cluster for i in range(self._jobs[job][0]))]
+        self._width = max(len("%s/%d" % (job, len(a) - 1)) for job, a in self.cluster.items())
         self._selector = selectors.DefaultSelector()
         self._signals = collections.deque()
 
@@ -77,6 +88,7 @@ class Launcher:
                 json.dump(self.cluster, f)
         previous = {s: signal.signal(s, lambda number, frame: self._signals.append(number))
                     for s in (signal.SIGINT, signal.SIGTERM)}
+        previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: self.add("worker"))
         try:
             return self._supervise()
         finally:
@@ -87,6 +99,10 @@ class Launcher:
     def interrupt(self):
         """Makes `run` stop all tasks and return; from any thread."""
         self._signals.append(signal.SIGTERM)
+
+    def add(self, job):
+        """Makes `run` start one more task of a job, if there may be one; from any thread."""
+        self._additions.append(job)
 
     def kill(self, name, number=signal.SIGKILL):
         """Sends a signal to a task that runs; returns its process's number, None when it does not run."""
@@ -99,7 +115,9 @@ class Launcher:
 
     def _supervise(self):
         while True:
-            now = time.monotonic()
+            while self._additions:
+                self._add(self._additions.popleft())
+            now = self._clock()
             for task in self.tasks:
                 if task.start_at is not None and now >= task.start_at:
                     self._start(task)
@@ -121,10 +139,32 @@ class Launcher:
                 return 0
 
     def _environ_of(self, task):
-        return dict(self._environ, TF_CONFIG=json.dumps({"cluster": self.cluster,
-                                                         "task": {"type": task.job, "index": task.index}}),
-                    SLUICE_JOB_NAME=task.job, SLUICE_TASK_INDEX=str(task.index), SLUICE_RESTART=str(task.restarts),
-                    PYTHONUNBUFFERED="1")
+        environ = dict(self._environ, SLUICE_JOB_NAME=task.job, SLUICE_TASK_INDEX=str(task.index),
+                       SLUICE_RESTART=str(task.restarts), PYTHONUNBUFFERED="1")
+        if self._etcd:
+            environ.pop("TF_CONFIG", None)
+            environ.update(SLUICE_ETCD=self._etcd, SLUICE_ADDRESS=self.cluster[task.job][task.index],
+                           SLUICE_ETCD_OWNER="%s/%s" % (self._run, task.name))
+            if self._join:
+                environ.pop("SLUICE_ETCD_JOBS", None)
+                del environ["SLUICE_TASK_INDEX"]
+            else:
+                environ["SLUICE_ETCD_JOBS"] = json.dumps({job: self._jobs[job] for job in self.cluster})
+            return environ
+        config = {"cluster": self.cluster, "task": {"type": task.job, "index": task.index}}
+        least = {job: least for job, (least, most) in self._jobs.items() if least < most}
+        return dict(environ, TF_CONFIG=json.dumps(dict(config, least=least) if least else config))
+
+    def _add(self, job):
+        """A task at the first place that is free."""
+        taken = {t.index for t in self.tasks if t.job == job and not t.code}
+        free = [i for i in range(self._jobs.get(job, (0, 0))[1]) if i not in taken]
+        if not free:
+            self.say("no place for one more %s: there can be %d" % (job, self._jobs.get(job, (0, 0))[1]))
+            return
+        self.tasks = [t for t in self.tasks if (t.job, t.index) != (job, free[0])]
+        self.tasks.append(Task(job, free[0], _COLOURS[len(self.tasks) % len(_COLOURS)]))
+        self.say("%s joins" % self.tasks[-1].name)
 
     def _command_of(self, task):
         return self._command
@@ -157,15 +197,22 @@ class Launcher:
             task.code = 0
             return None
         how = "was ended by %s" % signal.Signals(-code).name if code < 0 else "ended with code %d" % code
-        if task.restarts < self._restarts:
+        now = self._clock()
+        task.failures = [t for t in task.failures if now - t < self._within]
+        if len(task.failures) < self._restarts:
+            task.failures.append(now)
             task.restarts += 1
-            task.start_at = time.monotonic() + min(5.0, 0.25 * 2 ** (task.restarts - 1))
-            self.say("%s %s; restart %d of %d" % (task.name, how, task.restarts, self._restarts))
+            task.start_at = now + min(5.0, 0.25 * 2 ** (len(task.failures) - 1))
+            self.say("%s %s; restart %d of %d" % (task.name, how, len(task.failures), self._restarts))
             return None
-        task.code = code
+        task.code = code if code > 0 else 128 - code
+        left = sum(t.job == task.job and not t.code for t in self.tasks)
+        if task.index > 0 and self._jobs[task.job][0] <= left < self._jobs[task.job][1]:
+            self.say("%s %s and is not started again; going on with %d of job %s" % (task.name, how, left, task.job))
+            return None
         if self._restarts:
-            self.say("%s %s and was started again %d times, which is all it may be; giving up"
-                     % (task.name, how, task.restarts))
+            self.say("%s %s and was started again %d times within %g s, which is all it may be; giving up"
+                     % (task.name, how, len(task.failures), self._within))
             return _BUDGET_SPENT
         self.say("%s %s; stopping the others" % (task.name, how))
         return 128 - code if code < 0 else code
@@ -312,13 +359,20 @@ def main(arguments):
         description="Starts the tasks of a cluster as processes of this machine, each running the program.",
         epilog="Each task finds the cluster in TF_CONFIG: sl.distribute.cluster_resolver.from_environment().\n"
                "Parameter servers are stopped when all other tasks have ended. Ctrl-C stops all tasks.\n"
+               "With --workers 2..4 there are two workers at first, SIGUSR1 adds one, and one that fails for good is given up\n"
+               "while two are left. With --etcd the tasks find each other in etcd; --join adds tasks to such a cluster.\n"
                "Exit code: 0; that of the task that failed (128 + the signal where one ended it); 75 when a task failed\n"
                "after all its restarts; 130 after Ctrl-C.")
     parser.add_argument("--ps", type=int, default=0, metavar="N", help="parameter servers (default 0)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="workers (default 1)")
+    parser.add_argument("--workers", type=_count, default=1, metavar="N[..MOST]",
+                        help="workers (default 1); 2..4: two at first, and never less, at most four")
     parser.add_argument("--chief", action="store_true", help="a task of its own as chief, instead of worker 0")
     parser.add_argument("--restarts", type=int, default=0, metavar="N",
-                        help="how often each task may be started again after it failed (default 0)")
+                        help="how often each task may be started again after it failed, within ten minutes (default 0)")
+    parser.add_argument("--etcd", metavar="URL", default=os.environ.get("SLUICE_ETCD") or None,
+                        help="etcd://host:port/prefix: the tasks find each other there, the chief has a lease there, and a spare "
+                        "task takes the place of a lost one (default: SLUICE_ETCD of the environment; else they are told)")
+    parser.add_argument("--join", action="store_true", help="with --etcd: take any free places of the cluster that is there")
     parser.add_argument("--log-dir", metavar="FOLDER", help="write the output of each task to a file there, too, and cluster.json for `top`")
     parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS",
                         help="between asking a task to stop and killing it (default 10)")
@@ -329,7 +383,10 @@ def main(arguments):
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")
     options = parser.parse_args(arguments)
     jobs = {"ps": options.ps, "chief": int(options.chief), "worker": options.workers}
-    if min(options.ps, options.workers, options.restarts) < 0 or not sum(jobs.values()):
+    least, most = options.workers if isinstance(options.workers, tuple) else (options.workers, options.workers)
+    if options.join and not options.etcd:
+        parser.error("--join needs --etcd")
+    if min(options.ps, least, options.restarts) < 0 or not options.ps + options.chief + most:
         parser.error("--ps, --workers and --restarts must not be negative, and there must be a task")
     command = [options.program] + options.arguments
     if options.program.endswith(".py"):
@@ -337,4 +394,14 @@ def main(arguments):
             parser.error("there is no file %s" % options.program)
         command = [sys.executable, "-u"] + command
     return Launcher(jobs, command, restarts=options.restarts, log_dir=options.log_dir, grace=options.grace,
-                    host=options.host, flags=options.flags).run()
+                    host=options.host, flags=options.flags, etcd=options.etcd, join=options.join).run()
+
+
+def _count(text):
+    """A number, or (least, most) from "2..4"."""
+    least, dots, most = text.partition("..")
+    if not dots:
+        return int(text)
+    if not 0 < int(least) <= int(most):
+        raise ValueError
+    return int(least), int(most)

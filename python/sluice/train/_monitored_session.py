@@ -319,13 +319,19 @@ def MonitoredTrainingSession(master="", is_chief=True, checkpoint_dir=None, scaf
                              chief_only_hooks=None, save_checkpoint_secs=USE_DEFAULT,
                              save_summaries_steps=USE_DEFAULT, save_summaries_secs=USE_DEFAULT, config=None,
                              stop_grace_period_secs=120, log_step_count_steps=100, max_wait_secs=7200,
-                             save_checkpoint_steps=USE_DEFAULT, summary_dir=None, save_graph_def=True):
+                             save_checkpoint_steps=USE_DEFAULT, summary_dir=None, save_graph_def=True,
+                             chief_lease=None):
     """A MonitoredSession for training.
 
     The chief restores from `checkpoint_dir`, saves there every 10 minutes (or as `save_checkpoint_secs` or
     `save_checkpoint_steps` say), writes summaries every 100 steps to `summary_dir` (by default the same folder) and
     counts steps a second; one chief at a time can commit checkpoints there. The others wait at most `max_wait_secs`
     for the chief to have prepared the model, and run `hooks` alone.
+
+    Args:
+      config: a ConfigProto, or a function that gives one for each session.
+      chief_lease: what says who the chief is where that can change while others run: an EtcdClusterResolver. Its epochs
+        are those of the sessions, so that an ousted chief can neither step nor commit.
     """
     scaffold = scaffold or Scaffold()
     if not is_chief:
@@ -345,7 +351,7 @@ def MonitoredTrainingSession(master="", is_chief=True, checkpoint_dir=None, scaf
         steps, secs = checkpoint_every
         saver = _hooks.CheckpointSaverHook(checkpoint_dir, save_secs=secs, save_steps=steps, scaffold=scaffold,
                                            save_graph_def=save_graph_def)
-        creator._epoch = saver.session_epoch = SessionEpoch(checkpoint_dir)
+        creator._epoch = saver.session_epoch = SessionEpoch(checkpoint_dir, chief_lease)
         every.append(saver)
     return MonitoredSession(creator, every + list(hooks or []), stop_grace_period_secs)
 

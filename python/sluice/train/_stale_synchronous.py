@@ -2,8 +2,11 @@
 import contextlib
 
 import sluice as sl
+from sluice.train._looper_thread import LooperThread
 from sluice.train._optimizer import Optimizer
 from sluice.train.session_run_hook import SessionRunHook
+
+_LOOK_SECS = 1.0
 
 
 class StaleSynchronousOptimizer(Optimizer):
@@ -24,16 +27,23 @@ class StaleSynchronousOptimizer(Optimizer):
     error of a step that runs out of time names the worker that is waited for. One that has finished (the hook's `end`)
     holds up nobody.
 
+    Workers may come and go where `members` says who is there: a function from the job's name to a dictionary by worker number,
+    as EtcdClusterResolver.members. `num_workers` is then how many there can be. The chief looks every second; who is not
+    there holds up nobody, and who comes begins with the clock of the foremost. The bound holds among those who are there.
+
     Updates are added as they come, so unlike with SyncReplicasOptimizer runs do not repeat bit for bit.
     """
 
-    def __init__(self, opt, staleness, num_workers, worker, use_locking=False, name="stale_synchronous"):
+    def __init__(self, opt, staleness, num_workers, worker, use_locking=False, name="stale_synchronous", members=None,
+                 job="worker"):
         super().__init__(use_locking, name)
         if staleness < 0:
             raise ValueError("staleness must be at least 0, found %d" % staleness)
         if not 0 <= worker < num_workers:
             raise ValueError("worker must be one of 0 to %d, found %d" % (num_workers - 1, worker))
         self._opt, self._staleness, self._num_workers, self._worker = opt, staleness, num_workers, worker
+        self._members = None if members is None else lambda: members(job)
+        self._gone_ops = []
         self._clocks = self._handle = self._init_op = self._chief_init_op = self._wait_op = self._end_op = None
 
     def compute_gradients(self, *args, **kwargs):
@@ -75,9 +85,16 @@ class StaleSynchronousOptimizer(Optimizer):
             # A session begins with what the variable says: of this worker, on the chief of all.
             now = self._clocks.read_value()
             self._init_op = self._tell(self._worker, now)
+            if self._members is not None:
+                foremost = sl.scatter_update(self._clocks, [self._worker], [sl.reduce_max(now)])
+                with sl.control_dependencies([foremost]):
+                    self._init_op = self._tell(self._worker, self._clocks.read_value())
             self._chief_init_op = sl.group(*[self._tell(w, now) for w in range(self._num_workers)])
             self._wait_op = sl.group(self._wait(now[self._worker]))
-            self._end_op = sl.raw_ops.WorkerClockSet(self._handle, self._worker, sl.constant(2**63 - 1, sl.int64))
+            never = sl.constant(2**63 - 1, sl.int64)  # waited for by nobody
+            self._end_op = sl.raw_ops.WorkerClockSet(self._handle, self._worker, never)
+            if self._members is not None:
+                self._gone_ops = [sl.raw_ops.WorkerClockSet(self._handle, w, never) for w in range(self._num_workers)]
         return train_op
 
     def _tell(self, worker, clocks):
@@ -113,6 +130,16 @@ class _StaleSynchronousHook(SessionRunHook):
     def after_create_session(self, session, coord):
         session.run(self._optimizer._chief_init_op if self._is_chief else self._optimizer._init_op)
         self._wait = True
+        if self._is_chief and self._optimizer._members is not None:
+            self._release_absent(session)
+            LooperThread.loop(coord, _LOOK_SECS, self._release_absent, args=(session,))
+
+    def _release_absent(self, session):
+        """Lets nobody wait for workers that are not there. One that comes back says so with its first step."""
+        there, optimizer = self._optimizer._members(), self._optimizer
+        absent = [op for w, op in enumerate(optimizer._gone_ops) if w not in there and w != optimizer._worker]
+        with contextlib.suppress(sl.errors.OpError, RuntimeError):  # a session that is lost or closed
+            session.run(absent)
 
     def before_run(self, run_context):
         if self._wait:

@@ -51,6 +51,10 @@ class SyncReplicasOptimizer(Optimizer):
     order. With backups it depends on who was late, and on nothing else. It costs the parameter servers the memory of
     one gradient for each replica.
 
+    Workers may come and go where replicas_to_aggregate is the least number that is ever there and total_num_replicas the most:
+    a worker that is not there counts as one that is late. Who comes begins with the step of the moment. Each worker that is
+    not there costs the server of the global step a token for each step, about a hundred bytes.
+
     The token queue stays open when the chief loses its session, so that the next one may go on; `end` of the hook
     closes it, and then workers that wait for a token get OUT_OF_RANGE, which ends their loop.
     """
