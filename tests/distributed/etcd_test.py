@@ -274,22 +274,26 @@ def test_an_etcd_that_crashes_and_comes_back_leaves_no_trace_in_the_weights(tmp_
 def test_the_launcher_starts_a_cluster_in_etcd_and_adds_to_it(server, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent("""
-        import sys, time
+        import glob, sys, time
         import sluice as sl
         resolver = sl.distribute.cluster_resolver.from_environment()
         assert resolver is sl.distribute.cluster_resolver.from_environment()
         resolver.cluster_spec()
         print("ready", resolver.name, flush=True)
         end = time.monotonic() + 100
-        while len(resolver.members("worker")) < 3 and time.monotonic() < end:
+        seen = []
+        while len(seen) < 3 and time.monotonic() < end:
+            seen = sorted(resolver.members("worker"))
             time.sleep(0.01)
-        time.sleep(1)
-        print("members", resolver.name, sorted(resolver.members("worker")), flush=True)
+        print("members", resolver.name, seen, flush=True)
+        open(sys.argv[1] + resolver.name.replace("/", "-"), "w").close()
+        while len(glob.glob(sys.argv[1] + "*")) < 3 and time.monotonic() < end:  # until the others have seen it, too
+            time.sleep(0.01)
         """))
 
     def launch(*options):
         return subprocess.Popen([sys.executable, "-m", "sluice", "launch", "--etcd", server.url("launched"), *options,
-                                 str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                 str(program), str(tmp_path / "seen-")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     first = launch("--workers", "2..4")
     second = launch("--join", "--workers", "1")

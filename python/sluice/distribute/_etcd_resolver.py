@@ -46,6 +46,8 @@ class EtcdClusterResolver(ClusterResolver):
       lease_secs: a task that gives no sign for so long has lost its place.            SLUICE_ETCD_LEASE_SECS
       owner: tasks of one owner take a place over from each other at once: a task that was started again from the
         process that it replaces.                                                      SLUICE_ETCD_OWNER
+      join: whether to let those come first who belong to a cluster that is just being started: for as long as a lease lasts
+        this task takes no place unless all others are there.                          SLUICE_ETCD_JOIN=1
       on_lost: called with the error when another process has taken the place.
 
     For TLS: SLUICE_ETCD_CACERT, SLUICE_ETCD_CERT, SLUICE_ETCD_KEY, files with PEM texts.
@@ -57,7 +59,7 @@ class EtcdClusterResolver(ClusterResolver):
     environment = "etcd"
 
     def __init__(self, url=None, job=None, index=None, address=None, jobs=None, timeout_secs=None, lease_secs=None,
-                 owner=None, on_lost=None, rpc_layer="grpc", environ=None):
+                 owner=None, on_lost=None, join=None, rpc_layer="grpc", environ=None):
         environ = os.environ if environ is None else environ
         url = url or environ.get("SLUICE_ETCD") or ""
         found = re.fullmatch(r"etcd://([^/]+?)(/.*?)?/*", url)
@@ -83,6 +85,8 @@ class EtcdClusterResolver(ClusterResolver):
         self._lease_secs = lease_secs or number(environ, "SLUICE_ETCD_LEASE_SECS", 10)
         self._owner = owner or environ.get("SLUICE_ETCD_OWNER") or secrets.token_hex(8)
         self._on_lost, self.lost = on_lost, None
+        join = environ.get("SLUICE_ETCD_JOIN") == "1" if join is None else join
+        self._polite_until = time.monotonic() + (self._lease_secs if join else 0)
         self._incarnation = secrets.token_hex(8)
         self._changed = threading.Condition()
         self._places = {}                    # (job, index) -> Place
@@ -245,8 +249,8 @@ class EtcdClusterResolver(ClusterResolver):
         while time.monotonic() < self._deadline:
             try:
                 with self._client.watch(self._prefix + "tasks/", self._read_places() + 1) as watch:
-                    if self._try_places() or watch.events(max(0.0, self._deadline - time.monotonic())) and \
-                            self._try_places():
+                    if self._try_places() or watch.events(max(0.0, min(1.0, self._deadline - time.monotonic()))) \
+                            and self._try_places():
                         return
             except (errors.UnavailableError, _etcd.CompactedError) as e:  # it was there a moment ago
                 sl.logging.warning("waiting for a place: %s", e)
@@ -259,6 +263,8 @@ class EtcdClusterResolver(ClusterResolver):
         self._read_places()
         if not self._jobs and self._places:
             self._jobs = _shape(next(iter(self._places.values())).jobs)
+        if time.monotonic() < self._polite_until and (not self._jobs or self._missing(set(self._jobs))):
+            return False
         return self.task_type in self._jobs and any(
             self._claim(i, self._places.get((self.task_type, i))) for i in self._wanted())
 

@@ -146,6 +146,7 @@ class Launcher:
             environ.update(SLUICE_ETCD=self._etcd, SLUICE_ADDRESS=self.cluster[task.job][task.index],
                            SLUICE_ETCD_OWNER="%s/%s" % (self._run, task.name))
             if self._join:
+                environ["SLUICE_ETCD_JOIN"] = "1"
                 environ.pop("SLUICE_ETCD_JOBS", None)
                 del environ["SLUICE_TASK_INDEX"]
             else:
