@@ -18,7 +18,7 @@ constexpr size_t kEndedKept = 256;
 constexpr size_t kDeadStepsKept = 64;
 constexpr absl::Duration kTellTimeout = absl::Seconds(10);
 constexpr absl::Duration kVoteTimeout = absl::Seconds(30);
-constexpr absl::Duration kGrace = absl::Seconds(1);  // for runs that need nothing more from a member that has gone
+constexpr absl::Duration kGrace = absl::Seconds(3);  // for runs that need nothing more from a member that has gone
 constexpr int kWatchAll = 16;
 constexpr absl::Duration kFetchTimeout = absl::Hours(24);  // runs have limits of their own
 
@@ -338,15 +338,17 @@ void ClusterCollectives::WatchOthers(const MemberKey& key, const std::shared_ptr
 }
 
 void ClusterCollectives::Lost(int64_t number, const absl::Status& why) {
-  bool busy = false;
+  bool busy = false, tell = false;
   {
     absl::MutexLock lock(&mu_);
     auto it = generations_.find(number);
     if (it == generations_.end() || !closed_.ok()) return;
+    // Where all watch all, each decides for itself: another member may be about to finish its last run.
+    tell = it->second->members.size() > kWatchAll;
     for (const auto& [key, m] : members_) busy |= m->generation == it->second && !m->active.empty();
   }
-  if (!busy) return EndGeneration(number, why, true);
-  options_.clock->RunAfter(kGrace, [self = Self(), number, why] { self->EndGeneration(number, why, true); });
+  if (!busy && !tell) return EndGeneration(number, why, false);
+  options_.clock->RunAfter(kGrace, [self = Self(), number, why, tell] { self->EndGeneration(number, why, tell); });
 }
 
 void ClusterCollectives::Begin(const std::shared_ptr<Run>& run) {
