@@ -11,6 +11,7 @@
 #include "core/base/status.h"
 #include "core/graph/graph_def.h"
 #include "core/proto/config.pb.h"
+#include "distributed/cluster/cluster.h"
 #include "distributed/master/master.h"
 #include "distributed/proto/master.pb.h"
 #include "distributed/rpc/call.h"
@@ -192,11 +193,17 @@ class RemoteSession final : public SessionBase {
     }
     if (handle_.empty()) {
       proto::CreateSessionRequest request;
+      request.set_protocol_version(kProtocolVersion);
       *request.mutable_graph_def() = std::move(def);
       if (!config_.empty() && !request.mutable_config()->ParseFromString(config_))
         return InvalidArgument("these bytes are not a serialised ConfigProto");
       ASSIGN_OR_RETURN(auto response,
                        Ask<proto::CreateSessionResponse>(*master_, Method("CreateSession"), request, kControlTimeout));
+      if (response.protocol_version() != kProtocolVersion) {
+        return FailedPrecondition("the master (", master_->Describe(), ") speaks version ", response.protocol_version(),
+                                  " of the protocol, this client ", kProtocolVersion,
+                                  "; install the same version of Sluice for both");
+      }
       handle_ = response.session_handle();
       graph_version_ = response.graph_version();
       KeepAlive(master_, handle_, alive_);

@@ -15,6 +15,9 @@ namespace proto {
 class ClusterDef;  // core/proto/cluster.pb.h
 }  // namespace proto
 
+// Of the calls between clients, masters and workers: raised when those that speak an older one would misunderstand.
+inline constexpr int kProtocolVersion = 1;
+
 struct Cluster {
   std::map<std::string, std::string> addresses;  // by task, "/job:ps/replica:0/task:0" -> "host:port"
 

@@ -16,6 +16,11 @@
 #include "distributed/worker/worker.h"
 
 namespace sluice {
+namespace {
+
+constexpr size_t kMaxSessions = 10'000;
+
+}  // namespace
 
 struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
   explicit Impl(MasterOptions o)
@@ -36,10 +41,21 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
   }
 
   void Create(const proto::CreateSessionRequest& request, Reply reply) {
+    const int version = request.protocol_version();
+    if (version != 0 && version != kProtocolVersion) {
+      return reply(FailedPrecondition("the client speaks version ", version, " of the protocol, the master ", options.task,
+                                      " speaks ", kProtocolVersion, "; install the same version of Sluice for both"));
+    }
     std::string handle;
+    bool full = false;
     {
       absl::MutexLock lock(&mu);
-      if (!closed) handle = absl::StrCat(prefix, next++);
+      full = sessions.size() >= kMaxSessions;
+      if (!closed && !full) handle = absl::StrCat(prefix, next++);
+    }
+    if (full) {
+      return reply(ResourceExhausted("the master ", options.task, " has ", kMaxSessions,
+                                     " sessions open, as many as it may: close some of them"));
     }
     if (handle.empty()) return reply(Closed());
     const int nodes = request.graph_def().node_size();
@@ -61,6 +77,7 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
         proto::CreateSessionResponse response;
         response.set_session_handle(handle);
         response.set_graph_version(nodes);
+        response.set_protocol_version(kProtocolVersion);
         return Pack(response);
       }
     }
@@ -311,6 +328,11 @@ void Master::Handle(absl::string_view method, absl::Duration timeout, Message re
   if (method == "CloseSession") return m->Later(&Impl::CloseOne, request, std::move(reply));
   if (method == "Reset") return m->Later(&Impl::Reset, request, std::move(reply));
   reply(Unimplemented("the master ", m->options.task, " has no call ", kService, method));
+}
+
+int Master::num_sessions() const {
+  absl::MutexLock lock(&impl_->mu);
+  return static_cast<int>(impl_->sessions.size());
 }
 
 void Master::StartShutdown(std::function<void()> done) {

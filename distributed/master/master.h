@@ -20,6 +20,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/executor.h"
+#include "core/base/metrics.h"
 #include "core/device/device.h"
 #include "distributed/cluster/cluster.h"
 #include "distributed/rpc/transport.h"
@@ -39,6 +40,7 @@ struct MasterOptions {
   std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task, const std::string& address)>
       connect_to;
   Clock* clock = nullptr;
+  std::shared_ptr<Metrics> metrics;  // may be null
   Executor* executor = nullptr;  // for planning
   absl::Duration join_timeout = absl::Seconds(120);      // for every task of a new session to answer
   absl::Duration heartbeat_period = absl::Seconds(1);
@@ -59,6 +61,7 @@ class Master {
   static constexpr char kService[] = "/sluice.proto.MasterService/";
   // Answers one call; `method` without kService.
   void Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply);
+  int num_sessions() const;
   // Ends every session; waits for the workers to know it, for a bounded time.
   void Shutdown();
   // As Shutdown, without waiting.

@@ -113,7 +113,7 @@ MasterSession::Plan::~Plan() {
 
 MasterSession::MasterSession(std::shared_ptr<const MasterOptions> options, std::string handle,
                              const proto::ConfigProto& config, SessionOptions session)
-    : shared_options_(std::move(options)), options_(*shared_options_), handle_(std::move(handle)), config_(config), session_options_(std::move(session)) {}
+    : shared_options_(std::move(options)), options_(*shared_options_), handle_(std::move(handle)), config_(config), session_options_(std::move(session)), step_metrics_(options_.metrics.get(), "master") {}
 
 MasterSession::~MasterSession() {
   Clock::TimerId beat = 0;
@@ -208,6 +208,11 @@ absl::Status MasterSession::Met(Meeting* meeting, std::vector<MasterTask> asked,
       meeting->missing[task.name] = absl::StrCat(task.channel->Describe(), ": ", status.message());
       continue;
     }
+    if (response.protocol_version() != kProtocolVersion) {
+      return FailedPrecondition(task.name, " (", task.channel->Describe(), ") speaks version ", response.protocol_version(),
+                                " of the protocol between tasks, the master ", options_.task, " speaks ", kProtocolVersion,
+                                "; install the same version of Sluice for both");
+    }
     task.incarnation = response.incarnation();
     for (const auto& d : response.device_attributes()) {
       if (TaskOfDevice(d.name()) != task.name) {
@@ -266,6 +271,7 @@ void MasterSession::CreateOnWorkers(Created done) {
     request.set_session_handle(handle_);
     request.set_isolate_session_state(config_.isolate_session_state());
     request.set_incarnation(task.incarnation);
+    request.set_protocol_version(kProtocolVersion);
     request.set_master_task(options_.task);
     request.set_lineage(config_.experimental().session_metadata().name());
     request.set_epoch(config_.experimental().session_metadata().version());
@@ -537,7 +543,9 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
   const std::vector<TaskPart>* parts = &plan->parts;
   auto step = std::make_shared<ClusterStep>(
       parts, std::move(call),
-      [self = shared_from_this(), plan = std::move(plan), id, reply = std::move(reply)](ClusterStepResult result) {
+      [self = shared_from_this(), plan = std::move(plan), id, began = options_.clock->Now(),
+       reply = std::move(reply)](ClusterStepResult result) {
+        self->step_metrics_.Ended(result.status.code(), absl::ToDoubleSeconds(self->options_.clock->Now() - began));
         {
           absl::MutexLock lock(&self->mu_);
           self->active_.erase(id);
@@ -559,6 +567,7 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
     broken = CheckUsable();
     active_[id] = {step, request_id};
   }
+  step_metrics_.Began();
   step->Start();
   if (!broken.ok()) step->Cancel(broken);
 }
@@ -607,8 +616,11 @@ void MasterSession::StartPartialRun(std::shared_ptr<const Plan> plan, const Call
   call.clock = options_.clock;
   const int64_t id = call.step_id;
   auto run = std::make_shared<PartialStep>(spec, &plan->partial, &plan->feeds, &plan->parts, id, options_.clock, plan);
+  step_metrics_.Began();
   auto step = std::make_shared<ClusterStep>(
-      &plan->parts, std::move(call), [self = shared_from_this(), plan, run, id](ClusterStepResult result) {
+      &plan->parts, std::move(call),
+      [self = shared_from_this(), plan, run, id, began = options_.clock->Now()](ClusterStepResult result) {
+        self->step_metrics_.Ended(result.status.code(), absl::ToDoubleSeconds(self->options_.clock->Now() - began));
         {
           absl::MutexLock lock(&self->mu_);
           self->active_.erase(id);
@@ -778,6 +790,10 @@ void MasterSession::BeatAnswered(const std::string& name, absl::StatusOr<Message
     task.asked = false;
   }
   if (!reply.ok()) {
+    if (options_.metrics) {
+      options_.metrics->CounterOf("sluice_heartbeats_missed_total", "Heartbeats that a task did not answer.",
+                                  {{"task", name}}).Add();
+    }
     return LoseTask(name, absl::UnavailableError(absl::StrCat(
                               "task ", name, " does not answer heartbeats over ", task.channel->Describe(), " (",
                               reply.status().message(), "); it is taken for lost")));

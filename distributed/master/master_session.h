@@ -16,6 +16,7 @@
 #include "distributed/master/cluster_step.h"
 #include "distributed/master/master.h"
 #include "distributed/master/partial_step.h"
+#include "distributed/metrics/step_metrics.h"
 #include "distributed/proto/master.pb.h"
 #include "distributed/proto/worker.pb.h"
 #include "runtime/session/planner.h"
@@ -130,6 +131,7 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   const proto::ConfigProto config_;
   const SessionOptions session_options_;
   Cluster cluster_;  // fixed after Create
+  StepMetrics step_metrics_;
   PlannerSetup setup_;
   PlacementHistory history_;
   mutable absl::Mutex mu_;

@@ -1,15 +1,20 @@
 // The calling side: one gRPC channel, with the calls that are under way.
 #include <grpcpp/generic/generic_stub.h>
 
+#include <algorithm>
+#include <map>
 #include <unordered_set>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "core/base/clock.h"
 #include "core/base/status.h"
+#include "core/base/thread_pool.h"
 #include "distributed/rpc/grpc_internal.h"
 #include "distributed/rpc/status_codec.h"
+#include "distributed/rpc/tls_diagnosis.h"
 
 namespace sluice {
 namespace grpc_internal {
@@ -50,10 +55,25 @@ grpc::ChannelArguments Arguments(const GrpcOptions& options) {
   return args;
 }
 
+// What is wrong with the TLS of a peer, by address: channels come and go while one is waited for.
+struct Finding {
+  bool looking = false;
+  absl::Time looked = absl::InfinitePast();
+  std::string found;  // empty: nothing
+};
+struct Findings {
+  absl::Mutex mu;
+  std::map<std::string, Finding> by_address ABSL_GUARDED_BY(mu);
+};
+Findings& FindingsOfProcess() {
+  static auto* findings = new Findings;
+  return *findings;
+}
+
 class GrpcChannel : public Channel {
  public:
-  GrpcChannel(std::string address, std::shared_ptr<grpc::Channel> channel, bool tls)
-      : state_(std::make_shared<State>(std::move(address), std::move(channel), tls)) {}
+  GrpcChannel(std::string address, std::shared_ptr<grpc::Channel> channel, const GrpcOptions& options)
+      : state_(std::make_shared<State>(std::move(address), std::move(channel), options)) {}
 
   ~GrpcChannel() override {
     std::unordered_set<std::shared_ptr<Pending>> calls;
@@ -74,6 +94,7 @@ class GrpcChannel : public Channel {
     auto call = std::make_shared<Pending>();
     call->method = method;
     call->timeout = timeout;
+    call->began = absl::Now();
     call->done = std::move(done);
     call->request = *std::move(bytes);
     call->context.set_deadline(DeadlineAfter(timeout));
@@ -91,11 +112,9 @@ class GrpcChannel : public Channel {
                                dropped = state->dropped;
                              }
                              Reply done = std::move(call->done);
-                             if (status.ok()) {
-                               done(FromByteBuffer(&call->response));
-                             } else {
-                               done(state->Explain(status, *call, dropped));
-                             }
+                             if (status.ok()) return done(FromByteBuffer(&call->response));
+                             if (!dropped && state->MayBeTls(status)) return ExplainLater(state, status, call, done);
+                             done(state->Explain(status, *call, dropped));
                            });
   }
 
@@ -107,13 +126,22 @@ class GrpcChannel : public Channel {
     grpc::ByteBuffer request, response;
     std::string method;
     absl::Duration timeout;
+    absl::Time began;
     Reply done;
   };
 
   // Outlives the channel until the last call has ended.
   struct State {
-    State(std::string a, std::shared_ptr<grpc::Channel> c, bool t)
-        : address(std::move(a)), tls(t), stub(std::move(c)) {}
+    State(std::string a, std::shared_ptr<grpc::Channel> c, const GrpcOptions& o)
+        : address(std::move(a)), options(o), tls(!o.root_certificates.empty()), stub(std::move(c)) {}
+
+    // The connection failed in a way that TLS may explain.
+    bool MayBeTls(const grpc::Status& status) const {
+      if (status.error_code() != grpc::StatusCode::UNAVAILABLE || !status.error_details().empty()) return false;
+      return !absl::StrContains(status.error_message(), "onnection refused") &&
+             !absl::StrContains(status.error_message(), "DNS resolution failed") &&
+             !absl::StrContains(status.error_message(), "eepalive");
+    }
 
     // What gRPC said, as the error of this call.
     absl::Status Explain(const grpc::Status& status, const Pending& call, bool was_dropped) const {
@@ -129,18 +157,8 @@ class GrpcChannel : public Channel {
             return TransportError(absl::StatusCode::kCancelled, absl::StrCat(what, ": the caller dropped the channel"));
           }
           return TransportError(absl::StatusCode::kUnavailable, absl::StrCat(what, ": the task shut down"));
-        case grpc::StatusCode::UNAVAILABLE: {
-          std::string cure;
-          if (tls &&
-              (absl::StrContains(status.error_message(), "andshake") ||
-               absl::StrContains(status.error_message(), "Ssl") || absl::StrContains(status.error_message(), "SSL"))) {
-            cure =
-                " (TLS: is the certificate of either side expired, made for another name, or not signed by the other's "
-                "root "
-                "certificates, and does the task speak TLS?)";
-          }
-          return TransportError(absl::StatusCode::kUnavailable, absl::StrCat(what, ": ", status.error_message(), cure));
-        }
+        case grpc::StatusCode::UNAVAILABLE:
+          return TransportError(absl::StatusCode::kUnavailable, absl::StrCat(what, ": ", status.error_message()));
         default:
           return TransportError(static_cast<absl::StatusCode>(status.error_code()),
                                 absl::StrCat(what, ": ", status.error_message()));
@@ -148,12 +166,51 @@ class GrpcChannel : public Channel {
     }
 
     const std::string address;
+    const GrpcOptions options;
     const bool tls;
     grpc::GenericStub stub;
     absl::Mutex mu;
     std::unordered_set<std::shared_ptr<Pending>> calls ABSL_GUARDED_BY(mu);
     bool dropped ABSL_GUARDED_BY(mu) = false;
   };
+
+  // Looks what is wrong with the TLS of the two, within the call's time, and then answers.
+  static void ExplainLater(std::shared_ptr<State> state, grpc::Status status, std::shared_ptr<Pending> call, Reply done) {
+    const absl::Duration left = call->began + call->timeout - absl::Now();
+    const absl::Duration limit = std::min(state->tls ? absl::Seconds(2) : absl::Milliseconds(500), left);
+    Findings& findings = FindingsOfProcess();
+    bool look = false;
+    {
+      absl::MutexLock lock(&findings.mu);
+      if (findings.by_address.size() > 1000) findings.by_address.clear();
+      Finding& f = findings.by_address[state->address];
+      // One looks at a time, and others take what it found.
+      look = limit > absl::Milliseconds(20) && !f.looking && absl::Now() - f.looked > absl::Seconds(5);
+      f.looking = f.looking || look;
+    }
+    auto answer = [state, status = std::move(status), call, done = std::move(done)] {
+      absl::Status error = state->Explain(status, *call, false);
+      std::string why;
+      {
+        absl::MutexLock lock(&FindingsOfProcess().mu);
+        const Finding& f = FindingsOfProcess().by_address[state->address];
+        if (absl::Now() - f.looked < absl::Seconds(30)) why = f.found;
+      }
+      if (why.empty()) return done(error);
+      done(TransportError(absl::StatusCode::kUnavailable, absl::StrCat(call->method, " to the task at ", state->address, ": ", why,
+                                                                       " [", error.message(), "]")));
+    };
+    if (!look) return answer();
+    static ThreadPool* const pool = new ThreadPool(1);  // lives as long as the process
+    pool->ScheduleBlocking([state, limit, answer = std::move(answer)] {
+      std::string why = DiagnoseTls(state->address, state->options, limit);
+      {
+        absl::MutexLock lock(&FindingsOfProcess().mu);
+        FindingsOfProcess().by_address[state->address] = {false, absl::Now(), std::move(why)};
+      }
+      answer();
+    });
+  }
 
   const std::shared_ptr<State> state_;
 };
@@ -164,7 +221,7 @@ absl::StatusOr<std::shared_ptr<Channel>> MakeChannel(const std::string& address,
   RETURN_IF_ERROR(CheckAddress(address));
   ASSIGN_OR_RETURN(auto credentials, ClientCredentials(options));
   auto channel = grpc::CreateCustomChannel(address, credentials, Arguments(options));
-  return std::make_shared<GrpcChannel>(address, std::move(channel), !options.root_certificates.empty());
+  return std::make_shared<GrpcChannel>(address, std::move(channel), options);
 }
 
 }  // namespace grpc_internal

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 
 #include <google/protobuf/descriptor.pb.h>
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/grpcpp.h>
 
 #include <fstream>
 #include <set>
@@ -60,10 +62,11 @@ class GrpcTlsTest : public testing::Test {
         << command << "\n"
         << ReadFile(dir_ + "/log");
   }
-  void Certificate(const std::string& name, const std::string& days) {
+  void Certificate(const std::string& name, const std::string& days,
+                   const std::string& names = "DNS:localhost,IP:127.0.0.1") {
     Run(absl::StrCat("openssl ecparam -name prime256v1 -genkey -noout -out ", name, ".key"));
     Run(absl::StrCat("openssl req -new -key ", name, ".key -subj /CN=", name, " -out ", name, ".csr"));
-    std::ofstream(dir_ + "/san") << "subjectAltName=DNS:localhost,IP:127.0.0.1\n";
+    std::ofstream(dir_ + "/san") << "subjectAltName=" << names << "\n";
     Run(absl::StrCat("openssl x509 -req -in ", name, ".csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile san ",
                      days, " -out ", name, ".pem"));
   }
@@ -125,6 +128,84 @@ TEST_F(GrpcTlsTest, ExpiredCertificateIsNamed) {
   GrpcOptions rubbish = Options("server");
   rubbish.certificate = "rubbish";
   EXPECT_TRUE(absl::StrContains(MakeGrpcTransport(rubbish)->Listen("localhost:0", Echo()).status().message(), "PEM"));
+}
+
+// A peer whose own certificate is wrong: our listeners refuse to start with such a one.
+class ForeignListener {
+ public:
+  explicit ForeignListener(const GrpcOptions& options) {
+    grpc::SslServerCredentialsOptions ssl;
+    ssl.pem_key_cert_pairs.push_back({options.private_key, options.certificate});
+    grpc::ServerBuilder builder;
+    builder.RegisterAsyncGenericService(&service_);
+    queue_ = builder.AddCompletionQueue();
+    builder.AddListeningPort("localhost:0", grpc::SslServerCredentials(ssl), &port_);
+    server_ = builder.BuildAndStart();
+  }
+  ~ForeignListener() {
+    server_->Shutdown(std::chrono::system_clock::now());
+    queue_->Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_->Next(&tag, &ok)) {
+    }
+  }
+  std::string address() const { return absl::StrCat("localhost:", port_); }
+
+ private:
+  int port_ = 0;
+  grpc::AsyncGenericService service_;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_F(GrpcTlsTest, WhatIsWrongWithAPeerIsSaidInTime) {
+  Run("openssl ecparam -name prime256v1 -genkey -noout -out other.key");
+  Run("openssl req -x509 -new -key other.key -days 2 -subj /CN=stranger -out other.pem");
+  Certificate("elsewhere", "-days 2", "DNS:ps.example.com");
+  GrpcOptions other = Options("");
+  other.root_certificates = ReadFile(dir_ + "/other.pem");
+  GrpcOptions foreign = Options("");  // shows a certificate that the listener's authority did not sign
+  foreign.certificate = ReadFile(dir_ + "/other.pem");
+  foreign.private_key = ReadFile(dir_ + "/other.key");
+  GrpcOptions mutual = Options("server");
+  mutual.require_client_certificate = true;
+  const struct {
+    const char* what;
+    GrpcOptions listener;
+    GrpcOptions client;
+    std::vector<std::string> found;
+  } rows[] = {
+      {"expired", Options("expired"), Options(""), {"its certificate (CN = expired) expired on ", "renew it"}},
+      {"name", Options("elsewhere"), Options(""), {"its certificate is for ps.example.com, not for 'localhost'"}},
+      {"authority", Options("server"), other, {"its certificate (CN = server) was signed by CN = authority", "SLUICE_TLS_ROOT"}},
+      {"plain client", Options("server"), GrpcOptions(), {"it speaks TLS and this task does not", "SLUICE_TLS_ROOT"}},
+      {"plain listener", GrpcOptions(), Options(""), {"it does not speak TLS, and this task does", "SLUICE_TLS_CERT"}},
+      {"no client certificate", mutual, Options(""), {"it wants a certificate of its callers", "SLUICE_TLS_CERT"}},
+      {"foreign client", mutual, foreign, {"this task's certificate", "SLUICE_TLS_ROOT"}},
+  };
+  for (const auto& row : rows) {
+    std::string address;
+    std::unique_ptr<Listener> ours;
+    std::unique_ptr<ForeignListener> theirs;
+    if (row.what == absl::string_view("expired")) {
+      theirs = std::make_unique<ForeignListener>(row.listener);
+      address = theirs->address();
+    } else {
+      auto listener = MakeGrpcTransport(row.listener)->Listen("localhost:0", Echo());
+      ASSERT_TRUE(listener.ok()) << listener.status();
+      ours = *std::move(listener);
+      address = ours->address();
+    }
+    const absl::Time began = absl::Now();
+    const absl::Status status = Talk(row.client, address);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << row.what << ": " << status;
+    EXPECT_LT(absl::Now() - began, absl::Seconds(20)) << row.what;
+    for (const std::string& text : row.found) {
+      EXPECT_TRUE(absl::StrContains(status.message(), text)) << row.what << ": " << status;
+    }
+    EXPECT_TRUE(absl::StrContains(status.message(), address)) << row.what << ": " << status;
+  }
 }
 
 TEST(GrpcTransportTest, BindsOnlyToThisMachineUnlessAllowed) {

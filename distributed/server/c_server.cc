@@ -39,6 +39,10 @@ int SL_JoinServer(SL_Server* server, double timeout_seconds) {
 }
 const char* SL_ServerTarget(const SL_Server* server) { return server->server->target().c_str(); }
 void SL_DeleteServer(SL_Server* server) { delete server; }
+void SL_ServeMetrics(SL_Server* server, const char* address, SL_Status* status) {
+  status->Set(server->server->ServeMetrics(address).status());
+}
+SL_Buffer* SL_ServerMetricsAddress(const SL_Server* server) { return new SL_Buffer{server->server->metrics_address()}; }
 
 SL_Session* SL_NewSessionWithTarget(SL_Graph* graph, const char* target, const void* config, size_t size,
                                     SL_Status* status) {

@@ -13,10 +13,15 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/metrics.h"
 #include "core/base/status.h"
 #include "distributed/client/remote_session.h"
 #include "distributed/cluster/cluster.h"
 #include "distributed/master/master.h"
+#include "distributed/metrics/call_metrics.h"
+#include "distributed/metrics/http_pages.h"
+#include "distributed/proto/worker.pb.h"
+#include "distributed/rpc/call.h"
 #include "distributed/rpc/in_process.h"
 #include "distributed/rpc/watched_channel.h"
 #include "distributed/testing/call_recorder.h"
@@ -109,6 +114,51 @@ absl::StatusOr<std::shared_ptr<Transport>> WithFaults(std::shared_ptr<Transport>
   return std::shared_ptr<Transport>(MakeFaultyTransport(std::move(transport), parsed, SystemClock(), std::move(sink)));
 }
 
+// Calls that count under their own name.
+std::vector<std::string> CountedMethods() {
+  std::vector<std::string> methods;
+  for (const char* m : {"GetStatus", "CreateWorkerSession", "DeleteWorkerSession", "RegisterGraph", "DeregisterGraph",
+                        "RunGraph", "CleanupGraph", "CleanupAll", "RecvTensor", "SendTensors", "WorkerState"}) {
+    methods.push_back(absl::StrCat(Worker::kService, m));
+  }
+  for (const char* m : {"CreateSession", "ExtendSession", "RunStep", "PartialRunSetup", "MakeCallable", "RunCallable",
+                        "ReleaseCallable", "CancelStep", "DescribeStep", "KeepAlive", "CloseSession", "ListDevices",
+                        "Reset"}) {
+    methods.push_back(absl::StrCat(Master::kService, m));
+  }
+  return methods;
+}
+
+// What workers and masters count for themselves, in the words of Prometheus.
+void CollectState(const std::string& task, const proto::WorkerStateResponse& state, int master_sessions,
+                  const std::vector<std::pair<std::string, AllocatorStats>>& memory, sluice::MetricsText* out) {
+  out->Family("sluice_task_info", "gauge", "Always 1; says which task this is.");
+  out->Sample({{"task", task}}, 1);
+  out->Family("sluice_sessions_open", "gauge", "Sessions that are open.");
+  out->Sample({{"role", "master"}}, master_sessions);
+  out->Sample({{"role", "worker"}}, state.session_size());
+  out->Family("sluice_steps_known", "gauge", "Steps that run here, or hold tensors for other tasks.");
+  out->Sample({}, state.step_size());
+  out->Family("sluice_refused_calls_total", "counter",
+              "Calls that were refused: of a former life of a task, an old epoch, a session or step that has ended.");
+  out->Sample({}, static_cast<double>(state.refused_calls()));
+  out->Family("sluice_received_tensors_total", "counter", "Tensors that came from other tasks.");
+  for (const auto& p : state.peer()) {
+    out->Sample({{"from", p.task()}, {"transport", p.transport()}}, static_cast<double>(p.received_tensors()));
+  }
+  out->Family("sluice_received_tensor_bytes_total", "counter",
+              "Their bytes. A transfer is counted once, by the task that receives it.");
+  for (const auto& p : state.peer()) {
+    out->Sample({{"from", p.task()}, {"transport", p.transport()}}, static_cast<double>(p.received_bytes()));
+  }
+  out->Family("sluice_memory_bytes", "gauge", "Memory of devices: in use, most ever in use, held from the system, limit (0: none).");
+  for (const auto& [device, m] : memory) {
+    const std::pair<const char*, int64_t> uses[] = {
+        {"live", m.live_bytes}, {"peak", m.peak_bytes}, {"reserved", m.reserved_bytes}, {"limit", m.limit_bytes}};
+    for (const auto& [use, bytes] : uses) out->Sample({{"device", device}, {"use", use}}, static_cast<double>(bytes));
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Transport>> DefaultTransport() {
@@ -135,6 +185,8 @@ struct Server::Impl {
   std::string target;
   Cluster cluster;
   ServerOptions options;
+  std::shared_ptr<Metrics> metrics = std::make_shared<Metrics>();
+  std::shared_ptr<CallMetrics> calls = std::make_shared<CallMetrics>(metrics, CountedMethods());
   std::unique_ptr<Worker> worker;
   std::unique_ptr<Master> master;
   std::unique_ptr<InProcessServer> local;
@@ -143,9 +195,22 @@ struct Server::Impl {
   std::atomic<bool> started{false};
   absl::Mutex mu;
   bool stopped ABSL_GUARDED_BY(mu) = false;
+  std::unique_ptr<HttpPages> pages ABSL_GUARDED_BY(mu);
+
+  std::string Text() const {
+    proto::WorkerStateResponse state;
+    worker->Handle("WorkerState", absl::Seconds(1), Pack(proto::WorkerStateRequest()),
+                   [&state](absl::StatusOr<Message> reply) {  // at once
+                     if (reply.ok()) (void)Unpack(*reply, &state);
+                   });
+    sluice::MetricsText out;
+    CollectState(task, state, master->num_sessions(), worker->memory(), &out);
+    return absl::StrCat(metrics->Text(), out.Take(), ProcessMetrics().Text());
+  }
 
   void Handle(const IncomingCall& call, Message request, Reply reply) {
     absl::string_view method = call.method;
+    reply = calls->Count(method, request, std::move(reply));
     if (!started.load(std::memory_order_acquire)) {
       return reply(absl::UnavailableError(absl::StrCat(task, " is not running (not started yet, or stopped)")));
     }
@@ -217,6 +282,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   worker.collective_leader = LeaderOfGroups(def, worker.tasks);
   worker.host = HostOfCollectives();
   worker.collective_timeout = CollectiveTimeout();
+  worker.metrics = impl->metrics;
   impl->worker = std::make_unique<Worker>(std::move(worker));
   MasterOptions master;
   master.task = impl->task;
@@ -227,6 +293,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   master.connect = connect;
   master.connect_to = connect_to;
   master.clock = options.clock;
+  master.metrics = impl->metrics;
   master.executor = impl->worker->executor();
   master.heartbeat_timeout = options.heartbeat_timeout;
   master.join_timeout = options.join_timeout;
@@ -258,12 +325,41 @@ void Server::Stop() {
     auto it = Locals().servers.find(Canonical(impl_->listener->address()));
     if (it != Locals().servers.end() && it->second == impl_->local.get()) Locals().servers.erase(it);
   }
+  std::unique_ptr<HttpPages> pages;
+  {
+    absl::MutexLock lock(&impl_->mu);
+    pages = std::move(impl_->pages);
+  }
+  pages.reset();  // waits for the page that is being made
   impl_->master->Shutdown();
   impl_->worker->Shutdown();
   impl_->started.store(false, std::memory_order_release);
   impl_->listener.reset();
   impl_->local.reset();
 }
+
+absl::StatusOr<std::string> Server::ServeMetrics(const std::string& address) {
+  Impl* i = impl_.get();
+  absl::MutexLock lock(&i->mu);
+  if (i->stopped) return absl::UnavailableError(absl::StrCat(i->task, " was stopped"));
+  if (i->pages) return FailedPrecondition(i->task, " serves its metrics at ", i->pages->address(), " already");
+  HttpLimits limits;
+  limits.insecure_bind = IsOn("SLUICE_INSECURE_BIND");
+  std::map<std::string, HttpPage> pages;
+  pages["/metrics"] = {"text/plain; version=0.0.4; charset=utf-8", [i] { return i->Text(); }};
+  pages["/healthz"] = {"text/plain; charset=utf-8", [i] { return std::string(i->started ? "ok\n" : "not started\n"); }};
+  absl::StatusOr<std::unique_ptr<HttpPages>> made = HttpPages::Listen(address, std::move(pages), limits);
+  if (!made.ok()) return Annotate(made.status(), absl::StrCat(i->task, " cannot serve metrics: "));
+  i->pages = *std::move(made);
+  return i->pages->address();
+}
+
+std::string Server::metrics_address() const {
+  absl::MutexLock lock(&impl_->mu);
+  return impl_->pages ? impl_->pages->address() : "";
+}
+
+std::string Server::MetricsText() const { return impl_->Text(); }
 
 bool Server::Join(absl::Duration timeout) {
   absl::MutexLock lock(&impl_->mu);

@@ -41,6 +41,12 @@ class Server {
   void Start();
   // Ends sessions and steps and takes no more calls.
   void Stop();
+  // Serves numbers of this task, as text for Prometheus, at http://<address>/metrics, and gives the address with the port
+  // that was bound (0: any). Other machines can read it only with SLUICE_INSECURE_BIND=1.
+  absl::StatusOr<std::string> ServeMetrics(const std::string& address);
+  std::string metrics_address() const;  // "" when they are not served
+  // What it serves.
+  std::string MetricsText() const;
   // Waits for Stop; false when the time ran out before.
   bool Join(absl::Duration timeout);
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "core/base/status.h"
 #include "distributed/transport/frame.h"
 #include "distributed/transport/socket.h"
@@ -94,7 +95,11 @@ absl::StatusOr<Arenas> ServerHandshake(int fd, const HandshakeOptions& options, 
     SendGreeting(fd, FrameKind::kRefused, nullptr, why, options.timeout).IgnoreError();
     return absl::PermissionDeniedError(why);
   };
-  ASSIGN_OR_RETURN(Greeting hello, ReceiveGreeting(fd, kMaxToken, options.timeout));
+  absl::StatusOr<Greeting> greeting = ReceiveGreeting(fd, kMaxToken, options.timeout);
+  // A peer of another version learns which; what is no greeting at all gets nothing.
+  if (absl::StrContains(greeting.status().message(), "speaks version")) return refuse(greeting.status().message());
+  if (!greeting.ok()) return greeting.status();
+  Greeting& hello = *greeting;
   if (hello.kind != FrameKind::kHello) return InvalidArgument("the peer did not greet");
   if (is_unix && !PeerIsSameUser(fd)) return refuse("it belongs to another user");
   if (!SameToken(hello.text, options.token)) {

@@ -73,6 +73,24 @@ TEST(SocketTransportTest, WhoDoesNotKnowTheTokenIsRefused) {
   }
 }
 
+TEST(SocketTransportTest, APeerOfAnotherVersionLearnsWhich) {
+  auto listener = MakeSocketTransport(Options())->Listen("tcp:localhost:0", Echo());
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  auto socket = ConnectTo((*listener)->address(), absl::Seconds(5), [] { return false; });
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  std::string hello(kFrameHeaderBytes, '\0');
+  EncodeFrameHeader(FrameHeader(), &hello[0]);
+  hello[4] = 9;  // the version
+  ASSERT_TRUE(SendAll(socket->fd(), hello.data(), hello.size(), -1, absl::Seconds(5)).ok());
+  char bytes[kFrameHeaderBytes + 8];
+  ASSERT_TRUE(ReceiveAll(socket->fd(), bytes, sizeof bytes, nullptr, absl::Seconds(5)).ok());
+  const FrameHeader header = *DecodeFrameHeader(bytes, FrameLimits());
+  EXPECT_EQ(header.kind, FrameKind::kRefused);
+  std::string why(header.body_bytes - 8, '\0');
+  ASSERT_TRUE(ReceiveAll(socket->fd(), &why[0], why.size(), nullptr, absl::Seconds(5)).ok());
+  EXPECT_EQ(why, "the peer speaks version 9 of the transport, this task 1");
+}
+
 TEST(SocketTransportTest, AddressesAreCheckedAndPortsInUseNamed) {
   auto transport = MakeSocketTransport(Options());
   for (const char* address : {"", "tcp:", "tcp:localhost", "tcp::5", "tcp:localhost:99999", "unix:", "unix:@",

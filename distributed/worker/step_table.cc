@@ -30,6 +30,13 @@ absl::Status StepTable::Ended(int64_t id) const {
 
 absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Find(int64_t id) {
   absl::MutexLock lock(&mu_);
+  if (steps_.size() >= kMaxSteps && !steps_.contains(id)) {
+    return ResourceExhausted(task_, " knows ", steps_.size(), " steps that have not ended, and takes no questions for more");
+  }
+  return FindOrMake(id);
+}
+
+absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::FindOrMake(int64_t id) {
   if (ended_.contains(id) && !Bug(kEndedStepRuns)) return Ended(id);
   std::shared_ptr<WorkerStep>& step = steps_[id];
   if (!step) {
@@ -42,8 +49,8 @@ absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Find(int64_t id) {
 }
 
 absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Begin(int64_t id, const std::string& session) {
-  ASSIGN_OR_RETURN(std::shared_ptr<WorkerStep> step, Find(id));
   absl::MutexLock lock(&mu_);
+  ASSIGN_OR_RETURN(std::shared_ptr<WorkerStep> step, FindOrMake(id));
   if (ended_sessions_.contains(session)) {
     return absl::AbortedError(absl::StrCat("session ", session, " has ended on ", task_));
   }

@@ -40,9 +40,10 @@ class StepTable {
   StepTable(std::string task, StepRendezvous::Fetch fetch, Clock* clock);
   ~StepTable();
 
-  // Makes it when this is the first that is heard of it. ABORTED when it has ended.
+  // Makes it when this is the first that is heard of it. ABORTED when it has ended, RESOURCE_EXHAUSTED when there are
+  // too many that no master has begun.
   absl::StatusOr<std::shared_ptr<WorkerStep>> Find(int64_t id);
-  // As Find, for the one run of the step; ABORTED when it was run before.
+  // As Find without that limit, for the one run of the step; ABORTED when it was run before.
   absl::StatusOr<std::shared_ptr<WorkerStep>> Begin(int64_t id, const std::string& session);
   // The run is over; the step stays for its peers until End.
   void Ran(WorkerStep& step);
@@ -69,6 +70,7 @@ class StepTable {
 
  private:
   static constexpr size_t kRemembered = 100'000;
+  static constexpr size_t kMaxSteps = 20'000;
 
   struct IdleWait {
     std::string session;
@@ -76,6 +78,7 @@ class StepTable {
     Clock::TimerId timer = 0;
   };
 
+  absl::StatusOr<std::shared_ptr<WorkerStep>> FindOrMake(int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Ended(int64_t id) const;
   void IdleTimedOut(int64_t wait);
 

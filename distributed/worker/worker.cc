@@ -16,6 +16,8 @@
 #include "core/base/thread_pool.h"
 #include "core/graph/graph_def.h"
 #include "distributed/collective/cluster_collectives.h"
+#include "distributed/cluster/cluster.h"
+#include "distributed/metrics/step_metrics.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
 #include "distributed/rendezvous/remote_tensor.h"
@@ -110,7 +112,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
             [this](const std::string& task, int64_t step, const Rendezvous::Key& key, Rendezvous::Callback done) {
               Fetch(task, step, key, std::move(done));
             },
-            options.clock) {
+            options.clock),
+        step_metrics(options.metrics.get(), "worker") {
     pool = ProcessPool(options.session.parallelism);
     if (options.executor == nullptr) own_executor = std::make_unique<PoolExecutor>(pool);
     executor = options.executor != nullptr ? options.executor : own_executor.get();
@@ -187,6 +190,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       a->set_physical_device_desc(d->attributes().description);
     }
     response.set_incarnation(incarnation);
+    response.set_protocol_version(kProtocolVersion);
     response.set_running_steps(steps.running());
     response.set_now_micros(absl::ToUnixMicros(absl::Now()));
     absl::MutexLock lock(&mu);
@@ -205,6 +209,11 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     auto request = std::make_shared<proto::CreateWorkerSessionRequest>();
     absl::Status status = Unpack(message, request.get());
     if (status.ok()) status = CheckIncarnation(request->incarnation());
+    if (status.ok() && request->protocol_version() != kProtocolVersion) {
+      status = FailedPrecondition("the master ", request->master_task(), " speaks version ", request->protocol_version(),
+                                  " of the protocol between tasks, ", options.task, " speaks ", kProtocolVersion,
+                                  "; install the same version of Sluice for both");
+    }
     if (status.ok() && request->session_handle().empty()) status = InvalidArgument("a session without a handle");
     if (!status.ok()) return reply(Here(status));
     EndPredecessors(request->lineage(), request->epoch(), [self = shared_from_this(), request, reply](absl::Status ended) {
@@ -313,9 +322,17 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     });
   }
 
+  // Also without a session, peers and strangers may ask for steps.
+  void EnsureSweep() {
+    if (sweeping.load(std::memory_order_relaxed)) return;
+    absl::MutexLock lock(&mu);
+    if (sweep == 0 && !closed) ScheduleSweep();
+  }
+
   void ScheduleSweep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     const absl::Duration period =
         std::max(absl::Milliseconds(10), std::min(options.session_ttl, options.orphan_ttl) / 4);
+    sweeping.store(true, std::memory_order_relaxed);
     sweep = options.clock->RunAfter(period, [weak = weak_from_this()] {
       if (auto self = weak.lock()) self->Sweep();
     });
@@ -421,6 +438,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     if (run->trace) run->call.trace = &run->records;
     run->began = absl::Now();
     run->start = options.clock->Now();
+    step_metrics.Began();
     driver->Run(*run->graph->planned.step, run->call, run->arguments, run->results,
                 [self = shared_from_this(), run](absl::Status status) {
                   self->Ran(*run, std::move(status));
@@ -431,6 +449,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
 
   void Ran(RunCall& run, absl::Status status) {
     times.Add(absl::ToDoubleSeconds(options.clock->Now() - run.start));
+    step_metrics.Ended(status.code(), absl::ToDoubleSeconds(options.clock->Now() - run.start));
     run.arguments.clear();
     if (!status.ok()) run.step->rendezvous->Abort(status);
     if (!status.ok() && !run.graph->groups.empty()) collectives->StepFailed(run.graph->groups, status);
@@ -475,6 +494,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   void RecvTensor(const proto::RecvTensorRequest& request, Reply reply) {
     absl::Status valid = CheckIncarnation(request.incarnation());
     if (!valid.ok()) return reply(valid);
+    EnsureSweep();
     absl::StatusOr<std::shared_ptr<WorkerStep>> step = steps.Find(request.step_id());
     if (!step.ok()) {
       refused.fetch_add(1);
@@ -490,6 +510,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     if (request.rendezvous_key_size() != static_cast<int>(message.tensors.size())) {
       return InvalidArgument(message.tensors.size(), " tensors with ", request.rendezvous_key_size(), " keys");
     }
+    EnsureSweep();
     absl::StatusOr<std::shared_ptr<WorkerStep>> step = steps.Find(request.step_id());
     if (!step.ok()) {
       refused.fetch_add(1);
@@ -634,6 +655,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   StepTable steps;
   RefPtr<ClusterCollectives> collectives;
   StepTimes times;
+  StepMetrics step_metrics;
   std::atomic<int64_t> done{0};
   std::atomic<int64_t> failed{0};
   std::atomic<int64_t> refused{0};
@@ -642,6 +664,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   bool closed ABSL_GUARDED_BY(mu) = false;
   int running ABSL_GUARDED_BY(mu) = 0;
   Clock::TimerId sweep ABSL_GUARDED_BY(mu) = 0;
+  std::atomic<bool> sweeping{false};
   absl::flat_hash_map<std::string, std::shared_ptr<WorkerSession>> sessions ABSL_GUARDED_BY(mu);
   absl::flat_hash_map<std::string, int64_t> lineages ABSL_GUARDED_BY(mu);  // the newest epoch of each
   absl::Mutex peers_mu;
@@ -688,6 +711,12 @@ std::vector<DeviceAttributes> Worker::devices() const {
 }
 
 Device* Worker::first_device() const { return impl_->device_list[0]; }
+
+std::vector<std::pair<std::string, AllocatorStats>> Worker::memory() const {
+  std::vector<std::pair<std::string, AllocatorStats>> all;
+  for (Device* d : impl_->device_list) all.emplace_back(d->name(), d->allocator()->stats());
+  return all;
+}
 
 Executor* Worker::executor() const { return impl_->executor; }
 

@@ -18,6 +18,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/executor.h"
+#include "core/base/metrics.h"
 #include "core/device/device.h"
 #include "distributed/rpc/transport.h"
 #include "runtime/executor/step.h"
@@ -45,6 +46,7 @@ struct WorkerOptions {
   std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task, const std::string& address)>
       connect_to;
   Clock* clock = nullptr;
+  std::shared_ptr<Metrics> metrics;  // may be null
   Executor* executor = nullptr;    // null: threads of the process's pool
   StepDriver* driver = nullptr;    // null: runs steps on the executor
   absl::Duration session_ttl = absl::Seconds(60);    // of a session that no master names any more
@@ -71,6 +73,8 @@ class Worker {
   uint64_t incarnation() const;
   std::vector<DeviceAttributes> devices() const;
   Device* first_device() const;
+  // Of each device, by name.
+  std::vector<std::pair<std::string, AllocatorStats>> memory() const;
   Executor* executor() const;
   // The way to a task of the cluster; shared with the master of the same server.
   absl::StatusOr<std::shared_ptr<Channel>> PeerOf(const std::string& task);

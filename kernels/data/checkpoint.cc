@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "core/base/metrics.h"
 #include "core/base/status.h"
 #include "core/io/bundle_writer.h"
 #include "core/io/checkpoint_reader.h"
@@ -19,6 +20,16 @@ constexpr int kFirstTensor = 3;
 class SaveV2Kernel : public Kernel {
  public:
   absl::Status Run(KernelContext& c) const override {
+    absl::Status saved = Save(c);
+    ProcessMetrics()
+        .CounterOf("sluice_checkpoint_parts_total", "Files of checkpoints that this process has written, or failed to write.",
+                   {{"outcome", saved.ok() ? "saved" : "failed"}})
+        .Add();
+    return saved;
+  }
+
+ private:
+  absl::Status Save(KernelContext& c) const {
     const int count = c.num_inputs() - kFirstTensor;
     ASSIGN_OR_RETURN(const std::string prefix, StringInput(c, 0, "prefix"));
     ASSIGN_OR_RETURN(const auto names, StringsInput(c, 1, count, "tensor_names"));
@@ -103,6 +114,7 @@ class MergeV2CheckpointsKernel : public Kernel {
     FileSystem* const files = PosixFileSystem();
     const std::vector<std::string> prefixes(parts.begin(), parts.end());
     RETURN_IF_ERROR(MergeBundles(files, prefixes, destination, allow_missing_));
+    ProcessMetrics().CounterOf("sluice_checkpoints_merged_total", "Checkpoints of several files that were completed here.").Add();
     if (!delete_folders_) return absl::OkStatus();
     std::set<std::string> folders;
     for (const std::string& prefix : prefixes) folders.emplace(FolderOf(prefix));

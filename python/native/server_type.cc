@@ -72,7 +72,22 @@ PyObject* Join(PyObject* self, PyObject* seconds) {
   return PyBool_FromLong(stopped);
 }
 
+// serve_metrics(address)
+PyObject* ServeMetrics(PyObject* self, PyObject* address) {
+  const char* text = Text(address);
+  if (text == nullptr) return nullptr;
+  Status status;
+  PyThreadState* state = PyEval_SaveThread();
+  SL_ServeMetrics(ServerOf(self), text, status);
+  PyEval_RestoreThread(state);
+  return status.ok() ? None() : status.Raise();
+}
+
+PyObject* MetricsAddress(PyObject* self, PyObject*) { return TakeText(SL_ServerMetricsAddress(ServerOf(self))); }
+
 PyMethodDef methods[] = {{"target", Target, METH_NOARGS, nullptr},
+                         {"serve_metrics", ServeMetrics, METH_O, nullptr},
+                         {"metrics_address", MetricsAddress, METH_NOARGS, nullptr},
                          {"start", Start, METH_NOARGS, nullptr},
                          {"stop", Stop, METH_NOARGS, nullptr},
                          {"join", Join, METH_O, nullptr},

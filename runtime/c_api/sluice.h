@@ -304,6 +304,10 @@ SL_API int SL_JoinServer(SL_Server* server, double timeout_seconds);
 /* "grpc://host:port", with the port that was bound. */
 SL_API const char* SL_ServerTarget(const SL_Server* server);
 SL_API void SL_DeleteServer(SL_Server* server);
+/* Serves numbers of the task for Prometheus at http://address/metrics; "localhost:0" takes any free port. */
+SL_API void SL_ServeMetrics(SL_Server* server, const char* address, SL_Status* status);
+/* "host:port" with the port that was bound, "" when they are not served. The caller deletes the buffer. */
+SL_API SL_Buffer* SL_ServerMetricsAddress(const SL_Server* server);
 
 /* ---- sessions ---- */
 /* `config` is a serialised ConfigProto, or NULL. */

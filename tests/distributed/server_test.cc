@@ -6,6 +6,9 @@
 
 #include "absl/strings/match.h"
 #include "core/proto/config.pb.h"
+#include "distributed/client/remote_session.h"
+#include "distributed/cluster/cluster.h"
+#include "distributed/proto/master.pb.h"
 #include "tests/distributed/server_fixture.h"
 
 namespace sluice {
@@ -114,6 +117,50 @@ TEST_F(ServerTest, MissingTaskIsNamedWithinTheTime) {
   auto session = Session(*workers_[0]);
   EXPECT_THAT(Text(session->Run({}, {"c:0"}, {})),
               AllOf(HasSubstr("UNAVAILABLE"), HasSubstr("missing: /job:ps/replica:0/task:0"), HasSubstr("device_filters")));
+}
+
+TEST_F(ServerTest, TasksMastersAndClientsOfAnotherVersionAreNamed) {
+  Cluster(1);
+  Build("c = Const(value=float[]{1})");
+  // A task of a later version in the place of the parameter server.
+  const std::string address = ps_->address();
+  ps_.reset();
+  proto::GetStatusResponse later;
+  later.set_protocol_version(kProtocolVersion + 1);
+  auto listener = (*DefaultTransport())->Listen(address, [&](const IncomingCall&, Message, Reply reply) { reply(Pack(later)); });
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  EXPECT_THAT(Text(Session(*workers_[0])->Run({}, {"c:0"}, {})),
+              AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("/job:ps/replica:0/task:0"), HasSubstr("speaks version 2"),
+                    HasSubstr("speaks 1"), HasSubstr("install the same version")));
+  auto channel = *(*DefaultTransport())->Connect(workers_[0]->address());
+  proto::CreateSessionRequest client;
+  client.set_protocol_version(7);
+  EXPECT_THAT(CallAndWait(*channel, "/sluice.proto.MasterService/CreateSession", Pack(client), absl::Seconds(20)).status().ToString(),
+              AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("the client speaks version 7"), HasSubstr("/job:worker/replica:0/task:0")));
+  proto::CreateWorkerSessionRequest master;
+  master.set_session_handle("h");
+  EXPECT_THAT(CallAndWait(*channel, "/sluice.proto.WorkerService/CreateWorkerSession", Pack(master), absl::Seconds(20)).status().ToString(),
+              AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("speaks version 0")));
+  // A master that does not say its version is an older one.
+  auto old = (*DefaultTransport())->Listen("localhost:0", [](const IncomingCall&, Message, Reply reply) { reply(Message()); });
+  auto session = MakeRemoteSession(*(*DefaultTransport())->Connect((*old)->address()), "", &graph_);
+  EXPECT_THAT(Text(session->Run({}, {"c:0"}, {})), AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("speaks version 0"), HasSubstr("this client 1")));
+}
+
+TEST_F(ServerTest, TwoClustersThatDifferAreFoundOut) {
+  Cluster(2);
+  // This one thinks that worker 1 is where the parameter server is.
+  proto::ClusterDef wrong = cluster_;
+  auto& tasks = *wrong.mutable_job(1)->mutable_tasks();
+  tasks[1] = absl::StrCat("localhost:", FreePort());
+  std::swap(tasks[1], (*wrong.mutable_job(0)->mutable_tasks())[0]);
+  workers_[0].reset();
+  cluster_ = wrong;
+  workers_[0] = Start("worker", 0);
+  Build("c = Const(value=float[]{1})");
+  EXPECT_THAT(Text(Session(*workers_[0])->Run({}, {"c:0"}, {})),
+              AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("belongs to a task that calls its device"),
+                    HasSubstr("the cluster specifications of the two differ")));
 }
 
 TEST_F(ServerTest, StepTimeoutSaysWhatItWaitsFor) {

@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import secrets
+import random
 import selectors
 import signal
 import socket
@@ -317,17 +318,29 @@ class Launcher:
                 task.log = None
 
 
+_reserved_ports = []  # sockets whose names say that a port is taken; held until this process ends
+
+
 def free_ports(host, count):
-    """Numbers of ports that nobody listens at, all different."""
-    sockets = []
-    try:
-        for _ in range(count):
-            sockets.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            sockets[-1].bind((host, 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    """Numbers of ports that nobody listens at, all different, and kept from everybody else who asks here on this machine.
+
+    They lie below those that the system hands out, so nobody gets one by chance between its choice and its use.
+    """
+    ports = []
+    for port in random.SystemRandom().sample(range(10000, 32768), 22768):
+        if len(ports) == count:
+            break
+        taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            taken.bind("\0sluice-port-%d" % port)
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+                s.bind((host, port))
+        except OSError:
+            taken.close()
+            continue
+        _reserved_ports.append(taken)
+        ports.append(port)
+    return ports
 
 
 def select_now(stream):

@@ -1,4 +1,6 @@
 """Server: a task of a cluster inside this process: a master for clients, a worker for masters."""
+import os
+
 from sluice._native import _sluice
 from sluice.train._cluster_spec import ClusterSpec
 
@@ -15,11 +17,20 @@ class Server:
       protocol: "grpc".
       config: a ConfigProto, the default of the sessions that are made here.
       start: whether to start listening at once.
+      metrics_port: where to serve numbers for Prometheus: `http://localhost:PORT/metrics`, 0 for any free port; the
+        environment's SLUICE_METRICS_PORT when it is None, nowhere when that is not set either. Other machines can read
+        them only with SLUICE_INSECURE_BIND=1.
     """
 
-    def __init__(self, server_or_cluster_def, job_name=None, task_index=None, protocol=None, config=None, start=True):
+    def __init__(self, server_or_cluster_def, job_name=None, task_index=None, protocol=None, config=None, start=True,
+                 metrics_port=None):
         self._server_def = _server_def(server_or_cluster_def, job_name, task_index, protocol, config)
         self._native = _sluice.Server(self._server_def.SerializeToString())
+        if metrics_port is None:
+            metrics_port = os.environ.get("SLUICE_METRICS_PORT") or None
+        if metrics_port is not None:
+            host = "0.0.0.0" if os.environ.get("SLUICE_INSECURE_BIND") == "1" else "localhost"
+            self._native.serve_metrics("%s:%s" % (host, metrics_port))
         if start:
             self.start()
 
@@ -41,6 +52,11 @@ class Server:
     def target(self):
         """What a Session is given to run here: "grpc://host:port"."""
         return self._native.target()
+
+    @property
+    def metrics_address(self):
+        """The "host:port" whose page /metrics has numbers for Prometheus; None when they are not served."""
+        return self._native.metrics_address() or None
 
     @staticmethod
     def create_local_server(config=None, start=True):
