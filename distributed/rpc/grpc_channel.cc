@@ -55,7 +55,7 @@ grpc::ChannelArguments Arguments(const GrpcOptions& options) {
   return args;
 }
 
-// What is wrong with the TLS of a peer, by address: channels come and go while one is waited for.
+// What is wrong with the TLS of a peer, by its address and what we show and trust: channels come and go while one is waited for.
 struct Finding {
   bool looking = false;
   absl::Time looked = absl::InfinitePast();
@@ -63,7 +63,7 @@ struct Finding {
 };
 struct Findings {
   absl::Mutex mu;
-  std::map<std::string, Finding> by_address ABSL_GUARDED_BY(mu);
+  std::map<std::string, Finding> by_key ABSL_GUARDED_BY(mu);
 };
 Findings& FindingsOfProcess() {
   static auto* findings = new Findings;
@@ -133,7 +133,11 @@ class GrpcChannel : public Channel {
   // Outlives the channel until the last call has ended.
   struct State {
     State(std::string a, std::shared_ptr<grpc::Channel> c, const GrpcOptions& o)
-        : address(std::move(a)), options(o), tls(!o.root_certificates.empty()), stub(std::move(c)) {}
+        : address(std::move(a)),
+          options(o),
+          tls(!o.root_certificates.empty()),
+          finding_key(absl::StrCat(address, "\n", o.server_name, "\n", o.root_certificates, o.certificate)),
+          stub(std::move(c)) {}
 
     // The connection failed in a way that TLS may explain.
     bool MayBeTls(const grpc::Status& status) const {
@@ -168,6 +172,7 @@ class GrpcChannel : public Channel {
     const std::string address;
     const GrpcOptions options;
     const bool tls;
+    const std::string finding_key;
     grpc::GenericStub stub;
     absl::Mutex mu;
     std::unordered_set<std::shared_ptr<Pending>> calls ABSL_GUARDED_BY(mu);
@@ -182,8 +187,8 @@ class GrpcChannel : public Channel {
     bool look = false;
     {
       absl::MutexLock lock(&findings.mu);
-      if (findings.by_address.size() > 1000) findings.by_address.clear();
-      Finding& f = findings.by_address[state->address];
+      if (findings.by_key.size() > 1000) findings.by_key.clear();
+      Finding& f = findings.by_key[state->finding_key];
       // One looks at a time, and others take what it found.
       look = limit > absl::Milliseconds(20) && !f.looking && absl::Now() - f.looked > absl::Seconds(5);
       f.looking = f.looking || look;
@@ -193,7 +198,7 @@ class GrpcChannel : public Channel {
       std::string why;
       {
         absl::MutexLock lock(&FindingsOfProcess().mu);
-        const Finding& f = FindingsOfProcess().by_address[state->address];
+        const Finding& f = FindingsOfProcess().by_key[state->finding_key];
         if (absl::Now() - f.looked < absl::Seconds(30)) why = f.found;
       }
       if (why.empty()) return done(error);
@@ -206,7 +211,7 @@ class GrpcChannel : public Channel {
       std::string why = DiagnoseTls(state->address, state->options, limit);
       {
         absl::MutexLock lock(&FindingsOfProcess().mu);
-        FindingsOfProcess().by_address[state->address] = {false, absl::Now(), std::move(why)};
+        FindingsOfProcess().by_key[state->finding_key] = {false, absl::Now(), std::move(why)};
       }
       answer();
     });

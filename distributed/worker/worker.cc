@@ -409,6 +409,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       if (index < 0 || index >= run->graph->num_arguments) return InvalidArgument("a step with an argument ", index);
       run->arguments[index] = std::move(message.tensors[i]);
     }
+    // Kernels were prepared for these types and shapes.
+    for (const auto& [index, check] : run->graph->arguments) RETURN_IF_ERROR(CheckFeed(check, run->arguments[index]));
     run->timeout_ms = request.timeout_ms();
     run->trace = request.exec_opts().record_timeline();
     run->alone = request.alone();

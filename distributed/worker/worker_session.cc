@@ -54,7 +54,12 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
         const bool result = n->op().name == "_Retval";
         if (index < 0 || index >= (result ? made->num_results : made->num_arguments))
           return InvalidArgument(n->info().Describe(), " has the number ", index);
-        if (result) made->results.push_back(static_cast<int>(index));
+        if (result) {
+          made->results.push_back(static_cast<int>(index));
+        } else {
+          FeedCheck check{absl::StrCat("argument ", index), n->info().Describe(), n->output_type(0), n->output_shape(0)};
+          made->arguments.emplace_back(static_cast<int>(index), std::move(check));
+        }
       }
     }
     RETURN_IF_ERROR(made->functions->functions().AddAll(part.graph->functions()));

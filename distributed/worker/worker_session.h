@@ -25,6 +25,7 @@ struct WorkerGraph {
   int num_results = 0;
   std::vector<int> results;  // the numbers of those that this task makes
   std::vector<int64_t> groups;  // of collectives
+  std::vector<std::pair<int, FeedCheck>> arguments;  // the numbers of those that it needs, and what they must be
 };
 
 class WorkerSession {

@@ -35,6 +35,7 @@ class RecvKernel final : public AsyncKernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
     ASSIGN_OR_RETURN(key_, KeyOf(p));
+    ASSIGN_OR_RETURN(shape_, p.Attr<PartialShape>("shape"));
     return absl::OkStatus();
   }
   void Start(KernelContext& c, Done done) const override {
@@ -45,6 +46,10 @@ class RecvKernel final : public AsyncKernel {
         return done(InvalidArgument("received ", DTypeName(value->tensor.dtype()), ", wanted ",
                                     DTypeName(c.node().output_types[0])));
       }
+      // Kernels and memory were prepared for this shape; another task may send anything.
+      if (!shape_.IsCompatibleWith(value->tensor.shape())) {
+        return done(InvalidArgument("received ", value->tensor.shape().ToString(), ", wanted ", shape_.ToString()));
+      }
       c.SetOutput(0, std::move(value->tensor));
       done(absl::OkStatus());
     });
@@ -52,6 +57,7 @@ class RecvKernel final : public AsyncKernel {
 
  private:
   Rendezvous::Key key_;
+  PartialShape shape_;
 };
 
 }  // namespace
