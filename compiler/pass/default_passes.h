@@ -5,12 +5,15 @@
 #include <memory>
 #include <vector>
 
+#include "compiler/fusion/element_wise.h"
 #include "core/graph/pass.h"
 
 namespace sluice {
 
 // constant_folding, arithmetic, common_subexpression, prune.
 std::vector<std::shared_ptr<const Pass>> DefaultPasses();
+// What runs on the part of a graph that one device has: fusion.
+std::vector<std::shared_ptr<const Pass>> DevicePasses(ElementWiseFusion::CanRunFused can_run_fused);
 
 }  // namespace sluice
 

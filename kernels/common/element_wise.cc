@@ -18,9 +18,18 @@ absl::Status CheckTypes(const PrepareContext& p, const ElementWiseFunction& f, b
                          ", the attributes say ", DTypeName(p.output_type(0)));
 }
 
-class UnaryKernel : public Kernel {
+class ElementWiseKernel : public Kernel {
  public:
-  explicit UnaryKernel(const ElementWiseFunction& f) : f_(f) {}
+  explicit ElementWiseKernel(const ElementWiseFunction& f) : f_(f) {}
+  const ElementWiseFunction& function() const { return f_; }
+
+ protected:
+  ElementWiseFunction f_;
+};
+
+class UnaryKernel final : public ElementWiseKernel {
+ public:
+  using ElementWiseKernel::ElementWiseKernel;
   absl::Status Prepare(PrepareContext& p) override {
     in_bytes_ = ElementSize(p.input_type(0));
     out_bytes_ = ElementSize(p.output_type(0));
@@ -46,7 +55,6 @@ class UnaryKernel : public Kernel {
   }
 
  private:
-  ElementWiseFunction f_;
   int64_t in_bytes_ = 0, out_bytes_ = 0;
 };
 
@@ -56,9 +64,9 @@ bool HasZero(const Tensor& t) {
   return std::find(v, v + t.num_elements(), T(0)) != v + t.num_elements();
 }
 
-class BinaryKernel : public Kernel {
+class BinaryKernel final : public ElementWiseKernel {
  public:
-  explicit BinaryKernel(const ElementWiseFunction& f) : f_(f) {}
+  using ElementWiseKernel::ElementWiseKernel;
   absl::Status Prepare(PrepareContext& p) override {
     in_bytes_ = ElementSize(p.input_type(0));
     out_bytes_ = ElementSize(p.output_type(0));
@@ -139,7 +147,6 @@ class BinaryKernel : public Kernel {
     return zero ? InvalidArgument("integer division by zero") : absl::OkStatus();
   }
 
-  ElementWiseFunction f_;
   int64_t in_bytes_ = 0, out_bytes_ = 0;
   bool planned_ = false;
   Shape planned_x_, planned_y_;
@@ -150,5 +157,10 @@ class BinaryKernel : public Kernel {
 
 std::unique_ptr<Kernel> MakeUnaryKernel(const ElementWiseFunction& f) { return std::make_unique<UnaryKernel>(f); }
 std::unique_ptr<Kernel> MakeBinaryKernel(const ElementWiseFunction& f) { return std::make_unique<BinaryKernel>(f); }
+
+const ElementWiseFunction* FunctionOf(const Kernel& kernel) {
+  const auto* k = dynamic_cast<const ElementWiseKernel*>(&kernel);
+  return k == nullptr ? nullptr : &k->function();
+}
 
 }  // namespace sluice

@@ -55,6 +55,8 @@ struct ElementWiseFunction {
 
 std::unique_ptr<Kernel> MakeUnaryKernel(const ElementWiseFunction& f);
 std::unique_ptr<Kernel> MakeBinaryKernel(const ElementWiseFunction& f);
+// What a prepared kernel made by those two runs, for kernels that run several of them over one block; else null.
+const ElementWiseFunction* FunctionOf(const Kernel& kernel);
 
 namespace internal {
 

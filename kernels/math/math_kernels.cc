@@ -31,6 +31,7 @@ void AddMathKernelsCpu(KernelRegistry& k) {
   AddLinearAlgebraKernels(k);
   AddSequenceKernels(k);
   AddHistogramKernels(k);
+  AddFusedKernels(k);
 }
 
 }  // namespace sluice

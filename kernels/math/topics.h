@@ -33,6 +33,7 @@ void AddMatrixKernels(KernelRegistry& k);
 void AddLinearAlgebraKernels(KernelRegistry& k);
 void AddSequenceKernels(KernelRegistry& k);
 void AddHistogramKernels(KernelRegistry& k);
+void AddFusedKernels(KernelRegistry& k);
 
 // z = x op y for runs of one type, or null: for kernels that join rows.
 BinaryLoop SumLoop(DType dtype);

@@ -3,6 +3,7 @@
 
 #include "compiler/pass/default_passes.h"
 #include "kernels/all/all_kernels.h"
+#include "kernels/math/fused.h"
 #include "ops/all/all_ops.h"
 #include "runtime/c_api/host_function.h"
 
@@ -13,6 +14,8 @@ void FillProcessEnvironment(ProcessEnvironment* environment) {
   AddAllKernelsCpu(environment->kernels);
   AddHostFunctionKernels(environment->kernels);
   environment->passes = DefaultPasses();
+  const KernelRegistry* kernels = &environment->kernels;
+  environment->device_passes = DevicePasses([kernels](const NodeInfo& n) { return CanRunFused(*kernels, n); });
 }
 
 }  // namespace sluice

@@ -16,10 +16,10 @@ namespace sluice {
 struct ProcessEnvironment {
   OpRegistry ops;
   KernelRegistry kernels;
-  std::vector<std::shared_ptr<const Pass>> passes;
+  std::vector<std::shared_ptr<const Pass>> passes, device_passes;
   absl::Status status;  // the first mistake of a definition
 
-  Environment view() const { return {&ops, &kernels, passes}; }
+  Environment view() const { return {&ops, &kernels, passes, device_passes}; }
 };
 
 // Made by the first call and kept to the end of the process.

@@ -12,9 +12,9 @@ constexpr int kMostParents = 200;  // deep recursion ends with an error, not wit
 
 }  // namespace
 
-FunctionRuntime::FunctionRuntime(const FunctionLibrary& library, const OpRegistry* ops, const KernelRegistry* kernels,
-                                 Device* device, ResourceStore* resources)
-    : functions_(ops), environment_{kernels, device, resources, this} {
+FunctionRuntime::FunctionRuntime(const FunctionLibrary& library, const OpRegistry* ops, PlanEnvironment environment)
+    : functions_(ops), environment_(std::move(environment)) {
+  environment_.functions = this;
   (void)functions_.functions().AddAll(library);  // an empty library accepts all
 }
 

@@ -20,9 +20,8 @@ namespace sluice {
 
 class FunctionRuntime final : public FunctionRunner {
  public:
-  // Shares the functions of `library`.
-  FunctionRuntime(const FunctionLibrary& library, const OpRegistry* ops, const KernelRegistry* kernels, Device* device,
-                  ResourceStore* resources);
+  // Shares the functions of `library`, and plans them for `environment`.
+  FunctionRuntime(const FunctionLibrary& library, const OpRegistry* ops, PlanEnvironment environment);
 
   absl::StatusOr<Handle> Instantiate(const FuncRef& function) override;
   int num_results(Handle handle) const override;
@@ -42,7 +41,7 @@ class FunctionRuntime final : public FunctionRunner {
   absl::Status Plan(const Function& function, Instance* instance);
 
   Graph functions_;  // keeps the library
-  const PlanEnvironment environment_;
+  PlanEnvironment environment_;
   std::vector<std::unique_ptr<Instance>> instances_;
   absl::flat_hash_map<std::string, Handle> by_name_;
 };

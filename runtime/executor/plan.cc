@@ -260,6 +260,7 @@ absl::StatusOr<std::unique_ptr<PartitionPlan>> PartitionPlan::Make(std::unique_p
   auto plan = std::make_unique<PartitionPlan>();
   plan->graph = std::move(graph);
   plan->environment = environment;
+  RETURN_IF_ERROR(environment.passes.Run(plan->graph.get(), PassContext()));
   RETURN_IF_ERROR(Builder(plan.get()).Build());
   return plan;
 }

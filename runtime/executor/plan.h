@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "core/graph/graph.h"
 #include "core/kernel/kernel_registry.h"
+#include "runtime/executor/pass_list.h"
 
 namespace sluice {
 
@@ -68,6 +69,7 @@ struct PlanEnvironment {
   Device* device = nullptr;
   ResourceStore* resources = nullptr;
   FunctionRunner* functions = nullptr;
+  PassList passes;  // see a partition, or a function's body, before it is planned
 };
 
 class PartitionPlan {

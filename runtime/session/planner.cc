@@ -1,12 +1,10 @@
 #include "runtime/session/planner.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include "core/base/status.h"
-#include "core/graph/text.h"
-#include "core/graph/verifier.h"
+#include "runtime/executor/pass_list.h"
 #include "runtime/partition/partition.h"
 #include "runtime/placer/placer.h"
 #include "runtime/session/cut.h"
@@ -15,34 +13,15 @@
 namespace sluice {
 namespace {
 
-#ifdef NDEBUG
-constexpr bool kVerifyPasses = false;
-#else
-constexpr bool kVerifyPasses = true;
-#endif
-
 absl::Status RunPasses(const PlannerSetup& setup, CutGraph* cut) {
   const SessionOptions& options = *setup.options;
-  if (!options.optimise || setup.environment->passes.empty()) return absl::OkStatus();
+  if (!options.optimise) return absl::OkStatus();
   PassContext context;
   context.preserve = cut->preserve;
   context.evaluate = MakeEvaluator(setup.environment->kernels, setup.devices[0]);
-  for (const auto& pass : setup.environment->passes) {
-    const std::vector<std::string>& off = options.disabled_passes;
-    if (std::find(off.begin(), off.end(), pass->name()) != off.end()) continue;
-    std::string before = options.dump_passes ? GraphToText(*cut->graph) : "";
-    absl::StatusOr<bool> changed = pass->Run(cut->graph.get(), context);
-    if (!changed.ok()) return Annotate(changed.status(), absl::StrCat("pass ", pass->name(), ": "));
-    if (*changed && options.dump_passes) {
-      std::fprintf(stderr, "# before %s\n%s# after %s\n%s\n", pass->name().c_str(), before.c_str(),
-                   pass->name().c_str(), GraphToText(*cut->graph).c_str());
-    }
-    if (kVerifyPasses) {
-      absl::Status valid = VerifyGraph(*cut->graph);
-      if (!valid.ok()) return Annotate(valid, absl::StrCat("pass ", pass->name(), " broke the graph: "));
-    }
-  }
-  return absl::OkStatus();
+  PassList passes = PassList::Enabled(setup.environment->passes, options.disabled_passes);
+  passes.dump = options.dump_passes;
+  return passes.Run(cut->graph.get(), context);
 }
 
 int FindDevice(const PlannerSetup& setup, const std::string& name) {
@@ -143,14 +122,19 @@ absl::StatusOr<PlannedStep> PlanPartitions(const PlannerSetup& setup, std::vecto
                                            const Graph& functions, int num_arguments, int num_results) {
   PlannedStep planned;
   std::vector<std::unique_ptr<PartitionPlan>> plans;
+  PassList passes;
+  if (setup.options->optimise) {
+    passes = PassList::Enabled(setup.environment->device_passes, setup.options->disabled_passes);
+    passes.dump = setup.options->dump_passes;
+  }
   for (Partition& part : partitions) {
     const int d = std::max(0, FindDevice(setup, part.device));
     PlanEnvironment e;
     e.kernels = setup.environment->kernels;
     e.device = setup.devices[d];
     e.resources = setup.resources[d];
-    planned.functions.push_back(
-        std::make_unique<FunctionRuntime>(functions.functions(), &functions.ops(), e.kernels, e.device, e.resources));
+    e.passes = passes;
+    planned.functions.push_back(std::make_unique<FunctionRuntime>(functions.functions(), &functions.ops(), e));
     e.functions = planned.functions.back().get();
     ASSIGN_OR_RETURN(std::unique_ptr<PartitionPlan> plan, PartitionPlan::Make(std::move(part.graph), e));
     plans.push_back(std::move(plan));

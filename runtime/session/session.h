@@ -34,6 +34,7 @@ struct Environment {
   const OpRegistry* ops = nullptr;
   const KernelRegistry* kernels = nullptr;
   std::vector<std::shared_ptr<const Pass>> passes;  // the compiler's, in order; may be empty
+  std::vector<std::shared_ptr<const Pass>> device_passes;  // those that see what one device runs
 };
 
 struct SessionOptions {

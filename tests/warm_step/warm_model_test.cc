@@ -8,6 +8,7 @@
 #include "core/graph/gradients.h"
 #include "core/graph/text.h"
 #include "kernels/all/all_kernels.h"
+#include "kernels/math/fused.h"
 #include "ops/all/all_ops.h"
 #include "runtime/session/call_counter.h"
 #include "runtime/session/session.h"
@@ -38,6 +39,7 @@ class WarmModelTest : public ::testing::Test {
     environment_.ops = &ops_;
     environment_.kernels = &kernels_;
     environment_.passes = DefaultPasses();
+    environment_.device_passes = DevicePasses([this](const NodeInfo& n) { return CanRunFused(kernels_, n); });
     options_.own_pool = true;
     options_.parallelism = 1;
   }

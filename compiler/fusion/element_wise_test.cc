@@ -1,0 +1,116 @@
+// The pass, as graphs before and after.
+#include "compiler/fusion/element_wise.h"
+
+#include "core/base/status.h"
+#include "core/graph/text.h"
+#include "core/graph/verifier.h"
+#include "gtest/gtest.h"
+#include "ops/all/all_ops.h"
+
+namespace sluice {
+namespace {
+
+const OpRegistry& Ops() {
+  static const OpRegistry* ops = [] {
+    auto* r = new OpRegistry;
+    DefineAllOps(*r);
+    SLUICE_CHECK(r->Finish().ok());
+    return r;
+  }();
+  return *ops;
+}
+
+// One line for each node that is left and is no Placeholder: "name = op(inputs) [program]".
+std::string After(absl::string_view text, PassContext context = {}) {
+  Graph graph(&Ops());
+  absl::Status parsed = ParseGraphText(text, &graph);
+  if (!parsed.ok()) return std::string(parsed.message());
+  context.preserve.insert("y");
+  ElementWiseFusion pass([](const NodeInfo& n) { return n.input_types.size() <= 2 && n.op->name != "Cast"; });
+  absl::StatusOr<bool> changed = pass.Run(&graph, context);
+  if (!changed.ok()) return std::string(changed.status().message());
+  absl::Status verified = VerifyGraph(graph, /*infer=*/true);
+  if (!verified.ok()) return std::string(verified.message());
+  std::string out;
+  absl::StatusOr<std::vector<Node*>> order = graph.TopologicalOrder();
+  if (!order.ok()) return "a cycle";
+  for (const Node* n : *order) {
+    if (n->Is(kSource) || n->Is(kConstant)) continue;
+    absl::StrAppend(&out, n->name(), " = ", n->op().name, "(");
+    for (int i = 0; i < n->num_inputs(); ++i) absl::StrAppend(&out, i == 0 ? "" : ", ", n->input(i).node->name());
+    absl::StrAppend(&out, ")");
+    if (const AttrValue* program = n->attrs().Find("program")) {
+      for (const FuncRef& f : *program->As<std::vector<FuncRef>>()) absl::StrAppend(&out, " ", f.name);
+      const auto& operands = *n->attrs().Find("operands")->As<std::vector<int64_t>>();
+      for (int64_t o : operands) absl::StrAppend(&out, " ", o);
+    }
+    absl::StrAppend(&out, "\n");
+  }
+  return out;
+}
+
+constexpr char kInputs[] =
+    "x = Placeholder(dtype=float, shape=[2,3])\n"
+    "u = Placeholder(dtype=float, shape=[2,3])\n"
+    "r = Placeholder(dtype=float, shape=[3])\n"
+    "c = Const(value=float[]{2})\n"
+    "m = Placeholder(dtype=float, shape=[?,3])\n";
+
+struct Case {
+  const char* name;
+  const char* before;
+  const char* after;
+};
+
+class FusionTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(FusionTest, Rewrites) { EXPECT_EQ(After(absl::StrCat(kInputs, GetParam().before)), GetParam().after); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Groups, FusionTest,
+    ::testing::Values(
+        Case{"Chain", "a = Exp(x); b = Mul(a, c); z = Tanh(b); y = Identity(z)",
+             "z/_fused = _Fused(x, c) Exp Mul Tanh 0 -1 2 1 3 -1\ny = Identity(z/_fused)\n"},
+        Case{"Diamond", "a = Exp(x); b = Mul(a, u); d = Sub(a, u); z = AddV2(b, d); y = Identity(z)",
+             "z/_fused = _Fused(x, u) Exp Mul Sub AddV2 0 -1 2 1 2 1 3 4\ny = Identity(z/_fused)\n"},
+        Case{"ReadTwiceByOne", "a = Exp(x); z = Mul(a, a); y = Identity(z)",
+             "z/_fused = _Fused(x) Exp Mul 0 -1 1 1\ny = Identity(z/_fused)\n"},
+        Case{"AloneIsLeft", "z = Exp(x); y = Identity(z)", "z = Exp(x)\ny = Identity(z)\n"},
+        Case{"WhatOthersReadStays", "a = Exp(x); b = Tanh(a); z = Neg(b); s = Rank(a); y = Pack(z, z); t = Cast(s, DstT=float)",
+             "a = Exp(x)\nz/_fused = _Fused(a) Tanh Neg 0 -1 1 -1\ns = Rank(a)\ny = Pack(z/_fused, z/_fused)\nt = Cast(s)\n"},
+        Case{"FetchedStays", "y = Exp(x); b = Tanh(y); z = Neg(b); o = Identity(z)",
+             "y = Exp(x)\nz/_fused = _Fused(y) Tanh Neg 0 -1 1 -1\no = Identity(z/_fused)\n"},
+        Case{"SmallerShapesStay", "a = Exp(r); b = Mul(x, a); z = Tanh(b); y = Identity(z)",
+             "a = Exp(r)\nz/_fused = _Fused(x, a) Mul Tanh 0 1 2 -1\ny = Identity(z/_fused)\n"},
+        Case{"UnknownSizes", "a = Exp(m); b = Mul(a, c); z = Tanh(b); y = Identity(z)",
+             "z/_fused = _Fused(m, c) Exp Mul Tanh 0 -1 2 1 3 -1\ny = Identity(z/_fused)\n"},
+        Case{"RowBias", "b = BiasAdd(x, r); z = Relu(b); y = Identity(z)",
+             "z/_fused = _Fused(x, r) AddV2 Relu 0 1 2 -1\ny = Identity(z/_fused)\n"},
+        Case{"ControlEdgesStay", "a = Exp(x); b = Neg(a, ^u); z = Tanh(b); y = Identity(z)",
+             "a = Exp(x)\nb = Neg(a)\nz = Tanh(b)\ny = Identity(z)\n"},
+        Case{"OtherTypes", "a = Less(x, u); b = Equal(a, a); z = LogicalNot(b); y = Identity(z)",
+             "z/_fused = _Fused(x, u) Less Equal LogicalNot 0 1 2 2 3 -1\ny = Identity(z/_fused)\n"}),
+    [](const ::testing::TestParamInfo<Case>& info) { return info.param.name; });
+
+TEST(FusionTest, ALongChainIsCutToWhatTheKernelHolds) {
+  std::string text = kInputs;
+  absl::StrAppend(&text, "a0 = Exp(x)\n");
+  for (int i = 1; i < 200; ++i) absl::StrAppend(&text, "a", i, " = Neg(a", i - 1, ")\n");
+  absl::StrAppend(&text, "y = Identity(a199)");
+  const std::string after = After(text);
+  EXPECT_EQ(std::count(after.begin(), after.end(), '\n'), 5) << after;  // 64 + 64 + 64 + 8 of 200, and y
+}
+
+TEST(FusionTest, ManyInputsAreSplit) {
+  std::string text = kInputs;
+  for (int i = 0; i < 20; ++i) absl::StrAppend(&text, "p", i, " = Placeholder(dtype=float, shape=[2,3])\n");
+  absl::StrAppend(&text, "a0 = AddV2(x, p0)\n");
+  for (int i = 1; i < 20; ++i) absl::StrAppend(&text, "a", i, " = AddV2(a", i - 1, ", p", i, ")\n");
+  absl::StrAppend(&text, "y = Identity(a19)");
+  const std::string after = After(text);
+  EXPECT_EQ(after.find(" = AddV2("), std::string::npos) << after;
+  EXPECT_EQ(std::count(after.begin(), after.end(), '\n'), 4) << after;
+}
+
+}  // namespace
+}  // namespace sluice

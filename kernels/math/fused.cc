@@ -1,0 +1,321 @@
+// _Fused: a group of element-wise ops over blocks that stay in the first-level cache.
+//
+// It runs the loops of the very kernels that it replaces, block by block, so results are theirs bit for bit and a new
+// element-wise op can be fused the day it is added. Values between instructions live in blocks on the stack.
+#include "kernels/math/fused.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "core/base/status.h"
+#include "kernels/common/broadcast.h"
+#include "kernels/common/element_wise.h"
+#include "kernels/math/topics.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kBlockBytes = 4096;
+constexpr int kMaxBlocks = 16;  // on the stack of each thread
+
+// Copies count elements, which are `step` (0 or 1) apart.
+void CopyRun(const char* from, int64_t step, int64_t count, int64_t bytes, char* to) {
+  if (step == 1) {
+    std::memcpy(to, from, static_cast<size_t>(count * bytes));
+    return;
+  }
+  if (bytes == 4) {
+    std::fill_n(reinterpret_cast<uint32_t*>(to), count, *reinterpret_cast<const uint32_t*>(from));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * bytes, from, static_cast<size_t>(bytes));
+}
+
+class FusedKernel final : public Kernel {
+ public:
+  explicit FusedKernel(const KernelRegistry* kernels) : kernels_(kernels) {}
+
+  absl::Status Prepare(PrepareContext& p) override {
+    ASSIGN_OR_RETURN(std::vector<FuncRef> program, p.Attr<std::vector<FuncRef>>("program"));
+    ASSIGN_OR_RETURN(std::vector<int64_t> operands, p.Attr<std::vector<int64_t>>("operands"));
+    ASSIGN_OR_RETURN(std::vector<DType> types, p.Attr<std::vector<DType>>("types"));
+    if (operands.size() != 2 * program.size() || types.size() != program.size()) {
+      return InvalidArgument(program.size(), " instructions have ", operands.size(), " operands and ", types.size(),
+                             " types");
+    }
+    num_inputs_ = p.num_inputs();
+    for (int i = 0; i < num_inputs_; ++i) value_type_.push_back(p.input_type(i));
+    for (size_t i = 0; i < program.size(); ++i) {
+      RETURN_IF_ERROR(AddInstruction(p, program[i], operands[2 * i], operands[2 * i + 1], types[i]));
+    }
+    if (value_type_.back() != p.output_type(0)) {
+      return InvalidArgument("the last instruction makes ", DTypeName(value_type_.back()), ", the node ",
+                             DTypeName(p.output_type(0)));
+    }
+    RETURN_IF_ERROR(AssignBlocks());
+    std::vector<Shape> shapes;
+    for (const PartialShape& s : p.input_shapes) {
+      if (!s.IsFullyKnown()) return absl::OkStatus();
+      shapes.push_back(s.ToShape());
+    }
+    absl::InlinedVector<const Shape*, 8> pointers;
+    for (const Shape& s : shapes) pointers.push_back(&s);
+    RETURN_IF_ERROR(MakeLayout(pointers, &planned_));
+    planned_shapes_ = std::move(shapes);
+    return absl::OkStatus();
+  }
+
+  absl::Status Run(KernelContext& c) const override {
+    bool as_planned = !planned_shapes_.empty();
+    for (int i = 0; as_planned && i < num_inputs_; ++i) as_planned = c.input(i).shape() == planned_shapes_[i];
+    if (as_planned) return RunLayout(c, planned_);
+    absl::InlinedVector<const Shape*, 8> shapes;
+    for (int i = 0; i < num_inputs_; ++i) shapes.push_back(&c.input(i).shape());
+    Layout layout;
+    RETURN_IF_ERROR(MakeLayout(shapes, &layout));
+    return RunLayout(c, layout);
+  }
+
+ private:
+  struct Instruction {
+    ElementWiseFunction f;
+    int a = 0, b = -1;   // values
+    int block = -1;      // where the result goes; -1: to the output
+    std::string source;  // the node that it was
+  };
+  // How each input is read, for one set of shapes.
+  struct Layout {
+    enum Mode : uint8_t { kWhole, kScalar, kSpread };
+    Shape output;
+    std::vector<Mode> modes;
+    std::vector<BroadcastPlan> plans;  // of kSpread
+  };
+
+  absl::Status AddInstruction(const PrepareContext& p, const FuncRef& ref, int64_t a, int64_t b, DType type) {
+    const int64_t known = static_cast<int64_t>(value_type_.size());
+    if (a < 0 || a >= known || b < -1 || b >= known) return InvalidArgument("operands ", a, ", ", b, " of ", known);
+    if (b >= 0 && value_type_[a] != value_type_[b]) return InvalidArgument("operands of two types");
+    OpDef op;
+    op.name = ref.name;
+    NodeInfo info;
+    info.name = p.node().name;
+    info.op = &op;
+    info.attrs = ref.attrs;
+    info.input_types.push_back(value_type_[a]);
+    if (b >= 0) info.input_types.push_back(value_type_[b]);
+    info.output_types.push_back(type);
+    ASSIGN_OR_RETURN(std::unique_ptr<Kernel> kernel, kernels_->MakeKernel(info, kCpu));
+    PrepareContext member;
+    member.info = &info;
+    member.device = p.device;
+    member.input_shapes.resize(info.input_types.size());
+    member.output_shapes.resize(1);
+    member.constant_inputs.resize(info.input_types.size());
+    const ElementWiseFunction* f = FunctionOf(*kernel);
+    if (f == nullptr || (b < 0 ? f->unary == nullptr : f->binary == nullptr)) {
+      return InvalidArgument(ref.name, " has no loop over the elements of ", b < 0 ? "one tensor" : "two tensors");
+    }
+    RETURN_IF_ERROR(kernel->Prepare(member));
+    if (f->nonzero_divisor) return InvalidArgument(ref.name, " of integers can fail");
+    Instruction i;
+    i.f = *f;
+    i.a = static_cast<int>(a);
+    i.b = static_cast<int>(b);
+    if (const AttrValue* at = ref.attrs.Find("_source"); at != nullptr && at->As<std::string>() != nullptr) {
+      i.source = *at->As<std::string>();
+    }
+    cost_ns_ += 0.7 * f->cost_ns;
+    instructions_.push_back(std::move(i));
+    value_type_.push_back(type);
+    return absl::OkStatus();
+  }
+
+  // Blocks for values between instructions and for inputs that have to be spread, shared when lifetimes allow.
+  absl::Status AssignBlocks() {
+    const int values = static_cast<int>(value_type_.size());
+    std::vector<int> last(values, -1);
+    size_t widest = 1;
+    for (size_t i = 0; i < instructions_.size(); ++i) {
+      last[instructions_[i].a] = static_cast<int>(i);
+      if (instructions_[i].b >= 0) last[instructions_[i].b] = static_cast<int>(i);
+    }
+    for (DType t : value_type_) widest = std::max(widest, ElementSize(t));
+    block_elements_ = kBlockBytes / static_cast<int64_t>(widest);
+    input_block_.assign(num_inputs_, -1);
+    in_unary_.assign(num_inputs_, false);
+    for (const Instruction& i : instructions_) {
+      if (i.b < 0 && i.a < num_inputs_) in_unary_[i.a] = true;
+    }
+    std::vector<int> block_of(values, -1);
+    std::vector<bool> taken;
+    auto take = [&] {
+      for (size_t k = 0; k < taken.size(); ++k) {
+        if (!taken[k]) {
+          taken[k] = true;
+          return static_cast<int>(k);
+        }
+      }
+      taken.push_back(true);
+      return static_cast<int>(taken.size() - 1);
+    };
+    // Which inputs need a block depends on shapes, so each has one of its own.
+    for (int i = 0; i < num_inputs_; ++i) input_block_[i] = take();
+    for (size_t i = 0; i < instructions_.size(); ++i) {
+      Instruction& at = instructions_[i];
+      for (int v : {at.a, at.b}) {
+        if (v >= num_inputs_ && last[v] == static_cast<int>(i) && block_of[v] >= 0) taken[block_of[v]] = false;
+      }
+      if (i + 1 == instructions_.size()) break;
+      at.block = block_of[num_inputs_ + static_cast<int>(i)] = take();
+    }
+    num_blocks_ = static_cast<int>(taken.size());
+    return num_blocks_ <= kMaxBlocks ? absl::OkStatus() : Internal(num_blocks_, " blocks, at most ", kMaxBlocks);
+  }
+
+  absl::Status MakeLayout(absl::Span<const Shape* const> shapes, Layout* layout) const {
+    layout->output = *shapes[0];
+    for (const Shape* s : shapes.subspan(1)) {
+      if (*s == layout->output) continue;
+      absl::StatusOr<BroadcastPlan> plan = BroadcastPlan::Make({&layout->output, s});
+      if (!plan.ok()) return NameTheNode(shapes, plan.status());
+      layout->output = plan->output();
+    }
+    layout->modes.resize(num_inputs_);
+    layout->plans.resize(num_inputs_);
+    for (int i = 0; i < num_inputs_; ++i) {
+      if (*shapes[i] == layout->output) {
+        layout->modes[i] = Layout::kWhole;
+      } else if (shapes[i]->num_elements() == 1 && !in_unary_[i]) {
+        layout->modes[i] = Layout::kScalar;
+      } else {
+        layout->modes[i] = Layout::kSpread;
+        ASSIGN_OR_RETURN(layout->plans[i], BroadcastPlan::Make({&layout->output, shapes[i]}));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Shapes do not go together: finds the node at which they meet, as if each ran by itself.
+  absl::Status NameTheNode(absl::Span<const Shape* const> shapes, const absl::Status& otherwise) const {
+    std::vector<Shape> known;
+    for (const Shape* s : shapes) known.push_back(*s);
+    for (const Instruction& i : instructions_) {
+      if (i.b < 0 || known[i.a] == known[i.b]) {
+        known.push_back(known[i.a]);
+        continue;
+      }
+      absl::StatusOr<BroadcastPlan> plan = BroadcastPlan::Make({&known[i.a], &known[i.b]});
+      if (!plan.ok()) return Annotate(plan.status(), i.source.empty() ? "" : absl::StrCat(i.source, ": "));
+      known.push_back(plan->output());
+    }
+    return otherwise;
+  }
+
+  absl::Status RunLayout(KernelContext& c, const Layout& layout) const {
+    ASSIGN_OR_RETURN(Tensor * out, Output(c, layout));
+    const int64_t n = layout.output.num_elements();
+    char* y = static_cast<char*>(out->raw_data());
+    c.ParallelFor(
+        n, cost_ns_, [&](int64_t begin, int64_t end) { RunPiece(c, layout, y, begin, end); }, 64);
+    return absl::OkStatus();
+  }
+
+  // The output is written after the last read of each place, so that any whole input that dies can give its buffer.
+  absl::StatusOr<Tensor*> Output(KernelContext& c, const Layout& layout) const {
+    for (int i = 0; i < num_inputs_; ++i) {
+      if (layout.modes[i] == Layout::kWhole && c.InputIsLastUse(i) &&
+          ElementSize(value_type_[i]) == ElementSize(value_type_.back())) {
+        return c.ForwardOrAllocate(i, 0, layout.output);
+      }
+    }
+    return c.Allocate(0, layout.output);
+  }
+
+  void RunPiece(KernelContext& c, const Layout& layout, char* y, int64_t begin, int64_t end) const {
+    alignas(64) char blocks[kMaxBlocks * kBlockBytes];
+    struct Place {
+      char* data;
+      int64_t bytes;  // from one element to the next in memory; 0: `data` is the block's
+      int64_t step;   // 0: one value for all
+    };
+    absl::InlinedVector<Place, 48> places(value_type_.size());
+    for (int i = 0; i < num_inputs_; ++i) {
+      char* data = static_cast<char*>(const_cast<void*>(c.input(i).raw_data()));
+      const int64_t bytes = static_cast<int64_t>(ElementSize(value_type_[i]));
+      switch (layout.modes[i]) {
+        case Layout::kWhole:
+          places[i] = {data, bytes, 1};
+          break;
+        case Layout::kScalar:
+          places[i] = {data, 0, 0};
+          break;
+        case Layout::kSpread:
+          places[i] = {blocks + input_block_[i] * kBlockBytes, 0, 1};
+          break;
+      }
+    }
+    for (size_t i = 0; i < instructions_.size(); ++i) {
+      const int block = instructions_[i].block;
+      const int64_t bytes = static_cast<int64_t>(ElementSize(value_type_[num_inputs_ + i]));
+      places[num_inputs_ + i] = block < 0 ? Place{y, bytes, 1} : Place{blocks + block * kBlockBytes, 0, 1};
+    }
+    for (int64_t at = begin; at < end; at += block_elements_) {
+      const int64_t count = std::min(block_elements_, end - at);
+      for (int i = 0; i < num_inputs_; ++i) {
+        if (layout.modes[i] != Layout::kSpread) continue;
+        const char* from = static_cast<const char*>(c.input(i).raw_data());
+        const BroadcastPlan& plan = layout.plans[i];
+        const int64_t bytes = static_cast<int64_t>(ElementSize(value_type_[i]));
+        plan.ForEachRun(at, at + count, [&](const int64_t* offset, int64_t to, int64_t run) {
+          CopyRun(from + offset[1] * bytes, plan.step(1), run, bytes, places[i].data + (to - at) * bytes);
+        });
+      }
+      for (size_t i = 0; i < instructions_.size(); ++i) {
+        const Instruction& instruction = instructions_[i];
+        const Place& a = places[instruction.a];
+        const Place& to = places[num_inputs_ + i];
+        char* result = to.data + at * to.bytes;
+        if (instruction.b < 0) {
+          instruction.f.unary(instruction.f.bytes, a.data + at * a.bytes, result, count);
+        } else {
+          const Place& b = places[instruction.b];
+          instruction.f.binary(instruction.f.bytes, a.data + at * a.bytes, a.step, b.data + at * b.bytes, b.step,
+                               result, count);
+        }
+      }
+    }
+  }
+
+  const KernelRegistry* kernels_;
+  int num_inputs_ = 0;
+  int num_blocks_ = 0;
+  int64_t block_elements_ = 0;
+  double cost_ns_ = 0.1;
+  std::vector<DType> value_type_;  // inputs, then results
+  std::vector<Instruction> instructions_;
+  std::vector<int> input_block_;
+  std::vector<bool> in_unary_;  // a unary loop reads the input
+  std::vector<Shape> planned_shapes_;
+  Layout planned_;
+};
+
+}  // namespace
+
+bool CanRunFused(const KernelRegistry& kernels, const NodeInfo& node) {
+  if (node.input_types.empty() || node.input_types.size() > 2 || node.output_types.size() != 1) return false;
+  if (node.attrs.Find("_kernel") != nullptr || kernels.Find(node, kCpu) == nullptr) return false;
+  absl::StatusOr<std::unique_ptr<Kernel>> kernel = kernels.MakeKernel(node, kCpu);
+  if (!kernel.ok() || *kernel == nullptr) return false;
+  const ElementWiseFunction* f = FunctionOf(**kernel);
+  if (f == nullptr || (node.input_types.size() == 1 ? f->unary == nullptr : f->binary == nullptr)) return false;
+  return f->output == node.output_types[0] && !(f->nonzero_divisor && IsInteger(BaseType(node.input_types[1])));
+}
+
+void AddFusedKernels(KernelRegistry& k) {
+  k.Add("_Fused", kCpu, KernelDef().Factory([&k](const NodeInfo&) { return std::make_unique<FusedKernel>(&k); }));
+}
+
+}  // namespace sluice
