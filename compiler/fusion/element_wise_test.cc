@@ -77,7 +77,8 @@ INSTANTIATE_TEST_SUITE_P(
              "z/_fused = _Fused(x) Exp Mul 0 -1 1 1\ny = Identity(z/_fused)\n"},
         Case{"AloneIsLeft", "z = Exp(x); y = Identity(z)", "z = Exp(x)\ny = Identity(z)\n"},
         Case{"WhatOthersReadStays", "a = Exp(x); b = Tanh(a); z = Neg(b); s = Rank(a); y = Pack(z, z); t = Cast(s, DstT=float)",
-             "a = Exp(x)\nz/_fused = _Fused(a) Tanh Neg 0 -1 1 -1\ns = Rank(a)\ny = Pack(z/_fused, z/_fused)\nt = Cast(s)\n"},
+             "a = Exp(x)\ns = Rank(a)\nt = Cast(s)\nz/_fused = _Fused(a) Tanh Neg 0 -1 1 -1\n"
+             "y = Pack(z/_fused, z/_fused)\n"},
         Case{"FetchedStays", "y = Exp(x); b = Tanh(y); z = Neg(b); o = Identity(z)",
              "y = Exp(x)\nz/_fused = _Fused(y) Tanh Neg 0 -1 1 -1\no = Identity(z/_fused)\n"},
         Case{"SmallerShapesStay", "a = Exp(r); b = Mul(x, a); z = Tanh(b); y = Identity(z)",
