@@ -45,6 +45,9 @@ class Edges(cluster.Run):
                 addresses[i] = "localhost:%d" % port
         return dict(environ, TF_CONFIG=json.dumps(config))
 
+    def held(self, task):
+        return cluster.in_words(cluster.top.ask("localhost:%d" % self._own[task.name], 5))
+
     @property
     def faults(self):
         return sum(p.faults for p in self._proxies.values())
