@@ -96,7 +96,7 @@ struct Trainer::State : public std::enable_shared_from_this<Trainer::State> {
 
   void Break(const std::string& what) {
     if (broken.empty()) broken = what;
-    world->Note("BROKEN " + what);
+    world->Note(absl::StrCat(task, " is broken"));  // not by what: its words may have numbers that are drawn anew
     dead = true;
   }
 
