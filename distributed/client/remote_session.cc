@@ -72,6 +72,7 @@ class RemoteSession final : public SessionBase {
     request.set_request_id(next_request_.fetch_add(1));
     if (run.timeout_ms > 0) request.mutable_options()->set_timeout_in_ms(run.timeout_ms);
     if (run.trace) request.mutable_options()->set_trace_level(proto::RunOptions::FULL_TRACE);
+    if (run.partition_graphs) request.mutable_options()->set_output_partition_graphs(true);
     Message message = Pack(request);
     message.tensors.assign(feeds.begin(), feeds.end());
     const absl::Duration limit = run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + kSpareTime : kStepLimit;
@@ -86,6 +87,10 @@ class RemoteSession final : public SessionBase {
       proto::RunStepResponse response;
       RETURN_IF_ERROR(Unpack(reply, &response));
       StepStatsFromProto(response.metadata().step_stats(), &metadata->stats);
+      for (const auto& graph : response.metadata().partition_graphs()) {
+        metadata->partition_graphs.push_back(graph.SerializeAsString());
+      }
+      metadata->message = response.metadata().SerializeAsString();
     }
     return absl::OkStatus();
   }

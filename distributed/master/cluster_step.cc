@@ -52,6 +52,8 @@ void ClusterStep::Start() {
     answered_.assign(parts_.size(), false);
     open_ = parts_.size();
     result_.results.resize(call_.num_results);
+    result_.busy_seconds.assign(parts_.size(), -1);
+    if (call_.trace) sent_ns_.assign(parts_.size(), 0);
   }
   proto::RunGraphRequest request;
   request.set_session_handle(call_.session_handle);
@@ -60,6 +62,7 @@ void ClusterStep::Start() {
   request.set_timeout_ms(absl::ToInt64Milliseconds(call_.timeout));
   request.set_alone(parts_.size() == 1 && !call_.in_parts);
   if (call_.trace) request.mutable_exec_opts()->set_record_timeline(true);
+  if (call_.partition_graphs) request.mutable_exec_opts()->set_record_partition_graphs(true);
   // A worker keeps the step's time itself; the call gets a little more, so that it is the worker who names what it
   // waited for.
   const absl::Duration timeout = call_.timeout > absl::ZeroDuration() ? call_.timeout + kSpareTime : call_.limit;
@@ -74,13 +77,17 @@ void ClusterStep::Start() {
       message.tensors.push_back(call_.arguments[a]);
     }
     message.body = request.SerializeAsString();
+    if (call_.trace) {
+      absl::MutexLock lock(&mu_);
+      sent_ns_[i] = absl::ToInt64Nanoseconds(call_.clock->Now());
+    }
     part.channel->Call(RunMethod(), std::move(message), timeout, [self = shared_from_this(), i](auto reply) {
       self->Answer(i, std::move(reply));
     });
   }
 }
 
-absl::Status ClusterStep::Accept(Message message) {
+absl::Status ClusterStep::Accept(size_t part, Message message) {
   proto::RunGraphResponse response;
   RETURN_IF_ERROR(Unpack(message, &response));
   if (response.result_size() != static_cast<int>(message.tensors.size()))
@@ -90,7 +97,20 @@ absl::Status ClusterStep::Accept(Message message) {
       return Internal("a task answered with a result ", response.result(r), " of ", call_.num_results);
     result_.results[Bug(kResultsMixed) ? r : response.result(r)] = std::move(message.tensors[r]);
   }
-  result_.stats.MergeFrom(response.step_stats());
+  result_.busy_seconds[part] = 1e-9 * static_cast<double>(response.busy_nanos());
+  if (call_.trace) {
+    PartTrace trace;
+    trace.task = parts_[part].task;
+    trace.stats = std::move(*response.mutable_step_stats());
+    trace.sent_ns = sent_ns_[part];
+    trace.got_ns = absl::ToInt64Nanoseconds(call_.clock->Now());
+    trace.busy_ns = response.busy_nanos();
+    result_.reply_times.push_back({trace.sent_ns, response.received_nanos(), response.replied_nanos(), trace.got_ns});
+    result_.traces.push_back(std::move(trace));
+  }
+  for (const proto::GraphDef& graph : response.partition_graph()) {
+    result_.partition_graphs.push_back(graph.SerializeAsString());
+  }
   return absl::OkStatus();
 }
 
@@ -103,7 +123,7 @@ void ClusterStep::Answer(size_t part, absl::StatusOr<Message> reply) {
     answered_[part] = true;
     --open_;
     absl::Status status = reply.status();
-    if (status.ok()) status = Accept(*std::move(reply));
+    if (status.ok()) status = Accept(part, *std::move(reply));
     if (Bug(kErrorSwallowed)) status = absl::OkStatus();
     if (Bug(kFirstAnswerEnough) && open_ > 0) {
       answered_.assign(parts_.size(), true);

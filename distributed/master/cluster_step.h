@@ -10,12 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/clock.h"
-#include "core/proto/step_stats.pb.h"
+#include "core/base/step_times.h"
 #include "core/types/tensor.h"
 #include "distributed/rpc/transport.h"
+#include "distributed/stats/step_trace.h"
 
 namespace sluice {
 
@@ -26,6 +28,7 @@ struct TaskPart {
   std::string graph_handle;
   uint64_t incarnation = 0;
   std::vector<int> arguments;  // which of the step's arguments it needs
+  StepTimes* times = nullptr;  // of this task's parts
 };
 
 struct ClusterStepCall {
@@ -37,13 +40,24 @@ struct ClusterStepCall {
   absl::Duration limit;                           // of a step without a timeout
   bool trace = false;
   bool in_parts = false;  // its state on the tasks stays when it ends well, until Release
+  bool partition_graphs = false;
   Clock* clock = nullptr;
+};
+
+// When a question was asked and answered: by our clock, and by the other task's.
+struct ReplyTimes {
+  int64_t sent = 0, received = 0, replied = 0, got = 0;
 };
 
 struct ClusterStepResult {
   absl::Status status;
   std::vector<Tensor> results;
-  proto::StepStats stats;
+  // Of each part; negative when it has not answered.
+  absl::InlinedVector<double, 8> busy_seconds;
+  // Of a traced step, of the parts that answered.
+  std::vector<PartTrace> traces;
+  std::vector<ReplyTimes> reply_times;  // parallel to it
+  std::vector<std::string> partition_graphs;  // serialised
 };
 
 class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
@@ -62,7 +76,7 @@ class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
 
  private:
   void Answer(size_t part, absl::StatusOr<Message> reply);
-  absl::Status Accept(Message message);
+  absl::Status Accept(size_t part, Message message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Tells every task that the step is over.
   void TellAll(const absl::Status& why);
   void Finish();
@@ -72,6 +86,7 @@ class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
   const Done done_;
   absl::Mutex mu_;
   std::vector<bool> answered_ ABSL_GUARDED_BY(mu_);
+  std::vector<int64_t> sent_ns_ ABSL_GUARDED_BY(mu_);  // of a traced step
   size_t open_ ABSL_GUARDED_BY(mu_) = 0;
   bool failing_ ABSL_GUARDED_BY(mu_) = false;
   Clock::TimerId grace_ ABSL_GUARDED_BY(mu_) = 0;

@@ -182,6 +182,17 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     session->Close(absl::CancelledError("the session was closed"), closed);
   }
 
+  absl::StatusOr<Message> State(const proto::MasterStateRequest&) {
+    std::vector<std::shared_ptr<MasterSession>> all;
+    {
+      absl::MutexLock lock(&mu);
+      for (const auto& [handle, session] : sessions) all.push_back(session);
+    }
+    proto::MasterView view;
+    for (const auto& session : all) session->View(&view);
+    return Pack(view);
+  }
+
   absl::StatusOr<Message> ListDevices(const proto::ListDevicesRequest& request) {
     ASSIGN_OR_RETURN(auto session, Find(request.session_handle()));
     proto::ListDevicesResponse response;
@@ -320,6 +331,7 @@ void Master::Handle(absl::string_view method, absl::Duration timeout, Message re
   if (method == "CancelStep") return m->Answer(&Impl::CancelStep, request, reply);
   if (method == "MakeCallable") return m->Answer(&Impl::MakeCallable, request, reply);
   if (method == "ListDevices") return m->Answer(&Impl::ListDevices, request, reply);
+  if (method == "MasterState") return m->Answer(&Impl::State, request, reply);
   if (method == "ReleaseCallable") return m->Answer(&Impl::ReleaseCallable, request, reply);
   if (method == "PartialRunSetup") return m->Later(&Impl::SetUpPartialRun, request, std::move(reply));
   if (method == "CreateSession") return m->Later(&Impl::Create, request, std::move(reply));

@@ -48,6 +48,7 @@ struct MasterOptions {
   absl::Duration control_timeout = absl::Seconds(120);   // of calls that register and delete
   absl::Duration client_ttl = absl::Minutes(10);         // of sessions whose client has not been heard of
   absl::Duration partial_run_limit = kPartialRunLimit;   // of a partial run that no client goes on with
+  absl::Duration watchdog_timeout = absl::Seconds(60);   // a step without progress is reported; zero: never
   absl::Duration step_limit = absl::Hours(24 * 30);      // of steps without a limit of their own
 };
 

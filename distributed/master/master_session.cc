@@ -9,9 +9,11 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "core/base/status.h"
 #include "core/graph/function.h"
 #include "core/graph/graph_def.h"
+#include "distributed/master/wait_graph.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
 #include "distributed/testing/bugs.h"
@@ -32,6 +34,8 @@ int64_t NewStepId() {
   thread_local std::mt19937_64 random{std::random_device()()};
   return static_cast<int64_t>((random() & ((uint64_t{1} << 56) - 1)) | uint64_t{1} << 56);
 }
+
+int64_t Nanos(absl::Duration d) { return absl::ToInt64Nanoseconds(d); }
 
 // Makes `calls` at once; `done` gets the replies in their order.
 struct TaskCall {
@@ -179,6 +183,7 @@ absl::StatusOr<std::shared_ptr<Channel>> MasterSession::Connect(const std::strin
 void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
   std::vector<TaskCall> calls;
   auto asked = std::make_shared<std::vector<MasterTask>>();
+  const absl::Duration sent = options_.clock->Now();
   const absl::Duration left = meeting->began + meeting->limit - options_.clock->Now();
   const absl::Duration timeout = std::max(absl::Milliseconds(100), std::min(absl::Seconds(2), left));
   for (const auto& [task, why] : meeting->missing) {
@@ -190,8 +195,8 @@ void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
     calls.push_back({t.channel.get(), Method("GetStatus"), Pack(proto::GetStatusRequest()), timeout});
     asked->push_back(std::move(t));
   }
-  CallAll(std::move(calls), [self = shared_from_this(), meeting, asked](auto replies) {
-    absl::Status met = self->Met(meeting.get(), std::move(*asked), std::move(replies));
+  CallAll(std::move(calls), [self = shared_from_this(), meeting, asked, sent](auto replies) {
+    absl::Status met = self->Met(meeting.get(), std::move(*asked), std::move(replies), sent);
     if (!met.ok()) return meeting->done(met);
     if (meeting->missing.empty()) return self->CreateOnWorkers(meeting->done);
     self->options_.clock->RunAfter(kPollPeriod, [self, meeting] { self->Meet(meeting); });
@@ -199,7 +204,7 @@ void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
 }
 
 absl::Status MasterSession::Met(Meeting* meeting, std::vector<MasterTask> asked,
-                                std::vector<absl::StatusOr<Message>> replies) {
+                                std::vector<absl::StatusOr<Message>> replies, absl::Duration sent) {
   for (size_t i = 0; i < replies.size(); ++i) {
     MasterTask& task = asked[i];
     proto::GetStatusResponse response;
@@ -214,6 +219,9 @@ absl::Status MasterSession::Met(Meeting* meeting, std::vector<MasterTask> asked,
                                 "; install the same version of Sluice for both");
     }
     task.incarnation = response.incarnation();
+    task.heard = options_.clock->Now();
+    // All are asked at once, so the way back seems as long as the slowest one's; heartbeats soon tell more.
+    task.clock.Add(Nanos(sent), response.now_nanos(), response.now_nanos(), Nanos(task.heard));
     for (const auto& d : response.device_attributes()) {
       if (TaskOfDevice(d.name()) != task.name) {
         return InvalidArgument("the address of ", task.name, " (", task.channel->Describe(),
@@ -427,7 +435,19 @@ absl::StatusOr<std::shared_ptr<MasterSession::Plan>> MasterSession::Place(
     part.channel = it->second.channel;
     part.incarnation = it->second.incarnation;
     part.arguments.assign(arguments[name].begin(), arguments[name].end());
+    part.times = it->second.times.get();
     plan->parts.push_back(std::move(part));
+  }
+  std::map<std::string, std::vector<int>> jobs;
+  for (size_t i = 0; i < plan->parts.size(); ++i) {
+    const std::string& task = plan->parts[i].task;
+    jobs[task.substr(0, task.find("/replica:"))].push_back(static_cast<int>(i));
+  }
+  for (auto& [job, parts] : jobs) {
+    if (parts.size() < 2) continue;
+    std::vector<std::string> names;
+    for (int p : parts) names.push_back(plan->parts[p].task);
+    plan->peers.push_back({std::move(parts), std::make_unique<Stragglers>(std::move(names))});
   }
   return plan;
 }
@@ -538,6 +558,7 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
   call.timeout = absl::Milliseconds(timeout);
   call.limit = options_.step_limit;
   call.trace = run.trace_level() != proto::RunOptions::NO_TRACE;
+  call.partition_graphs = run.output_partition_graphs();
   call.clock = options_.clock;
   const int64_t id = call.step_id;
   const std::vector<TaskPart>* parts = &plan->parts;
@@ -550,13 +571,15 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
           absl::MutexLock lock(&self->mu_);
           self->active_.erase(id);
           self->heard_ = self->options_.clock->Now();  // it was waiting for this
+          if (result.status.ok()) ++self->steps_done_;
         }
         if (!result.status.ok()) return reply(result.status);
+        self->NoteTimes(*plan, result);
         Message message;
         message.tensors = std::move(result.results);
-        if (result.stats.dev_stats_size() > 0) {
+        if (!result.traces.empty() || !result.partition_graphs.empty()) {
           proto::RunStepResponse response;
-          *response.mutable_metadata()->mutable_step_stats() = std::move(result.stats);
+          self->FillMetadata(*plan, &result, response.mutable_metadata());
           message.body = response.SerializeAsString();
         }
         reply(std::move(message));
@@ -565,7 +588,7 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
   {
     absl::MutexLock lock(&mu_);
     broken = CheckUsable();
-    active_[id] = {step, request_id};
+    active_[id] = {step, request_id, true, options_.clock->Now()};
   }
   step_metrics_.Began();
   step->Start();
@@ -685,6 +708,91 @@ void MasterSession::RunPart(const proto::RunStepRequest& request, std::vector<Te
            });
 }
 
+// --- Seeing it ---
+
+void MasterSession::NoteTimes(const Plan& plan, const ClusterStepResult& result) {
+  for (size_t i = 0; i < plan.parts.size(); ++i) {
+    if (result.busy_seconds[i] >= 0) plan.parts[i].times->Add(result.busy_seconds[i]);
+  }
+  for (const Plan::Peers& peers : plan.peers) {
+    absl::InlinedVector<double, 16> seconds;
+    for (int p : peers.parts) seconds.push_back(result.busy_seconds[p]);
+    if (peers.stragglers->Add(seconds) == 0) continue;
+    for (const Stragglers::Straggler& s : peers.stragglers->Named()) {
+      std::fprintf(stderr, "%s: session %s: %s\n", options_.task.c_str(), handle_.c_str(),
+                   sluice::Describe(s, "its part of a step").c_str());
+    }
+  }
+}
+
+std::vector<Stragglers::Straggler> MasterSession::StragglersOf(const Plan& plan) const {
+  std::vector<Stragglers::Straggler> all;
+  for (const Plan::Peers& peers : plan.peers) {
+    for (Stragglers::Straggler& s : peers.stragglers->Named()) all.push_back(std::move(s));
+  }
+  return all;
+}
+
+void MasterSession::FillMetadata(const Plan& plan, ClusterStepResult* result, proto::RunMetadata* metadata) {
+  for (const std::string& graph : result->partition_graphs) metadata->add_partition_graphs()->ParseFromString(graph);
+  if (result->traces.empty()) return;
+  std::vector<Stragglers::Straggler> stragglers = StragglersOf(plan);
+  const int64_t now = Nanos(options_.clock->Now());
+  {
+    absl::MutexLock lock(&mu_);
+    for (size_t i = 0; i < result->traces.size(); ++i) {
+      MasterTask& task = tasks_.find(result->traces[i].task)->second;
+      const ReplyTimes& t = result->reply_times[i];
+      task.clock.Add(t.sent, t.received, t.replied, t.got);
+      result->traces[i].clock = task.clock.At(now);
+    }
+    for (const auto& [name, task] : tasks_) {
+      for (const proto::StragglerView& s : task.stragglers) stragglers.push_back({s.name(), s.seconds(), s.median()});
+    }
+  }
+  MergeParts(options_.task, absl::ToUnixNanos(absl::Now()) - now, std::move(result->traces), stragglers,
+             metadata->mutable_step_stats());
+}
+
+void MasterSession::View(proto::MasterView* view) const {
+  auto* session = view->add_session();
+  session->set_handle(handle_);
+  std::vector<std::shared_ptr<const Plan>> plans;
+  {
+    absl::MutexLock lock(&mu_);
+    const absl::Duration now = options_.clock->Now();
+    session->set_running_steps(static_cast<int>(active_.size()));
+    session->set_steps_done(steps_done_);
+    session->set_stuck(stuck_);
+    for (const auto& [name, task] : tasks_) {
+      auto* t = session->add_task();
+      t->set_name(name);
+      t->set_heard_seconds(absl::ToDoubleSeconds(now - task.heard));
+      t->set_lost(task.lost);
+      const ClockOffset::Estimate clock = task.clock.At(Nanos(now));
+      t->set_clock_offset_nanos(clock.offset_ns);
+      t->set_clock_error_nanos(clock.error_ns);
+      const TimeCounts busy = task.times->Counts();
+      t->set_busy_p50(busy.Percentile(0.5));
+      t->set_busy_p90(busy.Percentile(0.9));
+      t->set_busy_p99(busy.Percentile(0.99));
+      for (const proto::StragglerView& s : task.stragglers) *view->add_straggler() = s;
+    }
+    for (const auto& [id, signature] : callables_) {
+      if (signature->plan) plans.push_back(signature->plan);
+    }
+  }
+  for (const auto& plan : plans) {
+    for (const Stragglers::Straggler& s : StragglersOf(*plan)) {
+      auto* v = view->add_straggler();
+      v->set_name(s.name);
+      v->set_what("its part of a step");
+      v->set_seconds(s.seconds);
+      v->set_median(s.median);
+    }
+  }
+}
+
 void MasterSession::CancelStep(int64_t request_id) {
   std::vector<std::shared_ptr<ClusterStep>> steps;
   {
@@ -776,18 +884,98 @@ void MasterSession::Beat() {
   request.add_session_handle(handle_);
   for (MasterTask* task : ask) {
     task->channel->Call(Method("GetStatus"), Pack(request), options_.heartbeat_timeout,
-                        [weak = weak_from_this(), name = task->name](auto reply) {
-                          if (auto self = weak.lock()) self->BeatAnswered(name, std::move(reply));
+                        [weak = weak_from_this(), name = task->name, sent = options_.clock->Now()](auto reply) {
+                          if (auto self = weak.lock()) self->BeatAnswered(name, std::move(reply), sent);
                         });
   }
+  Watch();
   ScheduleBeat();
 }
 
-void MasterSession::BeatAnswered(const std::string& name, absl::StatusOr<Message> reply) {
+void MasterSession::Watch() {
+  const absl::Duration limit = options_.watchdog_timeout;
+  std::vector<int64_t> old;
+  {
+    absl::MutexLock lock(&mu_);
+    const absl::Duration now = options_.clock->Now();
+    if (limit <= absl::ZeroDuration() || now - watched_ < limit / 8) return;
+    watched_ = now;
+    for (const auto& [id, active] : active_) {
+      if (active.watched && now - active.since >= limit / 4) old.push_back(id);
+    }
+  }
+  if (old.empty()) return;
+  std::sort(old.begin(), old.end());
+  proto::WorkerStateRequest request;
+  for (int64_t id : old) request.add_step_id(id);
+  std::vector<TaskCall> calls;
+  for (const auto& [name, task] : tasks_) {
+    calls.push_back({task.channel.get(), Method("WorkerState"), Pack(request), options_.heartbeat_timeout});
+  }
+  CallAll(std::move(calls), [weak = weak_from_this(), old](auto replies) {
+    if (auto self = weak.lock()) self->Watched(old, std::move(replies));
+  });
+}
+
+void MasterSession::Watched(const std::vector<int64_t>& steps, std::vector<absl::StatusOr<Message>> replies) {
+  std::map<int64_t, std::vector<TaskWaits>> waits;
+  size_t i = 0;
+  for (const auto& [name, task] : tasks_) {
+    const absl::StatusOr<Message>& reply = replies[i++];
+    proto::WorkerStateResponse response;
+    absl::Status status = reply.ok() ? Unpack(*reply, &response) : reply.status();
+    for (int64_t id : steps) {
+      TaskWaits w;
+      w.task = name;
+      w.error = std::string(status.message());
+      for (const auto& step : response.step()) {
+        if (step.step_id() != id) continue;
+        w.known = true;
+        w.step = step;
+      }
+      waits[id].push_back(std::move(w));
+    }
+  }
+  for (const auto& [id, tasks] : waits) {
+    int64_t completed = 0;
+    for (const TaskWaits& w : tasks) completed += w.step.completed();
+    std::string report;
+    {
+      absl::MutexLock lock(&mu_);
+      auto it = active_.find(id);
+      if (it == active_.end()) continue;
+      Active& active = it->second;
+      const absl::Duration now = options_.clock->Now();
+      if (active.completed >= 0 && active.completed != completed) {
+        active.since = now;
+        active.reported = false;
+      }
+      active.completed = completed;
+      if (active.reported || now - active.since < options_.watchdog_timeout) continue;
+      active.reported = true;
+      report = absl::StrCat("step ", id, " of session ", handle_, " has completed no operation for ",
+                            absl::FormatDuration(absl::Trunc(now - active.since, absl::Milliseconds(100))), ":\n",
+                            DescribeWaits(tasks));
+      stuck_ = report;
+    }
+    std::fprintf(stderr, "%s: %s\n", options_.task.c_str(), report.c_str());
+  }
+}
+
+void MasterSession::BeatAnswered(const std::string& name, absl::StatusOr<Message> reply, absl::Duration sent) {
+  const absl::Duration got = options_.clock->Now();
   MasterTask& task = tasks_.find(name)->second;
+  proto::GetStatusResponse response;
+  const bool understood = reply.ok() && Unpack(*reply, &response).ok();
   {
     absl::MutexLock lock(&mu_);
     task.asked = false;
+    task.lost = reply.ok() ? std::string() : std::string(reply.status().message());
+    if (understood) {
+      task.heard = got;
+      task.clock.Add(Nanos(sent), response.now_nanos(), response.now_nanos(), Nanos(got));
+      task.stragglers.assign(response.straggler().begin(), response.straggler().end());
+    }
   }
   if (!reply.ok()) {
     if (options_.metrics) {
@@ -798,8 +986,7 @@ void MasterSession::BeatAnswered(const std::string& name, absl::StatusOr<Message
                               "task ", name, " does not answer heartbeats over ", task.channel->Describe(), " (",
                               reply.status().message(), "); it is taken for lost")));
   }
-  proto::GetStatusResponse response;
-  if (!Unpack(*reply, &response).ok()) return;
+  if (!understood) return;
   if (response.incarnation() != task.incarnation) {
     return Break(absl::AbortedError(absl::StrCat(name, " has restarted: its incarnation is ",
                                                  absl::Hex(response.incarnation(), absl::kZeroPad16), ", session ",

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/step_times.h"
 #include "core/graph/graph.h"
 #include "core/proto/config.pb.h"
 #include "distributed/master/cluster_step.h"
@@ -19,6 +20,7 @@
 #include "distributed/metrics/step_metrics.h"
 #include "distributed/proto/master.pb.h"
 #include "distributed/proto/worker.pb.h"
+#include "distributed/stats/clock_offset.h"
 #include "runtime/session/planner.h"
 
 namespace sluice {
@@ -29,7 +31,13 @@ struct MasterTask {
   std::shared_ptr<Channel> channel;
   uint64_t incarnation = 0;
   std::vector<DeviceAttributes> devices;
-  bool asked = false;  // a heartbeat is on its way; guarded by the session
+  std::shared_ptr<StepTimes> times = std::make_shared<StepTimes>();  // of its parts of steps, without waiting
+  // Guarded by the session:
+  bool asked = false;     // a heartbeat is on its way
+  absl::Duration heard;   // when it answered last
+  std::string lost;       // why it is taken for lost
+  ClockOffset clock;
+  std::vector<proto::StragglerView> stragglers;  // that it has named
 };
 
 class MasterSession : public std::enable_shared_from_this<MasterSession> {
@@ -59,6 +67,8 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   void Describe(const proto::CallableOptions& options,
                 std::function<void(absl::StatusOr<proto::DescribeStepResponse>)> done);
   void ListDevices(proto::ListDevicesResponse* response) const;
+  // What there is to see: adds to `view`.
+  void View(proto::MasterView* view) const;
   // Ends every step and tells the workers; `done` within a bounded time.
   void Close(const absl::Status& why, std::function<void()> done);
 
@@ -74,6 +84,12 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
     int num_results = 0;
     PartialPlan partial;
     std::string session;
+    // The tasks of a job that take part in each step, for naming stragglers.
+    struct Peers {
+      std::vector<int> parts;
+      std::unique_ptr<Stragglers> stragglers;
+    };
+    std::vector<Peers> peers;
   };
   using Planned = std::function<void(absl::StatusOr<std::shared_ptr<const Plan>>)>;
   struct Signature {
@@ -93,6 +109,10 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   struct Active {
     std::shared_ptr<ClusterStep> step;
     int64_t request_id = 0;  // for a partial run: of its last part
+    bool watched = false;  // a partial run may wait for its client for as long as it likes
+    absl::Duration since;  // it has got nowhere, as far as is known
+    int64_t completed = -1;
+    bool reported = false;
   };
 
   MasterSession(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::ConfigProto& config,
@@ -101,7 +121,8 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   absl::Status TakeCluster();
   absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& task) const;
   void Meet(std::shared_ptr<Meeting> meeting);
-  absl::Status Met(Meeting* meeting, std::vector<MasterTask> asked, std::vector<absl::StatusOr<Message>> replies);
+  absl::Status Met(Meeting* meeting, std::vector<MasterTask> asked, std::vector<absl::StatusOr<Message>> replies,
+                   absl::Duration sent);
   void CreateOnWorkers(Created done);
   absl::Status CheckUsable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // ABORTED for a request that was seen before. 0 stands for a client that does not number them.
@@ -117,12 +138,20 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   absl::StatusOr<std::shared_ptr<Signature>> FindSignature(CallableSpec spec, int64_t* number)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StartPartialRun(std::shared_ptr<const Plan> plan, const CallableSpec& spec, int64_t request_id, Reply reply);
+  // Notes how long each task's part took; says who has become a straggler.
+  void NoteTimes(const Plan& plan, const ClusterStepResult& result);
+  // The statistics of all tasks on one clock.
+  void FillMetadata(const Plan& plan, ClusterStepResult* result, proto::RunMetadata* metadata);
+  std::vector<Stragglers::Straggler> StragglersOf(const Plan& plan) const;
   // Ends the session for good: its state on a worker is gone.
   void Break(const absl::Status& why);
   void LoseTask(const std::string& task, const absl::Status& why);
+  // The watchdog: asks the tasks how far old steps are, and says who waits for what in those that stand still.
+  void Watch();
+  void Watched(const std::vector<int64_t>& steps, std::vector<absl::StatusOr<Message>> replies);
   void ScheduleBeat();
   void Beat();
-  void BeatAnswered(const std::string& task, absl::StatusOr<Message> reply);
+  void BeatAnswered(const std::string& task, absl::StatusOr<Message> reply, absl::Duration sent);
 
   // Shared, since answers of other tasks may come after the master is gone.
   const std::shared_ptr<const MasterOptions> shared_options_;
@@ -150,6 +179,9 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   std::deque<int64_t> request_order_ ABSL_GUARDED_BY(mu_);
   Clock::TimerId beat_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Duration heard_ ABSL_GUARDED_BY(mu_);
+  int64_t steps_done_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Duration watched_ ABSL_GUARDED_BY(mu_);  // when the watchdog last asked
+  std::string stuck_ ABSL_GUARDED_BY(mu_);       // its last report
 };
 
 }  // namespace sluice

@@ -119,6 +119,7 @@ class GrpcChannel : public Channel {
   }
 
   std::string Describe() const override { return absl::StrCat("grpc ", state_->address); }
+  Way way() const override { return Way::kGrpc; }
 
  private:
   struct Pending {

@@ -67,6 +67,7 @@ std::shared_ptr<Channel> InProcessServer::Connect() {
     }
 
     std::string Describe() const override { return absl::StrCat("in process ", shared_->name); }
+    Way way() const override { return Way::kInProcess; }
 
    private:
     // Whichever comes first: the reply or the timer.

@@ -13,6 +13,7 @@
 #ifndef SLUICE_DISTRIBUTED_RPC_TRANSPORT_H_
 #define SLUICE_DISTRIBUTED_RPC_TRANSPORT_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,6 +37,11 @@ struct IncomingCall {
 // `reply` may run during the handler or later, from any thread.
 using Handler = std::function<void(const IncomingCall& call, Message request, Reply reply)>;
 
+// What carries a call, for statistics.
+enum class Way : uint8_t { kOther, kGrpc, kSharedMemory, kUnixSocket, kTcp, kInProcess };
+inline constexpr int kWays = 6;
+inline constexpr const char* kWayNames[kWays] = {"other", "grpc", "shm", "unix", "tcp", "inproc"};
+
 // The way to one task. Dropping it ends its calls with CANCELLED.
 class Channel {
  public:
@@ -44,6 +50,8 @@ class Channel {
   virtual void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) = 0;
   // "grpc 10.0.0.2:2222"
   virtual std::string Describe() const = 0;
+  // Of a call that is made now.
+  virtual Way way() const { return Way::kOther; }
 };
 
 // Takes calls until it is destroyed, which refuses new ones and waits for handlers that run (not for replies).

@@ -38,6 +38,7 @@ class WatchedChannel final : public Channel, public std::enable_shared_from_this
   }
 
   std::string Describe() const override { return channel_->Describe(); }
+  Way way() const override { return channel_->way(); }
 
  private:
   Reply Take(int64_t id) {

@@ -1,13 +1,19 @@
 // Servers and sessions of other masters, at the C boundary.
+#include <algorithm>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/base/status.h"
 #include "core/proto/tensorflow_server.pb.h"
 #include "distributed/client/remote_session.h"
+#include "distributed/master/master.h"
+#include "distributed/proto/master.pb.h"
+#include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
 #include "distributed/server/server.h"
+#include "distributed/stats/effective_time.h"
 #include "distributed/worker/worker.h"
 #include "runtime/c_api/internal.h"
 #include "runtime/c_api/sluice.h"
@@ -64,10 +70,23 @@ SL_Buffer* SL_TaskState(const char* target, double timeout_seconds, SL_Status* s
   auto channel = sluice::ConnectToMaster(target);
   status->Set(channel.status());
   if (!channel.ok()) return nullptr;
+  const absl::Time end = absl::Now() + absl::Seconds(timeout_seconds);
   auto state = sluice::CallAndWait(**channel, absl::StrCat(sluice::Worker::kService, "WorkerState"),
                                    sluice::Message(""), absl::Seconds(timeout_seconds));
   status->Set(state.status());
-  return state.ok() ? new SL_Buffer{std::move(state->body)} : nullptr;
+  if (!state.ok()) return nullptr;
+  // What the master of the task sees, when it answers in what time is left.
+  auto view = sluice::Ask<sluice::proto::MasterView>(
+      **channel, absl::StrCat(sluice::Master::kService, "MasterState"), sluice::proto::MasterStateRequest(),
+      std::max(end - absl::Now(), absl::Milliseconds(10)));
+  sluice::proto::WorkerStateResponse more;
+  if (view.ok()) *more.mutable_master() = *std::move(view);
+  // Two messages in a row are one message.
+  return new SL_Buffer{absl::StrCat(state->body, more.SerializeAsString())};
+}
+
+void SL_SetEffectiveTime(const void* effective_time, size_t size) {
+  sluice::SetEffectiveTime(std::string(static_cast<const char*>(effective_time), size));
 }
 
 void SL_ResetTarget(const char* target, const char* const* containers, int count, SL_Status* status) {

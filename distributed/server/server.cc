@@ -298,6 +298,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   master.heartbeat_timeout = options.heartbeat_timeout;
   master.join_timeout = options.join_timeout;
   master.partial_run_limit = options.partial_run_limit;
+  if (options.watchdog_timeout != absl::InfiniteDuration()) {
+    master.watchdog_timeout = options.watchdog_timeout;
+  } else if (const char* text = std::getenv("SLUICE_WATCHDOG_SECONDS"); text != nullptr) {
+    double seconds = 0;
+    if (!absl::SimpleAtod(text, &seconds) || !(seconds >= 0)) {
+      return InvalidArgument("SLUICE_WATCHDOG_SECONDS='", text, "': wanted a number of seconds, 0 for no watchdog");
+    }
+    master.watchdog_timeout = absl::Seconds(seconds);
+  }
   impl->master = std::make_unique<Master>(std::move(master));
   std::unique_ptr<Server> server(new Server);
   server->impl_ = std::move(impl);

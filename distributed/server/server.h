@@ -28,6 +28,8 @@ struct ServerOptions {
   absl::Duration heartbeat_timeout = absl::Seconds(10);
   absl::Duration join_timeout = absl::Seconds(120);
   absl::Duration partial_run_limit = kPartialRunLimit;
+  // A step that gets nowhere for so long is reported; zero: never. SLUICE_WATCHDOG_SECONDS sets another default.
+  absl::Duration watchdog_timeout = absl::InfiniteDuration();  // infinite: the default
 };
 
 class Server {

@@ -139,6 +139,7 @@ class InprocChannel : public Channel {
         });
   }
   std::string Describe() const override { return address_; }
+  Way way() const override { return Way::kInProcess; }
 
  private:
   const std::string address_;

@@ -105,6 +105,10 @@ class SetChannel : public Channel {
     absl::MutexLock lock(&state_->mu);
     return state_->way ? absl::StrCat(state_->address, " by ", state_->way->Describe()) : state_->grpc->Describe();
   }
+  Way way() const override {
+    absl::MutexLock lock(&state_->mu);
+    return state_->way ? state_->way->way() : state_->grpc->way();
+  }
 
  private:
   struct Waiting {

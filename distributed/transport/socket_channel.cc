@@ -24,6 +24,10 @@ class SocketChannel : public Channel {
     state_->Call(method, std::move(request), timeout, std::move(done));
   }
   std::string Describe() const override { return state_->address; }
+  Way way() const override {
+    const std::string& a = state_->address;
+    return absl::StartsWith(a, "shm:") ? Way::kSharedMemory : absl::StartsWith(a, "unix:") ? Way::kUnixSocket : Way::kTcp;
+  }
 
  private:
   struct Waiting {

@@ -174,14 +174,25 @@ void StepTable::Sweep(absl::Duration age) {
   }
 }
 
-std::vector<StepTable::View> StepTable::List() const {
+std::vector<StepTable::View> StepTable::Views(const std::vector<int64_t>& ids) const {
   std::vector<std::shared_ptr<WorkerStep>> steps;
   {
     absl::MutexLock lock(&mu_);
-    for (const auto& [id, step] : steps_) steps.push_back(step);
+    for (const auto& [id, step] : steps_) {
+      if (ids.empty() || std::find(ids.begin(), ids.end(), id) != ids.end()) steps.push_back(step);
+    }
   }
   std::vector<View> views;
-  for (const auto& s : steps) views.push_back({s->id, clock_->Now() - s->since, s->rendezvous->Waiting()});
+  for (const auto& s : steps) {
+    View v;
+    v.id = s->id;
+    v.age = clock_->Now() - s->since;
+    v.waiting_for = s->rendezvous->Waiting();
+    v.waiting_nodes = s->progress.WaitingFor();
+    v.running_node = s->progress.RunningNow();
+    v.completed = s->progress.completed();
+    views.push_back(std::move(v));
+  }
   std::sort(views.begin(), views.end(), [](const View& a, const View& b) { return a.age > b.age; });
   return views;
 }

@@ -22,6 +22,7 @@
 #include "core/base/cancellation.h"
 #include "core/base/clock.h"
 #include "distributed/rendezvous/step_rendezvous.h"
+#include "runtime/executor/progress.h"
 
 namespace sluice {
 
@@ -29,6 +30,7 @@ struct WorkerStep {
   int64_t id = 0;
   RefPtr<StepRendezvous> rendezvous;
   CancellationToken cancellation;
+  StepProgress progress;
   absl::Duration since;     // by the table's clock
   bool running = false;     // guarded by the table
   bool ran = false;         // guarded by the table
@@ -63,9 +65,16 @@ class StepTable {
   struct View {
     int64_t id = 0;
     absl::Duration age;
-    std::vector<std::string> waiting_for;
+    std::vector<std::string> waiting_for;    // keys of tensors
+    std::vector<std::string> waiting_nodes;  // in words
+    std::string running_node;
+    int64_t completed = 0;
   };
-  std::vector<View> List() const;
+  // The oldest first; all, or those of `ids`.
+  template <typename Ids>
+  std::vector<View> List(const Ids& ids) const {
+    return Views(std::vector<int64_t>(ids.begin(), ids.end()));
+  }
   int running() const;
 
  private:
@@ -80,6 +89,7 @@ class StepTable {
 
   absl::StatusOr<std::shared_ptr<WorkerStep>> FindOrMake(int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Ended(int64_t id) const;
+  std::vector<View> Views(const std::vector<int64_t>& ids) const;
   void IdleTimedOut(int64_t wait);
 
   const std::string task_;

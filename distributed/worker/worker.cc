@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
 #include <random>
 #include <set>
 #include <utility>
@@ -12,7 +11,9 @@
 #include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "core/base/contributions.h"
 #include "core/base/status.h"
+#include "core/base/step_times.h"
 #include "core/base/thread_pool.h"
 #include "core/graph/graph_def.h"
 #include "distributed/collective/cluster_collectives.h"
@@ -21,6 +22,10 @@
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
 #include "distributed/rendezvous/remote_tensor.h"
+#include "distributed/stats/effective_time.h"
+#include "distributed/stats/step_trace.h"
+#include "distributed/stats/transfer_trace.h"
+#include "distributed/stats/wire_stats.h"
 #include "distributed/testing/bugs.h"
 #include "distributed/worker/step_table.h"
 #include "distributed/worker/worker_session.h"
@@ -40,38 +45,38 @@ uint64_t RandomId() {
   return id;
 }
 
-// The fractions of a hundred or so last steps' times.
-class StepTimes {
- public:
-  void Add(double seconds) {
-    absl::MutexLock lock(&mu_);
-    times_.push_back(seconds);
-    if (times_.size() > 256) times_.pop_front();
-  }
-  double Percentile(double p) const {
-    absl::MutexLock lock(&mu_);
-    if (times_.empty()) return 0;
-    std::vector<double> sorted(times_.begin(), times_.end());
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[std::min(sorted.size() - 1, static_cast<size_t>(p * static_cast<double>(sorted.size())))];
-  }
-
- private:
-  mutable absl::Mutex mu_;
-  std::deque<double> times_ ABSL_GUARDED_BY(mu_);
-};
-
 struct Peer {
   std::string address;  // empty: as the server's cluster says
   std::shared_ptr<Channel> channel;
-  std::atomic<int64_t> tensors{0};
-  std::atomic<int64_t> bytes{0};
+  WireCounters* received = nullptr;
 };
 
-void Count(Peer& peer, const Message& message) {
-  for (const Tensor& t : message.tensors) {
-    peer.tensors.fetch_add(1, std::memory_order_relaxed);
-    if (t.IsValid()) peer.bytes.fetch_add(static_cast<int64_t>(t.num_bytes()), std::memory_order_relaxed);
+// What an answer brought. Returns its bytes.
+int64_t Count(Peer& peer, Way way, const Message& message, int64_t waited_ns) {
+  int64_t bytes = 0;
+  for (const Tensor& t : message.tensors) bytes += t.IsValid() ? static_cast<int64_t>(t.num_bytes()) : 0;
+  if (!message.tensors.empty()) peer.received->Received(way, bytes, waited_ns);
+  return bytes;
+}
+
+int64_t Nanos(absl::Duration since) { return absl::ToInt64Nanoseconds(since); }
+
+void CountsToProto(const TimeCounts& counts, google::protobuf::RepeatedField<int32_t>* proto) {
+  for (int b = 0; b < TimeCounts::kBuckets; ++b) {
+    if (counts.count(b) == 0) continue;
+    proto->Add(b);
+    proto->Add(counts.count(b));
+  }
+}
+
+// Replicas of a synchronous training whose gradients come to this process.
+void AddStragglers(google::protobuf::RepeatedPtrField<proto::StragglerView>* views) {
+  for (const Stragglers::Straggler& s : Contributions::Process().Named()) {
+    proto::StragglerView* view = views->Add();
+    view->set_name(s.name);
+    view->set_what("its share of a step");
+    view->set_seconds(s.seconds);
+    view->set_median(s.median);
   }
 }
 
@@ -113,7 +118,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
               Fetch(task, step, key, std::move(done));
             },
             options.clock),
-        step_metrics(options.metrics.get(), "worker") {
+        step_metrics(options.metrics.get(), "worker"),
+        born(options.clock->Now()) {
     pool = ProcessPool(options.session.parallelism);
     if (options.executor == nullptr) own_executor = std::make_unique<PoolExecutor>(pool);
     executor = options.executor != nullptr ? options.executor : own_executor.get();
@@ -143,8 +149,12 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task, NewestAddressOf(task));
       if (!peer.ok()) return done(peer.status());
       (*peer)->channel->Call(kService + method, std::move(request), timeout,
-                             [peer = *peer, task, done = std::move(done)](absl::StatusOr<Message> reply) {
-                               if (reply.ok()) return Count(*peer, *reply), done(std::move(reply));
+                             [clock = options.clock, asked_ns = Nanos(options.clock->Now()), peer = *peer, task,
+                              done = std::move(done)](absl::StatusOr<Message> reply) {
+                               if (reply.ok()) {
+                                 Count(*peer, peer->channel->way(), *reply, Nanos(clock->Now()) - asked_ns);
+                                 return done(std::move(reply));
+                               }
                                done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ",
                                                                           peer->channel->Describe(), ": ")));
                              });
@@ -193,6 +203,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     response.set_protocol_version(kProtocolVersion);
     response.set_running_steps(steps.running());
     response.set_now_micros(absl::ToUnixMicros(absl::Now()));
+    if (request.session_handle_size() > 0) heard_ns.store(Nanos(options.clock->Now()), std::memory_order_relaxed);
+    response.set_now_nanos(Nanos(options.clock->Now()));
+    AddStragglers(response.mutable_straggler());
     absl::MutexLock lock(&mu);
     for (const std::string& handle : request.session_handle()) {
       auto it = sessions.find(handle);
@@ -385,10 +398,12 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     std::vector<Tensor> results;
     StepCall call;
     StepTrace records;
-    absl::Time began;
+    std::shared_ptr<TransferTrace> transfers;  // of a traced step
     absl::Duration start;
+    int64_t waited_before = 0;
     int64_t timeout_ms = 0;
     bool trace = false;
+    bool graphs = false;
     bool alone = false;
     Reply reply;
   };
@@ -413,6 +428,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     for (const auto& [index, check] : run->graph->arguments) RETURN_IF_ERROR(CheckFeed(check, run->arguments[index]));
     run->timeout_ms = request.timeout_ms();
     run->trace = request.exec_opts().record_timeline();
+    run->graphs = request.exec_opts().record_partition_graphs();
     run->alone = request.alone();
     absl::StatusOr<std::shared_ptr<WorkerStep>> step = steps.Begin(request.step_id(), request.session_handle());
     if (!step.ok()) {
@@ -437,10 +453,11 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     run->call.cancellation = &run->step->cancellation;
     run->call.rendezvous = run->step->rendezvous.get();
     if (run->timeout_ms > 0) run->call.deadline = absl::Now() + absl::Milliseconds(run->timeout_ms);
-    if (run->trace) run->call.trace = &run->records;
-    run->began = absl::Now();
+    run->call.progress = &run->step->progress;
+    run->waited_before = run->step->progress.waited_ns();
     run->start = options.clock->Now();
     step_metrics.Began();
+    if (run->trace) BeginTrace(run.get());
     driver->Run(*run->graph->planned.step, run->call, run->arguments, run->results,
                 [self = shared_from_this(), run](absl::Status status) {
                   self->Ran(*run, std::move(status));
@@ -450,24 +467,79 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   }
 
   void Ran(RunCall& run, absl::Status status) {
-    times.Add(absl::ToDoubleSeconds(options.clock->Now() - run.start));
-    step_metrics.Ended(status.code(), absl::ToDoubleSeconds(options.clock->Now() - run.start));
+    const absl::Duration took = options.clock->Now() - run.start;
+    const int64_t busy_ns = std::max<int64_t>(0, Nanos(took) - (run.step->progress.waited_ns() - run.waited_before));
+    times.Add(absl::ToDoubleSeconds(took));
+    step_metrics.Ended(status.code(), absl::ToDoubleSeconds(took));
+    busy.Add(1e-9 * static_cast<double>(busy_ns));
     run.arguments.clear();
     if (!status.ok()) run.step->rendezvous->Abort(status);
     if (!status.ok() && !run.graph->groups.empty()) collectives->StepFailed(run.graph->groups, status);
     steps.Ran(*run.step);
     if (run.alone || !status.ok()) steps.End(run.step->id, status, false);
     (status.ok() ? done : failed).fetch_add(1);
-    if (!status.ok()) return run.reply(Here(status));
+    if (run.trace) EndTrace(run.step->id);
+    if (!status.ok()) {
+      Remember(status);
+      return run.reply(Here(status));
+    }
     proto::RunGraphResponse response;
+    response.set_busy_nanos(busy_ns);
     Message reply;
     for (int index : run.graph->results) {
       response.add_result(index);
       reply.tensors.push_back(std::move(run.results[index]));
     }
-    if (run.trace) StepStatsToProto(CollectStats(&run.records, run.began, device_list), response.mutable_step_stats());
+    if (run.trace) FillTrace(&run, &response);
+    if (run.graphs) {
+      for (const auto& p : run.graph->planned.step->partitions()) {
+        response.add_partition_graph()->ParseFromString(SerializedGraph(*p->graph));
+      }
+    }
     reply.body = response.SerializeAsString();
     run.reply(std::move(reply));
+  }
+
+  // --- What a traced step did ---
+
+  void BeginTrace(RunCall* run) {
+    run->call.trace = &run->records;
+    run->transfers = std::make_shared<TransferTrace>();
+    absl::MutexLock lock(&traces_mu);
+    traces[run->step->id] = run->transfers;
+    tracing.store(true, std::memory_order_relaxed);
+  }
+
+  void EndTrace(int64_t step) {
+    absl::MutexLock lock(&traces_mu);
+    traces.erase(step);
+    tracing.store(!traces.empty(), std::memory_order_relaxed);
+  }
+
+  std::shared_ptr<TransferTrace> TraceOf(int64_t step) {
+    if (ABSL_PREDICT_TRUE(!tracing.load(std::memory_order_relaxed))) return nullptr;
+    absl::MutexLock lock(&traces_mu);
+    auto it = traces.find(step);
+    return it == traces.end() ? nullptr : it->second;
+  }
+
+  // Times are of this task's clock.
+  void FillTrace(RunCall* run, proto::RunGraphResponse* response) {
+    const int64_t begin_ns = Nanos(options.clock->Now()) - (StepTrace::Now() - run->records.begin_ns());
+    StepStats stats = CollectStats(&run->records, absl::FromUnixMicros(begin_ns / 1000), device_list);
+    proto::StepStats* all = response->mutable_step_stats();
+    StepStatsToProto(stats, all);
+    ShiftTimes(begin_ns % 1000, all);
+    AddTransfers(options.task, run->transfers->Take(), all);
+    response->set_received_nanos(Nanos(run->start));
+    response->set_replied_nanos(Nanos(options.clock->Now()));
+  }
+
+  void Remember(const absl::Status& error) {
+    if (error.GetPayload(kDerivedPayload).has_value() || absl::IsCancelled(error)) return;
+    absl::MutexLock lock(&mu);
+    last_error = std::string(absl::string_view(error.message()).substr(0, 500));
+    last_error_at = options.clock->Now();
   }
 
   absl::StatusOr<Message> Cleanup(const proto::CleanupGraphRequest& request) {
@@ -556,6 +628,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
         return channel.status();
       }
       made->channel = *std::move(channel);
+      made->received = &wire.Of(task);
       peer = std::move(made);
     }
     return peer;
@@ -569,8 +642,12 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     request.set_rendezvous_key(key);
     static const std::string method = absl::StrCat(kService, "RecvTensor");
     Channel& channel = *(*peer)->channel;
+    const int64_t asked_ns = Nanos(options.clock->Now());
+    std::shared_ptr<TransferTrace> trace = TraceOf(step);
+    std::string traced_key = trace ? key : std::string();
     channel.Call(method, Pack(request), options.receive_timeout,
-                 [peer = *std::move(peer), task, done = std::move(done)](absl::StatusOr<Message> reply) {
+                 [clock = options.clock, asked_ns, trace = std::move(trace), traced_key = std::move(traced_key),
+                  peer = *std::move(peer), task, done = std::move(done)](absl::StatusOr<Message> reply) {
                    if (!reply.ok() && Bug(kZeroForLost)) {
                      return done(Rendezvous::Value{Tensor::Scalar<int64_t>(0), false});
                    }
@@ -578,47 +655,70 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
                      return done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ",
                                                                        peer->channel->Describe(), ": ")));
                    }
-                   Count(*peer, *reply);
+                   const int64_t got_ns = Nanos(clock->Now());
+                   const Way way = peer->channel->way();
+                   const int64_t bytes = Count(*peer, way, *reply, got_ns - asked_ns);
+                   if (trace) trace->Add({traced_key, asked_ns, got_ns, bytes, way});
                    done(TensorOfAnswer(*std::move(reply)));
                  });
   }
 
-  absl::StatusOr<Message> State(const proto::WorkerStateRequest&) {
+  static void StepToProto(const StepTable::View& v, proto::WorkerStateResponse::Step* step) {
+    step->set_step_id(v.id);
+    step->set_running_seconds(absl::ToDoubleSeconds(v.age));
+    for (const std::string& key : v.waiting_for) step->add_waiting_for(key);
+    step->set_completed(v.completed);
+    for (const std::string& node : v.waiting_nodes) step->add_waiting_node(node);
+    step->set_running_node(v.running_node);
+  }
+
+  absl::StatusOr<Message> State(const proto::WorkerStateRequest& request) {
     proto::WorkerStateResponse response;
+    for (const StepTable::View& v : steps.List(request.step_id())) StepToProto(v, response.add_step());
+    if (request.step_id_size() > 0) return Pack(response);
+    const absl::Duration now = options.clock->Now();
     {
       absl::MutexLock lock(&mu);
       for (const auto& [handle, s] : sessions) {
         auto* view = response.add_session();
         view->set_handle(handle);
         view->set_graphs(s->num_graphs());
-        view->set_idle_seconds(absl::ToDoubleSeconds(options.clock->Now() - s->last_named));
+        view->set_idle_seconds(absl::ToDoubleSeconds(now - s->last_named));
+      }
+      if (!last_error.empty()) {
+        response.set_last_error(last_error);
+        response.set_last_error_seconds(absl::ToDoubleSeconds(now - last_error_at));
       }
     }
-    for (const StepTable::View& v : steps.List()) {
-      auto* step = response.add_step();
-      step->set_step_id(v.id);
-      step->set_running_seconds(absl::ToDoubleSeconds(v.age));
-      for (const std::string& key : v.waiting_for) step->add_waiting_for(key);
+    for (const WireStats::Row& row : wire.List()) {
+      auto* view = response.add_peer();
+      view->set_task(row.from);
+      view->set_transport(kWayNames[static_cast<int>(row.way)]);
+      view->set_received_tensors(row.totals.messages);
+      view->set_received_bytes(row.totals.bytes);
+      view->set_wait_seconds(1e-9 * static_cast<double>(row.totals.wait_ns));
     }
-    {
-      absl::MutexLock lock(&peers_mu);
-      for (const auto& [task, peer] : peers) {
-        auto* view = response.add_peer();
-        view->set_task(task);
-        view->set_received_tensors(peer->tensors.load());
-        view->set_received_bytes(peer->bytes.load());
-        view->set_transport(peer->channel->Describe());
-      }
-    }
+    response.set_incarnation(incarnation);
+    response.set_uptime_seconds(absl::ToDoubleSeconds(now - born));
+    const int64_t heard = heard_ns.load(std::memory_order_relaxed);
+    response.set_heard_seconds(heard < 0 ? -1 : absl::ToDoubleSeconds(now - absl::Nanoseconds(heard)));
     response.set_steps_done(done.load());
     response.set_steps_failed(failed.load());
     response.set_refused_calls(refused.load());
     const AllocatorStats memory = device_list[0]->allocator()->stats();
     response.set_live_bytes(memory.live_bytes);
     response.set_peak_bytes(memory.peak_bytes);
-    response.set_step_p50(times.Percentile(0.5));
-    response.set_step_p90(times.Percentile(0.9));
-    response.set_step_p99(times.Percentile(0.99));
+    const TimeCounts counts = times.Counts();
+    response.set_step_p50(counts.Percentile(0.5));
+    response.set_step_p90(counts.Percentile(0.9));
+    response.set_step_p99(counts.Percentile(0.99));
+    CountsToProto(counts, response.mutable_step_times());
+    CountsToProto(busy.Counts(), response.mutable_busy_times());
+    AddStragglers(response.mutable_straggler());
+    const std::string effective = GetEffectiveTime();
+    if (!effective.empty() && !response.mutable_effective_time()->ParseFromString(effective)) {
+      response.clear_effective_time();
+    }
     return Pack(response);
   }
 
@@ -658,12 +758,21 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   RefPtr<ClusterCollectives> collectives;
   StepTimes times;
   StepMetrics step_metrics;
+  StepTimes busy;  // without waiting
+  WireStats wire;
+  const absl::Duration born;
+  std::atomic<int64_t> heard_ns{-1};
+  std::atomic<bool> tracing{false};
+  absl::Mutex traces_mu;
+  absl::flat_hash_map<int64_t, std::shared_ptr<TransferTrace>> traces ABSL_GUARDED_BY(traces_mu);
   std::atomic<int64_t> done{0};
   std::atomic<int64_t> failed{0};
   std::atomic<int64_t> refused{0};
   std::atomic<bool> some_have_clusters{false};
   absl::Mutex mu;
   bool closed ABSL_GUARDED_BY(mu) = false;
+  std::string last_error ABSL_GUARDED_BY(mu);
+  absl::Duration last_error_at ABSL_GUARDED_BY(mu);
   int running ABSL_GUARDED_BY(mu) = 0;
   Clock::TimerId sweep ABSL_GUARDED_BY(mu) = 0;
   std::atomic<bool> sweeping{false};
@@ -711,6 +820,8 @@ std::vector<DeviceAttributes> Worker::devices() const {
   for (Device* d : impl_->device_list) list.push_back(d->attributes());
   return list;
 }
+
+const WireStats& Worker::wire() const { return impl_->wire; }
 
 Device* Worker::first_device() const { return impl_->device_list[0]; }
 

@@ -21,6 +21,7 @@
 #include "core/base/metrics.h"
 #include "core/device/device.h"
 #include "distributed/rpc/transport.h"
+#include "distributed/stats/wire_stats.h"
 #include "runtime/executor/step.h"
 #include "runtime/session/session.h"
 
@@ -72,6 +73,8 @@ class Worker {
 
   uint64_t incarnation() const;
   std::vector<DeviceAttributes> devices() const;
+  // What it has received from other tasks.
+  const WireStats& wire() const;
   Device* first_device() const;
   // Of each device, by name.
   std::vector<std::pair<std::string, AllocatorStats>> memory() const;

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/clock.h"
+#include "core/base/contributions.h"
 #include "core/base/status.h"
 
 namespace sluice {
@@ -89,6 +91,7 @@ absl::Status Accumulator::ApplyRows(int64_t local_step, int64_t replica, const T
 }
 
 absl::Status Accumulator::Add(int64_t local_step, int64_t replica, Gradient g) {
+  if (replica >= 0) Contributions::Process().Arrived(local_step, replica, SystemClock()->Now());
   return Change([&]() -> absl::Status {
     if (local_step < step_) return absl::OkStatus();
     if (replica < 0) {
@@ -145,6 +148,7 @@ absl::Status Accumulator::SetGlobalStep(int64_t step) {
     ended_ = step == INT64_MAX;
     if (ended_) return absl::OkStatus();
     step_ = step;
+    Contributions::Process().StepBegan(step, SystemClock()->Now());
     // Those of later steps too: whoever goes back to an earlier step undoes what followed it.
     for (auto it = by_replica_.begin(); it != by_replica_.end();) {
       it = it->first.first == step ? std::next(it) : by_replica_.erase(it);
@@ -217,6 +221,7 @@ void Accumulator::Advance() {
       if (chosen.empty()) return;
       for (int64_t r : chosen) take.gradients.push_back(std::move(by_replica_.at({step_, r}).gradient));
       take.count = static_cast<int64_t>(chosen.size());
+      Contributions::Process().StepBegan(step_ + 1, SystemClock()->Now());
     }
     sum_ = Gradient();
     count_ = 0;

@@ -15,7 +15,7 @@ import time
 from sluice.distribute.launcher import Launcher
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "mnist_distributed.py")
-Result = collections.namedtuple("Result", "code accuracy weights seconds trace")
+Result = collections.namedtuple("Result", "code accuracy weights seconds trace effective")
 
 
 def run(title, folder, options, kills):
@@ -38,6 +38,8 @@ def run(title, folder, options, kills):
         for key in ("test accuracy", "weights"):
             if line.startswith(key + ": "):
                 found[key] = line.split(": ", 1)[1]
+        if task == "worker/0" and "effective time: " in line:
+            found["effective"] = line.split("effective time: ", 1)[1]
 
     start = time.monotonic()
     command = [sys.executable, "-u", PROGRAM, "--model_dir", folder, "--steps", str(options.steps), "--print_steps", "10",
@@ -48,7 +50,7 @@ def run(title, folder, options, kills):
         code = code or 1
     traces = sorted(name for name in os.listdir(folder) if name.startswith("timeline-"))
     return Result(code, found.get("test accuracy"), found.get("weights"), time.monotonic() - start,
-                  os.path.join(folder, traces[-1]) if traces else None)
+                  os.path.join(folder, traces[-1]) if traces else None, found.get("effective"))
 
 
 def main():
@@ -72,7 +74,10 @@ def main():
     same = a.weights is not None and (a.accuracy, a.weights) == (b.accuracy, b.weights)
     print("result:      %s" % ("the same weights, bit for bit" if same else "the weights DIFFER"))
     print("killed:      %s" % ", ".join("%s at step %d" % (task, step) for step, task in kills))
-    print("trace:       %s  (open it in ui.perfetto.dev or chrome://tracing)" % b.trace)
+    print("effective:   %s" % b.effective)
+    print("trace:       %s" % b.trace)
+    print("             a step of the chief and the parameter server on one clock, with arrows from Send to Recv: open the")
+    print("             file in https://ui.perfetto.dev (\"Open trace file\") or chrome://tracing (\"Load\")")
     print("logs:        %s" % os.path.join(os.path.abspath(options.folder), "disturbed", "logs"))
     return 0 if same else 1
 

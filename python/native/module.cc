@@ -199,6 +199,7 @@ PyMethodDef functions[] = {{"setup", Setup, METH_VARARGS, nullptr},
                            {"version", Version, METH_NOARGS, nullptr},
                            {"reset_target", ResetTarget, METH_VARARGS, nullptr},
                            {"task_state", TaskState, METH_VARARGS, nullptr},
+                           {"set_effective_time", SetEffectiveTime, METH_O, nullptr},
                            {"crc32c", Crc32c, METH_VARARGS, nullptr},
                            {nullptr, nullptr, 0, nullptr}};
 

@@ -129,6 +129,7 @@ bool AddRpcType(PyObject* module);
 // reset_target(target, containers)
 PyObject* ResetTarget(PyObject*, PyObject* args);
 PyObject* TaskState(PyObject*, PyObject* args);
+PyObject* SetEffectiveTime(PyObject*, PyObject* arg);
 SL_Graph* GraphOf(PyObject* o);  // null with an error when it is no Graph
 
 constexpr int kKeyShift = 20;

@@ -124,6 +124,15 @@ PyObject* TaskState(PyObject*, PyObject* args) {
   return buffer == nullptr ? status.Raise() : TakeBytes(buffer);
 }
 
+// set_effective_time(serialised EffectiveTime)
+PyObject* SetEffectiveTime(PyObject*, PyObject* arg) {
+  char* data = nullptr;
+  Py_ssize_t size = 0;
+  if (PyBytes_AsStringAndSize(arg, &data, &size) != 0) return nullptr;
+  SL_SetEffectiveTime(data, static_cast<size_t>(size));
+  return None();
+}
+
 bool AddServerType(PyObject* module) {
   static PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(NewServer)},
                                 {Py_tp_dealloc, reinterpret_cast<void*>(DeallocServer)},

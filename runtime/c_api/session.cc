@@ -32,8 +32,10 @@ sluice::CallableSpec SpecOf(const SL_Output* feeds, int num_feeds, const SL_Outp
 }
 
 std::string Serialise(const RunMetadata& metadata) {
+  if (!metadata.message.empty()) return metadata.message;
   sluice::proto::RunMetadata proto;
   sluice::StepStatsToProto(metadata.stats, proto.mutable_step_stats());
+  for (const std::string& graph : metadata.partition_graphs) proto.add_partition_graphs()->ParseFromString(graph);
   return proto.SerializeAsString();
 }
 

@@ -320,6 +320,9 @@ SL_API void SL_ResetTarget(const char* target, const char* const* containers, in
 /* What the task at "grpc://host:port" does, in numbers: a serialised WorkerStateResponse of
    distributed/proto/worker.proto. Waits at most timeout_seconds. */
 SL_API SL_Buffer* SL_TaskState(const char* target, double timeout_seconds, SL_Status* status);
+/* What the training that this process drives says about its time: a serialised EffectiveTime of the same file, kept until
+   the next call. SL_TaskState of a server of this process tells it. */
+SL_API void SL_SetEffectiveTime(const void* effective_time, size_t size);
 
 /* ---- calls of gRPC services that others wrote ---- */
 /* One call of "/package.Service/Method" at "host:port": messages are bytes that caller and service understand. One

@@ -27,7 +27,7 @@ struct HelperGate : public RefCounted {
   DataflowRun* run ABSL_GUARDED_BY(mu);
 };
 
-class DataflowRun {
+class DataflowRun final : public StepProgress::Waiter {
  public:
   DataflowRun(absl::Span<Frame* const> frames, const StepCall& call)
       : frames_(frames),
@@ -39,6 +39,7 @@ class DataflowRun {
   absl::Status Run() {
     int64_t callback = token_->Register([this] { Abort(token_->status()); });
     if (callback == 0) return token_->status();
+    if (call_.progress != nullptr) call_.progress->Begin(this);
     ReadyList ready;
     for (Frame* f : frames_) {
       if (f->plan.tier != Tier::kDataflow) continue;
@@ -53,10 +54,16 @@ class DataflowRun {
       if (!s.ok()) Fail(s);
     }
     Drive(&ready);
+    if (call_.progress != nullptr) call_.progress->End(this);
     token_->Unregister(callback);
     CloseGate();
     absl::MutexLock lock(&mu_);
     return error_;
+  }
+
+  std::vector<std::string> WaitingFor() override {
+    absl::MutexLock lock(&mu_);
+    return Waits();
   }
 
   // On a thread of the pool.
@@ -109,11 +116,16 @@ class DataflowRun {
       absl::MutexLock lock(&mu_);
       while (queue_.empty()) {
         if (outstanding_ == 0) return;
-        if (!changed_.WaitWithDeadline(&mu_, timed_out_ ? absl::InfiniteFuture() : call_.deadline)) continue;
+        // Nothing runs when all that is outstanding are instructions that wait.
+        const bool idle = call_.progress != nullptr && outstanding_ == static_cast<int>(waiting_.size());
+        const int64_t since = idle ? StepTrace::Now() : 0;
+        const bool late_now = changed_.WaitWithDeadline(&mu_, timed_out_ ? absl::InfiniteFuture() : call_.deadline);
+        if (idle) call_.progress->Waited(StepTrace::Now() - since);
+        if (!late_now) continue;
         if (!queue_.empty() || outstanding_ == 0 || timed_out_) continue;
         timed_out_ = true;
         absl::Status late =
-            absl::DeadlineExceededError(absl::StrCat("the step ran out of time waiting for ", WaitingFor()));
+            absl::DeadlineExceededError(absl::StrCat("the step ran out of time waiting for ", WaitsText()));
         mu_.Unlock();
         Fail(late);
         mu_.Lock();
@@ -123,7 +135,7 @@ class DataflowRun {
     }
   }
 
-  std::string WaitingFor() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+  std::vector<std::string> Waits() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     std::vector<std::string> names;
     for (const Ready& r : waiting_) {
       if (names.size() == 8) {
@@ -136,6 +148,10 @@ class DataflowRun {
       if (sender.ok()) absl::StrAppend(&text, " from ", *sender);
       names.push_back(std::move(text));
     }
+    return names;
+  }
+  std::string WaitsText() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const std::vector<std::string> names = Waits();
     return names.empty() ? "other threads" : absl::StrJoin(names, ", ");
   }
 
@@ -221,9 +237,17 @@ class DataflowRun {
       i.kernel->Start(context, AsyncDone{this, r.frame, r.k});
       return;
     }
-    absl::Status status = i.kernel->Run(context);
+    absl::Status status = ABSL_PREDICT_TRUE(call_.progress == nullptr) ? i.kernel->Run(context) : RunAndTell(r);
     if (call_.trace != nullptr) Trace(*r.frame, r.k, r.since_ns, start, call_.trace);
     Finish(r.frame, r.k, status, ready);
+  }
+
+  absl::Status RunAndTell(const Ready& r) {
+    call_.progress->Running(r.frame->plan.nodes[r.k]);
+    absl::Status status = r.frame->plan.instructions[r.k].kernel->Run(r.frame->contexts[r.k]);
+    call_.progress->Running(nullptr);
+    call_.progress->Completed();
+    return status;
   }
 
   struct AsyncDone {
@@ -246,6 +270,7 @@ class DataflowRun {
         break;
       }
     }
+    if (call_.progress != nullptr) call_.progress->Completed();
     if (call_.trace != nullptr) Trace(*frame, k, since, since, call_.trace);
     Finish(frame, k, status, &ready);
     absl::MutexLock lock(&mu_);

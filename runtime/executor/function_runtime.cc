@@ -81,6 +81,7 @@ absl::Status FunctionRuntime::Run(Handle handle, KernelContext& caller, std::vec
   if (outer != nullptr) {
     call.deadline = outer->deadline;
     call.trace = outer->trace;
+    call.progress = outer->progress;
     call.depth = outer->depth + 1;
     if (call.depth > kMostParents) {
       return ResourceExhausted("function '", f.name, "' is ", call.depth, " calls deep: does it recur without end?");

@@ -195,6 +195,18 @@ absl::Status CheckOutputs(Frame& frame, size_t k) {
   return absl::OkStatus();
 }
 
+namespace {
+
+// "edge @device": what a transfer moves, and its other end. Empty for other nodes.
+std::string TransferOf(const Node& node) {
+  const char* other = node.num_inputs() == 0 ? "send_device" : "recv_device";
+  absl::StatusOr<std::string> edge = GetAttr<std::string>(node.attrs(), "tensor_name");
+  absl::StatusOr<std::string> device = GetAttr<std::string>(node.attrs(), other);
+  return edge.ok() && device.ok() ? absl::StrCat(*edge, " @", *device) : std::string();
+}
+
+}  // namespace
+
 void Trace(const Frame& frame, size_t k, int64_t scheduled_ns, int64_t start_ns, StepTrace* trace) {
   const int64_t end_ns = StepTrace::Now();
   const Instruction& i = frame.plan.instructions[k];
@@ -210,6 +222,7 @@ void Trace(const Frame& frame, size_t k, int64_t scheduled_ns, int64_t start_ns,
     const Slot& slot = frame.plan.slots[frame.plan.operands[i.first_operand + in]];
     n.inputs.push_back(absl::StrCat(slot.node->name(), ":", slot.output));
   }
+  if (std::string transfer = TransferOf(*frame.plan.nodes[k]); !transfer.empty()) n.inputs = {std::move(transfer)};
   for (uint32_t o = 0; o < i.num_outputs; ++o) {
     const Tensor& t = *frame.operands[i.first_operand + i.num_inputs + o];
     if (!t.IsValid()) continue;
@@ -221,8 +234,9 @@ void Trace(const Frame& frame, size_t k, int64_t scheduled_ns, int64_t start_ns,
 
 namespace {
 
-// kSlow also watches the clock and records.
-template <bool kSlow>
+// kCounted tells how the step gets on; kSlow also watches the clock and records.
+enum LaneMode { kFast, kCounted, kSlow };
+template <LaneMode kMode>
 absl::Status LaneLoop(Frame& frame, const StepCall& call) {
   const PartitionPlan& plan = frame.plan;
   const CancellationToken& cancellation = *frame.context.cancellation;
@@ -232,14 +246,20 @@ absl::Status LaneLoop(Frame& frame, const StepCall& call) {
     const Instruction& i = plan.instructions[k];
     if (ABSL_PREDICT_FALSE(cancellation.cancelled())) return cancellation.status();
     int64_t start = 0;
-    if constexpr (kSlow) {
+    if constexpr (kMode == kSlow) {
       if (absl::Now() >= call.deadline) {
         return absl::DeadlineExceededError(absl::StrCat(
             "the step ran out of time before ", plan.nodes[k]->info().Describe(), " (node ", k, " of ", count, ")"));
       }
       start = StepTrace::Now();
     }
+    if constexpr (kMode != kFast) {
+      if (call.progress != nullptr) call.progress->Running(plan.nodes[k]);
+    }
     absl::Status status = i.kernel->Run(*context);
+    if constexpr (kMode != kFast) {
+      if (call.progress != nullptr) call.progress->Completed();
+    }
     if (ABSL_PREDICT_FALSE(!status.ok())) return DescribeFailure(frame, k, status);
     if ((i.flags & kCheckOutputs) != 0) {
       for (uint32_t at = i.first_operand + i.num_inputs, o = 0; o < i.num_outputs; ++o) {
@@ -250,12 +270,12 @@ absl::Status LaneLoop(Frame& frame, const StepCall& call) {
         }
       }
     }
-    if constexpr (kSlow) {
+    if constexpr (kMode == kSlow) {
       if (call.trace != nullptr) Trace(frame, k, start, start, call.trace);
     }
     for (uint32_t r = i.release_begin; r < i.release_end; ++r) frame.slots[plan.releases[r]] = Tensor();
   }
-  if constexpr (kSlow) {
+  if constexpr (kMode == kSlow) {
     // The body of a loop may have no instruction at all.
     if (count == 0 && absl::Now() >= call.deadline) return absl::DeadlineExceededError("the step ran out of time");
   }
@@ -267,7 +287,8 @@ absl::Status LaneLoop(Frame& frame, const StepCall& call) {
 absl::Status RunLane(Frame& frame, const StepCall& call) {
   RETURN_IF_ERROR(frame.ReserveArena());
   bool slow = call.trace != nullptr || call.deadline != absl::InfiniteFuture();
-  return slow ? LaneLoop<true>(frame, call) : LaneLoop<false>(frame, call);
+  if (slow) return LaneLoop<kSlow>(frame, call);
+  return call.progress != nullptr ? LaneLoop<kCounted>(frame, call) : LaneLoop<kFast>(frame, call);
 }
 
 // --- Step ---
@@ -315,6 +336,7 @@ absl::Status Step::Run(const StepCall& call, absl::Span<const Tensor> arguments,
     if (callback == 0) cancellation_.Cancel(call.cancellation->status());
   }
   absl::Status status = RunPartitions(call);
+  if (call.progress != nullptr && call.parent == nullptr) call.progress->Over();
   if (callback != 0) call.cancellation->Unregister(callback);
   bool dirty = !status.ok();
   if (status.ok()) {

@@ -26,6 +26,7 @@
 #include "core/base/cancellation.h"
 #include "core/kernel/kernel.h"
 #include "runtime/executor/plan.h"
+#include "runtime/executor/progress.h"
 #include "runtime/executor/trace.h"
 #include "runtime/rendezvous/local_rendezvous.h"
 
@@ -70,6 +71,7 @@ struct StepCall {
   CancellationToken* cancellation = nullptr;  // the caller's; cancelling it ends the step
   Rendezvous* rendezvous = nullptr;           // instead of the step's own, for steps that span processes
   StepTrace* trace = nullptr;
+  StepProgress* progress = nullptr;     // is told how the step gets on
   const StepContext* parent = nullptr;  // of the kernel that calls a function
   int depth = 0;                        // of calls within calls
 };

@@ -112,7 +112,7 @@ struct Session::Impl {
   absl::Status RunTraced(SessionPlan& plan, StepCall call, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
                          const RunOptions& run, RunMetadata* metadata) {
     if (run.partition_graphs) {
-      for (const auto& p : plan.step->partitions()) metadata->partition_graphs.push_back(GraphToText(*p->graph));
+      for (const auto& p : plan.step->partitions()) metadata->partition_graphs.push_back(SerializedGraph(*p->graph));
     }
     if (!run.trace) return RunPlan(plan, call, feeds, fetches);
     StepTrace trace;

@@ -51,7 +51,9 @@ struct RunOptions {
 };
 struct RunMetadata {
   StepStats stats;
-  std::vector<std::string> partition_graphs;  // text form, one for each device
+  std::vector<std::string> partition_graphs;  // serialised GraphDefs, one for each device
+  // Of a step in a cluster: the serialised proto::RunMetadata as the master made it, which says more.
+  std::string message;
 };
 
 struct CallableSpec {

@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "core/graph/graph_def.h"
+#include "core/proto/graph.pb.h"
 #include "core/proto/step_stats.pb.h"
 #include "core/types/dtype.h"
 #include "core/types/shape.h"
@@ -62,6 +64,12 @@ StepStats CollectStats(StepTrace* trace, absl::Time began, const std::vector<Dev
     stats.devices.push_back(std::move(device_stats));
   }
   return stats;
+}
+
+std::string SerializedGraph(const Graph& graph) {
+  proto::GraphDef def;
+  ExportGraphDef(graph, ExportOptions(), &def);
+  return def.SerializeAsString();
 }
 
 void StepStatsToProto(const StepStats& stats, proto::StepStats* proto) {

@@ -1,7 +1,7 @@
 """python3 -m sluice launch: the tasks of a cluster as processes of this machine.
 
 Every task gets TF_CONFIG (the cluster and which task it is), SLUICE_JOB_NAME, SLUICE_TASK_INDEX and SLUICE_RESTART (how
-often it was started again); with --etcd, instead of TF_CONFIG, what EtcdClusterResolver reads. The launcher ends when every task but the parameter servers has ended, which it then
+often it was started again; then also SLUICE_DOWN_SECONDS, for how long it was gone); with --etcd, instead of TF_CONFIG, what EtcdClusterResolver reads. The launcher ends when every task but the parameter servers has ended, which it then
 stops; or when a task failed that may not be started again.
 """
 import argparse
@@ -35,6 +35,7 @@ class Task:
         self.process = self.log = None
         self.restarts = 0
         self.failures = []   # when it failed, as far as that counts against its restarts
+        self.ended_at = 0.0  # when it last failed
         self.start_at = 0.0  # when to start (again); None once it runs or has ended
         self.code = None     # the exit code it ended with for good
         self.unfinished = b""
@@ -142,6 +143,8 @@ class Launcher:
     def _environ_of(self, task):
         environ = dict(self._environ, SLUICE_JOB_NAME=task.job, SLUICE_TASK_INDEX=str(task.index),
                        SLUICE_RESTART=str(task.restarts), PYTHONUNBUFFERED="1")
+        if task.restarts:
+            environ["SLUICE_DOWN_SECONDS"] = "%.3f" % (time.monotonic() - task.ended_at)
         if self._etcd:
             environ.pop("TF_CONFIG", None)
             environ.update(SLUICE_ETCD=self._etcd, SLUICE_ADDRESS=self.cluster[task.job][task.index],
@@ -204,6 +207,7 @@ class Launcher:
         if len(task.failures) < self._restarts:
             task.failures.append(now)
             task.restarts += 1
+            task.ended_at = time.monotonic()
             task.start_at = now + min(5.0, 0.25 * 2 ** (len(task.failures) - 1))
             self.say("%s %s; restart %d of %d" % (task.name, how, len(task.failures), self._restarts))
             return None

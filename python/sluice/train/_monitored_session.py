@@ -9,6 +9,7 @@ import sluice as sl
 from sluice import errors
 from sluice.train import _hooks
 from sluice.train._coordinator import Coordinator
+from sluice.train._effective_time import EffectiveTime
 from sluice.train._queue_runner import start_queue_runners
 from sluice.train._scaffold import Scaffold
 from sluice.train._session_creator import ChiefSessionCreator, WorkerSessionCreator
@@ -47,9 +48,14 @@ class MonitoredSession:
         self._stop = self._closed = False
         self._session = self._coordinator = None
         self._target = sl.get_default_graph()
+        self._time, self._seen = EffectiveTime(), None
         self._was_final = self._target.finalized
         for hook in self._hooks:
             hook.begin()
+        try:
+            self._global_step = sl.train.get_global_step(self._target)
+        except (RuntimeError, TypeError):  # several, or something else of that name
+            self._global_step = None
         if self._recover:
             self._open_patiently()
         else:
@@ -58,7 +64,9 @@ class MonitoredSession:
     # The session within.
     def _open(self):
         coordinator = Coordinator(clean_stop_exception_types=())
+        before = getattr(self._creator, "restore_seconds", 0.0)
         session = self._creator.create_session()
+        self._time.restored(getattr(self._creator, "restore_seconds", 0.0) - before)
         try:
             if sl.get_collection(sl.GraphKeys.QUEUE_RUNNERS):
                 start_queue_runners(session, coordinator)
@@ -68,6 +76,7 @@ class MonitoredSession:
             self._shut(session, coordinator)
             raise
         self._session, self._coordinator = session, coordinator
+        self._time.opened(self._step_of(session))
         threading.Thread(target=self._end_steps_of_failed_threads, args=(session, coordinator), daemon=True).start()
 
     def _end_steps_of_failed_threads(self, session, coordinator):
@@ -87,6 +96,13 @@ class MonitoredSession:
                 sl.logging.info("A thread of the session has failed: %s. The step that is running is ended.", e)
                 with contextlib.suppress(errors.OpError):
                     session.close()
+
+    def _step_of(self, session):
+        """The global step, where there is one and it is known. Asked once for each session."""
+        try:
+            return None if self._global_step is None else int(session.run(self._global_step))
+        except errors.OpError:
+            return None
 
     def _open_patiently(self):
         """Tries until there is a session, with pauses; gives up after `recovery_secs`."""
@@ -119,6 +135,7 @@ class MonitoredSession:
     def _recover_from(self, error):
         """Gives up the session and makes a new one, unless the budget of restarts is spent."""
         most, within = self.restarts
+        self._time.failed()
         now = time.monotonic()
         self._failures.append(now)
         while now - self._failures[0] > within:
@@ -138,7 +155,10 @@ class MonitoredSession:
             if self._closed or self._session is None:
                 raise RuntimeError("Run called even after should_stop requested.")
             try:
-                return call()
+                self._seen = None
+                result = call()
+                self._time.stepped(self._seen)
+                return result
             except _RECOVERABLE as e:
                 if not self._recover:
                     raise
@@ -164,6 +184,12 @@ class MonitoredSession:
     def raw_session(self):
         """The plain session within."""
         return self._session
+
+    @property
+    def effective_time(self):
+        """How much of the time since the session was made went into steps, and what failures cost: its `productive`,
+        `detect`, `restart`, `restore`, `reexecute`, `wall` (seconds), `failures`, `ratio` and `text()`."""
+        return self._time
 
     _tf_sess = raw_session  # the name that programs of TensorFlow 1 reach for
 
@@ -241,7 +267,13 @@ class MonitoredSession:
         arguments = {} if options is None else {"options": options}
         if run_metadata is not None:
             arguments["run_metadata"] = run_metadata
+        began = time.monotonic()
         values = dict(zip(keys, self._session.run([asked[k] for k in keys], feeds or None, **arguments)))
+        self._time.ran(time.monotonic() - began)
+        if self._global_step is not None:  # where a hook has asked for it
+            for key in keys:
+                if asked[key] is self._global_step:
+                    self._seen = int(values[key])
         for hook in self._hooks:
             hook.after_run(context, SessionRunValues(values.get(hook), options, run_metadata))
         self._stop = self._stop or context.stop_requested
@@ -260,6 +292,9 @@ class MonitoredSession:
                     hook.end(self._session)
         finally:
             self._closed = True
+            self._time.publish()
+            if self._time.failures:
+                sl.logging.info("%s", self._time.text())
             session, self._session = self._session, None
             try:
                 if session is not None:

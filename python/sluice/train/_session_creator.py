@@ -10,9 +10,16 @@ from sluice.train._session_manager import SessionManager, config_of
 class SessionCreator(abc.ABC):
     """Makes sessions whose model is ready."""
 
+    _manager = None
+
     @abc.abstractmethod
     def create_session(self):
         """A new session; AbortedError and UnavailableError mean that trying again may help."""
+
+    @property
+    def restore_seconds(self):
+        """How long checkpoints were read for, in all sessions."""
+        return 0.0 if self._manager is None else self._manager.restore_seconds
 
 
 class ChiefSessionCreator(SessionCreator):

@@ -38,6 +38,7 @@ class SessionManager:
         self._ready_for_local_init_op = ready_for_local_init_op
         self._longest_pause = recovery_wait_secs
         self._local_options, self._local_feeds = local_init_run_options, local_init_feed_dict
+        self.restore_seconds = 0.0  # spent reading checkpoints, in all sessions
 
     def prepare_session(self, master, init_op=None, saver=None, checkpoint_dir=None,
                         checkpoint_filename_with_path=None, wait_for_checkpoint=False, max_wait_secs=7200, config=None,
@@ -116,6 +117,11 @@ class SessionManager:
             sl.logging.info("Waiting for model to be ready: %s", why)
             time.sleep(pause)
 
+    def _timed_restore(self, saver, session, path):
+        began = time.monotonic()
+        saver.restore(session, path)
+        self.restore_seconds += time.monotonic() - began
+
     def _restore(self, master, saver, folder, path, wait_for_checkpoint, max_wait_secs, config):
         """(session, whether it was restored)."""
         if folder and path:
@@ -125,7 +131,7 @@ class SessionManager:
             if not saver or not (folder or path):
                 return session, False
             if path:
-                saver.restore(session, path)
+                self._timed_restore(saver, session, path)
                 return session, True
             deadline, pauses = time.monotonic() + max_wait_secs, _Pauses(self._longest_pause)
             found, reasons = find_latest(folder)
@@ -141,7 +147,7 @@ class SessionManager:
                                            "begin anew" % (folder, "; ".join(reasons)))
             if found is None:
                 return session, False
-            saver.restore(session, found)
+            self._timed_restore(saver, session, found)
             state = get_checkpoint_state(folder)
             saver.recover_last_checkpoints([p for p in (state.all_model_checkpoint_paths if state else [found])
                                             if checkpoint_exists(p)])
