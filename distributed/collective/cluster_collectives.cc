@@ -81,11 +81,28 @@ struct ClusterCollectives::Generation {
   std::string Key(int from, absl::string_view what, int to) const {
     return absl::StrCat(members[from].device(), ";", absl::Hex(number), ";", what, ";", to);
   }
-  bool OnOneHost() const {
-    for (const auto& m : members) {
-      if (m.host().empty() || m.memory().empty() || m.host() != members[0].host()) return false;
+  // Ranks of the members that are on the host of this one.
+  std::vector<int> OnHostOf(int rank) const {
+    std::vector<int> here;
+    for (size_t r = 0; r < members.size(); ++r) {
+      if (members[r].host() == members[rank].host()) here.push_back(static_cast<int>(r));
     }
-    return true;
+    return here;
+  }
+  // The first members of all hosts.
+  std::vector<int> Firsts() const {
+    std::vector<int> firsts;
+    for (size_t r = 0; r < members.size(); ++r) {
+      if (OnHostOf(static_cast<int>(r))[0] == static_cast<int>(r)) firsts.push_back(static_cast<int>(r));
+    }
+    return firsts;
+  }
+  // Every member offers memory, and some could use another's.
+  bool MayShare() const {
+    for (const auto& m : members) {
+      if (m.host().empty() || m.memory().empty()) return false;
+    }
+    return Firsts().size() < members.size();
   }
 };
 
@@ -96,7 +113,8 @@ struct ClusterCollectives::Member {
   std::shared_ptr<Generation> generation;
   GroupView view;
   std::unique_ptr<SharedSegment> offered;  // while it joins
-  std::shared_ptr<SharedEngine> engine;    // null: by messages
+  bool shares = false;                     // else all goes by messages
+  HostView host;
   int votes_left = 0;
   bool all_can = true;
   Runs waiting;  // for the group to form
@@ -221,7 +239,8 @@ void ClusterCollectives::Joined(const MemberKey& key, uint64_t id, absl::StatusO
       }
       m.state = Member::kVoting;
       m.generation = joined = generation;
-      m.engine.reset();
+      m.shares = false;
+      m.host = HostView();
       m.runs.clear();
       m.view = GroupView();
       m.view.generation = number;
@@ -247,12 +266,13 @@ void ClusterCollectives::Joined(const MemberKey& key, uint64_t id, absl::StatusO
   for (const auto& run : failed) EndRun(*run, why);
   if (!joined) return;
   WatchOthers(key, joined);
-  joined->OnOneHost() ? Vote(key, joined) : Ready(key, joined);
+  joined->MayShare() ? Vote(key, joined) : Ready(key, joined);
 }
 
 void ClusterCollectives::Vote(const MemberKey& key, const std::shared_ptr<Generation>& generation) {
   const int n = static_cast<int>(generation->members.size());
   const int rank = generation->RankOf(key.second);
+  const std::vector<int> here = generation->OnHostOf(rank);
   std::unique_ptr<SharedSegment> segment;
   {
     absl::MutexLock lock(&mu_);
@@ -262,8 +282,8 @@ void ClusterCollectives::Vote(const MemberKey& key, const std::shared_ptr<Genera
     m.votes_left = n - 1;
     m.all_can = true;
   }
-  if (rank != 0) {
-    absl::StatusOr<std::unique_ptr<SharedSegment>> opened = SharedSegment::Open(generation->members[0].memory(), n);
+  if (rank != here[0]) {
+    absl::StatusOr<std::unique_ptr<SharedSegment>> opened = SharedSegment::Open(generation->members[here[0]].memory(), n);
     segment = opened.ok() ? *std::move(opened) : nullptr;
   }
   const bool can = segment != nullptr;
@@ -301,11 +321,32 @@ void ClusterCollectives::Vote(const MemberKey& key, const std::shared_ptr<Genera
             m.all_can &= vote.dtype() == DType::kInt32 && vote.num_elements() == 1 && *vote.data<int32_t>() == 1;
             if (--m.votes_left > 0) return;
             std::unique_ptr<SharedSegment> segment = std::move(m.offered);
-            if (m.all_can) m.engine = MakeEngine(std::move(segment), rank, m.view.devices);
+            m.shares = m.all_can;
+            if (m.shares) m.host = self->ViewOfHost(*generation, rank, m.view, std::move(segment));
           }
           self->Ready(key, generation);
         });
   }
+}
+
+HostView ClusterCollectives::ViewOfHost(const Generation& generation, int rank, const GroupView& all,
+                                        std::unique_ptr<SharedSegment> segment) {
+  HostView view;
+  const std::vector<int> here = generation.OnHostOf(rank);
+  std::vector<std::string> devices;
+  for (int r : here) {
+    if (r == rank) view.rank = static_cast<int>(devices.size());
+    devices.push_back(all.devices[r]);
+  }
+  view.size = static_cast<int>(here.size());
+  view.hosts = all;
+  view.hosts.devices.clear();
+  for (int r : generation.Firsts()) {
+    if (r == here[0]) view.hosts.rank = view.hosts.size();
+    view.hosts.devices.push_back(all.devices[r]);
+  }
+  if (view.size > 1) view.engine = MakeEngine(std::move(segment), view.rank, std::move(devices));
+  return view;
 }
 
 void ClusterCollectives::Ready(const MemberKey& key, const std::shared_ptr<Generation>& generation) {
@@ -353,6 +394,7 @@ void ClusterCollectives::Lost(int64_t number, const absl::Status& why) {
 
 void ClusterCollectives::Begin(const std::shared_ptr<Run>& run) {
   RefPtr<Exchange> exchange;
+  RefPtr<TwoLevel> two_level;
   std::shared_ptr<SharedEngine> engine;
   int64_t count = 0;
   absl::Status cancelled;
@@ -364,13 +406,18 @@ void ClusterCollectives::Begin(const std::shared_ptr<Run>& run) {
     count = m.runs[run->request.instance_key]++;
     run->generation = m.generation->number;
     std::function<std::string()> waits_for;
-    engine = m.engine;
-    if (engine != nullptr) {
+    const bool reduces = run->request.kind == CollectiveKind::kReduce;
+    auto finished = [self = Self(), run](absl::Status status) { self->Finished(run, status); };
+    if (m.shares && m.host.hosts.size() > 1 && reduces) {
+      two_level = MakeRef<TwoLevel>(m.host, m.generation, run->request, count, finished);
+      run->fail = [two_level, device = run->request.device](absl::Status why) { two_level->Fail(ForOthers(device, why)); };
+      waits_for = [two_level] { return two_level->WaitsFor(); };
+    } else if (m.shares && m.host.hosts.size() == 1) {
+      engine = m.host.engine;
       run->fail = [engine, device = run->request.device](absl::Status why) { engine->Fail(ForOthers(device, why)); };
       waits_for = [engine, instance = run->request.instance_key, count] { return engine->WaitsFor(instance, count); };
     } else {
-      exchange = MakeRef<Exchange>(m.view, m.generation, run->request, count,
-                                   [self = Self(), run](absl::Status status) { self->Finished(run, status); });
+      exchange = MakeRef<Exchange>(m.view, m.generation, run->request, count, finished);
       run->fail = [exchange](absl::Status why) { exchange->Fail(std::move(why)); };
       waits_for = [exchange] { return exchange->WaitsFor(); };
     }
@@ -384,7 +431,8 @@ void ClusterCollectives::Begin(const std::shared_ptr<Run>& run) {
     if (!cancelled.ok()) FailRun(run, cancelled);
     return;
   }
-  if (!cancelled.ok()) return FailRun(run, cancelled);
+  if (!cancelled.ok()) FailRun(run, cancelled);
+  if (two_level) return two_level->Start();
   exchange->Start();
 }
 
@@ -459,7 +507,7 @@ ClusterCollectives::Runs ClusterCollectives::Detach(Member& m, const absl::Statu
   m.state = Member::kIdle;
   m.id = 0;
   m.generation.reset();
-  m.engine.reset();
+  m.host.engine.reset();
   m.offered.reset();
   return runs;
 }
@@ -490,7 +538,7 @@ void ClusterCollectives::EndGeneration(int64_t number, const absl::Status& why, 
       Runs idle(begun, m->active.end());
       for (const auto& r : idle) m->dead_steps.emplace_back(r->request.step_id, derived);
       m->active.erase(begun, m->active.end());
-      engines.push_back(m->engine);
+      engines.push_back(m->host.engine);
       Runs more = Detach(*m, derived);
       waiting.insert(waiting.end(), idle.begin(), idle.end());
       waiting.insert(waiting.end(), more.begin(), more.end());

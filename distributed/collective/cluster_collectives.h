@@ -1,10 +1,11 @@
 // Collectives between the tasks of a cluster: one object for each task.
 //
 //   kernel --Start--> join the group (once; the leader answers when all are there) --> a run for each request
-//                                                                                     |-- SharedEngine, on one host
-//                                                                                     `-- Exchange, by messages
+//                                                                                     |-- SharedEngine: on one host
+//                                                                                     |-- TwoLevel: on several hosts
+//                                                                                     `-- Exchange: by messages
 //
-// Members that are on one host, and can all map the memory that the first of them offers, use that.
+// Members of one host that can all map the memory that the first of them offers use that; they tell each other.
 //
 // A group that has formed has a generation. When a member fails, is cancelled, or is lost, the generation is over on every
 // task, at once, with that member's error; the members' next steps form another one. So a task that was paused or
@@ -34,6 +35,7 @@
 #include "distributed/collective/exchange.h"
 #include "distributed/collective/group_registry.h"
 #include "distributed/collective/shared_engine.h"
+#include "distributed/collective/two_level.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rendezvous/step_rendezvous.h"
 #include "distributed/rpc/transport.h"
@@ -89,6 +91,8 @@ class ClusterCollectives final : public Collectives {
   void Joined(const MemberKey& key, uint64_t id, absl::StatusOr<proto::JoinGroupResponse> response);
   // The members of one host: tell each other whether they can map the memory of the first, and use it if all can.
   void Vote(const MemberKey& key, const std::shared_ptr<Generation>& generation);
+  static HostView ViewOfHost(const Generation& generation, int rank, const GroupView& all,
+                             std::unique_ptr<SharedSegment> segment);
   void Ready(const MemberKey& key, const std::shared_ptr<Generation>& generation);
   // Notices members that are lost: each has a question open at the others that nobody ever answers.
   void WatchOthers(const MemberKey& key, const std::shared_ptr<Generation>& generation);

@@ -22,6 +22,7 @@ using Segment = SharedSegment;
 constexpr uint64_t kAhead = 2;                 // chunks that are published before the first is merged
 constexpr size_t kBlockBytes = 16 << 10;       // merged for all members before the next, so that sums stay in the cache
 constexpr size_t kDivideBytes = 32 << 10;      // of a chunk: less is not worth a second meeting
+constexpr size_t kStreamBytes = 6 << 20;       // results that large leave the caches alone
 constexpr auto kSpin = std::chrono::microseconds(50);
 
 void Pause() {
@@ -258,6 +259,7 @@ absl::Status SharedEngine::Exchange(const CollectiveRequest& r, int source) {
   chunks_ += chunks;
   const char* in = static_cast<const char*>(r.input);
   char* out = static_cast<char*>(r.output);
+  const bool stream = r.num_bytes() >= kStreamBytes;
   const absl::Status over = absl::AbortedError("the group has ended");
   auto merge = [&](uint64_t k) {
     const int64_t begin = static_cast<int64_t>(k) * per_chunk;
@@ -265,13 +267,13 @@ absl::Status SharedEngine::Exchange(const CollectiveRequest& r, int source) {
     char* to = out + begin * element;
     if (r.kind == CollectiveKind::kBroadcast) {
       const char* from = source == rank_ ? in + begin * element : segment_->slot(source, first + k);
-      if (from != to) std::memcpy(to, from, n * element);
+      if (from != to) CopyOut(to, from, n * element, stream);
       return;
     }
     if (r.kind == CollectiveKind::kGather) {
       for (int m = 0; m < members_; ++m) {
         const char* from = m == rank_ ? in + begin * element : segment_->slot(m, first + k);
-        std::memcpy(out + (m * count + begin) * element, from, n * element);
+        CopyOut(out + (m * count + begin) * element, from, n * element, stream);
       }
       return;
     }
@@ -280,9 +282,9 @@ absl::Status SharedEngine::Exchange(const CollectiveRequest& r, int source) {
       const int64_t size = std::min(block, n - b);
       auto slot = [&](int m) { return segment_->slot(m, first + k) + b * element; };
       char* sum = to + b * element;
-      Merge(r.dtype, r.merge, slot(0), slot(1), sum, size);
-      for (int m = 2; m < members_; ++m) Merge(r.dtype, r.merge, sum, slot(m), sum, size);
-      if (r.divide) DivideBy(r.dtype, members_, sum, size);
+      const char* so_far = slot(0);
+      for (int m = 1; m + 1 < members_; ++m, so_far = sum) Merge(r.dtype, r.merge, so_far, slot(m), sum, size);
+      MergeLast(r.dtype, r.merge, so_far, slot(members_ - 1), sum, size, r.divide ? members_ : 1, stream && members_ == 2);
     }
   };
   for (uint64_t k = 0; k < chunks + kAhead; ++k) {
@@ -337,9 +339,9 @@ absl::Status SharedEngine::Divide(const CollectiveRequest& r) {
         return (m == rank_ ? in + k * per_chunk * element : segment_->slot(m, first + k)) + b * element;
       };
       char* sum = segment_->slot(rank_, first + k) + b * element;
-      Merge(r.dtype, r.merge, part(0), part(1), sum, size);
-      for (int m = 2; m < members_; ++m) Merge(r.dtype, r.merge, sum, part(m), sum, size);
-      if (r.divide) DivideBy(r.dtype, members_, sum, size);
+      const char* so_far = part(0);
+      for (int m = 1; m + 1 < members_; ++m, so_far = sum) Merge(r.dtype, r.merge, so_far, part(m), sum, size);
+      MergeLast(r.dtype, r.merge, so_far, part(members_ - 1), sum, size, r.divide ? members_ : 1, false);
     }
   };
   auto collect = [&](uint64_t k) {
@@ -347,7 +349,7 @@ absl::Status SharedEngine::Divide(const CollectiveRequest& r) {
     char* to = out + k * per_chunk * element;
     for (int m = 0; m < members_; ++m) {
       const int64_t lo = PartBegin(n, members_, m) * element, hi = PartBegin(n, members_, m + 1) * element;
-      std::memcpy(to + lo, segment_->slot(m, first + k) + lo, hi - lo);
+      CopyOut(to + lo, segment_->slot(m, first + k) + lo, hi - lo, r.num_bytes() >= kStreamBytes);
     }
   };
   for (uint64_t k = 0; k < chunks + 2; ++k) {
@@ -388,7 +390,7 @@ std::string SharedEngine::WaitsFor(int64_t instance, int64_t run) {
     if (segment_->member(m).published.load() < published) behind.push_back(NameOf(m));
   }
   if (missing.empty()) missing = behind;
-  return missing.empty() ? "the other members" : absl::StrJoin(missing, ", ");
+  return absl::StrJoin(missing, ", ");
 }
 
 }  // namespace sluice

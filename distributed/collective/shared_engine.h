@@ -48,7 +48,7 @@ class SharedEngine {
   void Fail(const absl::Status& why);
   // As Fail, naming this member as the one that found it.
   void Leave(const absl::Status& why);
-  // The members that have not announced a run, or are behind in it.
+  // The members that have not announced a run, or are behind in it; may be empty.
   std::string WaitsFor(int64_t instance, int64_t run);
 
  private:

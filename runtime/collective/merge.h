@@ -13,6 +13,12 @@ namespace sluice {
 
 // to[i] = a[i] op b[i]. `to` may be `a` or `b`. REQUIRES: a type of kArithmeticTypes.
 void Merge(DType dtype, MergeOp op, const void* a, const void* b, void* to, int64_t count);
+// As Merge, then DivideBy when `divisor` is not 1. With `stream`, `to` is memory that is not read again soon: where the
+// machine can, its old lines are not fetched first.
+void MergeLast(DType dtype, MergeOp op, const void* a, const void* b, void* to, int64_t count, int64_t divisor,
+               bool stream);
+// memcpy, likewise.
+void CopyOut(void* to, const void* from, int64_t bytes, bool stream);
 // to[i] /= members; integers are truncated.
 void DivideBy(DType dtype, int64_t members, void* to, int64_t count);
 

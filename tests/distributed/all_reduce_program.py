@@ -3,6 +3,7 @@
 usage: all_reduce_program.py FOLDER STEPS     (started by a launcher: workers)
 """
 import hashlib
+import os
 import sys
 
 import numpy as np
@@ -29,6 +30,9 @@ def main(folder, steps):
     resolver = sl.distribute.cluster_resolver.from_environment()
     cluster, rank = resolver.cluster_spec(), resolver.task_id
     ranks = cluster.num_tasks("worker")
+    per_host = int(os.environ.get("RANKS_PER_HOST", "0"))
+    if per_host:
+        os.environ["SLUICE_COLLECTIVE_HOST"] = str(rank // per_host)
     server = sl.train.Server(cluster, "worker", rank)
     with sl.device("/job:worker/task:%d" % rank):
         x, y, loss = build(rank)

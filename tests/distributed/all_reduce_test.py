@@ -68,6 +68,16 @@ def test_ranks_end_with_the_same_bits_in_every_run_and_with_the_weights_of_one_p
         np.testing.assert_allclose(got[name], wanted[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("ranks, environment", [
+    (2, {"SLUICE_TRANSPORT": "grpc"}), (2, {"SLUICE_TRANSPORT": "tcp"}), (4, {"RANKS_PER_HOST": "2"}),
+], ids=lambda x: "-".join(x) if isinstance(x, dict) else str(x))
+def test_other_ways_between_ranks_give_the_weights_of_one_process(tmp_path, ranks, environment):
+    train(tmp_path, ranks, environment=environment)
+    wanted, got = one_process(ranks), np.load(str(tmp_path / "final-0.npz"))
+    for name in wanted:
+        np.testing.assert_allclose(got[name], wanted[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 def test_a_killed_rank_is_named_and_training_recovers_with_the_same_bits(tmp_path, undisturbed):
     if 2 not in undisturbed:
         undisturbed[2] = train(tmp_path / "undisturbed", 2)[0]
