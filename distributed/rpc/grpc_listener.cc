@@ -45,8 +45,8 @@ class ServerCall : public grpc::ServerGenericBidiReactor {
   void FinishOnce(Finished finished, const grpc::Status& status) {
     if (!finished->exchange(true)) Finish(status);
   }
-  void Answer(Finished finished, absl::StatusOr<Message> reply) {
-    if (finished->exchange(true)) return;
+  // REQUIRES: the caller turned `finished`.
+  void Answer(absl::StatusOr<Message> reply) {
     if (!reply.ok()) return Finish(ToGrpcStatus(reply.status()));
     auto bytes = ToByteBuffer(*reply);
     if (!bytes.ok()) return Finish(ToGrpcStatus(bytes.status()));
@@ -68,7 +68,9 @@ class ReplyOnce {
   ~ReplyOnce() {
     if (!*finished_) Run(Internal("the task dropped the call without an answer"));
   }
-  void Run(absl::StatusOr<Message> reply) { call_->Answer(finished_, std::move(reply)); }
+  void Run(absl::StatusOr<Message> reply) {
+    if (!finished_->exchange(true)) call_->Answer(std::move(reply));
+  }
 
  private:
   ServerCall* const call_;  // not touched once finished

@@ -32,6 +32,7 @@ class ManualClock final : public Clock {
     }
     now_ = until;
   }
+  void Forget() { timers_.clear(); }
   size_t timers() const { return timers_.size(); }
 
  private:
@@ -66,6 +67,11 @@ class WatchedChannelTest : public ::testing::Test {
     WatchOptions options;
     options.name = "/job:ps/replica:0/task:0";
     channel_ = MakeWatchedChannel(work_, questions_, &clock_, options);
+  }
+  ~WatchedChannelTest() override {
+    // A call that nobody answered keeps its channel.
+    for (const auto& channel : {work_, questions_}) channel->calls.clear();
+    clock_.Forget();
   }
   void Call(absl::Duration timeout = absl::Hours(1)) {
     ++open_;
