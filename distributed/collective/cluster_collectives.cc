@@ -122,6 +122,10 @@ struct ClusterCollectives::Member {
   std::map<int64_t, int64_t> runs;  // of each instance, in this generation
   // Steps that saw a generation end: what else they ask for gets the same error.
   std::deque<std::pair<int64_t, absl::Status>> dead_steps;
+  // Why a generation ended between two runs. The next step fails with it: others may have gone back to a checkpoint, and a
+  // step that went on would wait for them while they wait for it.
+  absl::Status missed;
+  bool failed = false;  // a run of this generation has failed, which its step knows
 };
 
 ClusterCollectives::ClusterCollectives(ClusterCollectivesOptions options)
@@ -152,6 +156,11 @@ void ClusterCollectives::Start(CollectiveRequest request, Done done) {
     if (!member) member = std::make_unique<Member>();
     for (const auto& [step, why] : member->dead_steps) {
       if (step == r.step_id && refused.ok()) refused = why;
+    }
+    if (refused.ok() && !member->missed.ok()) {
+      refused = std::exchange(member->missed, absl::OkStatus());
+      member->dead_steps.emplace_back(r.step_id, refused);
+      if (member->dead_steps.size() > kDeadStepsKept) member->dead_steps.pop_front();
     }
     if (refused.ok()) {
       ready = member->state == Member::kReady;
@@ -477,6 +486,7 @@ void ClusterCollectives::Finished(const std::shared_ptr<Run>& run, absl::Status 
     fail.swap(run->fail);
     if (!status.ok() && !run->own.ok()) status = run->own;
     if (!status.ok()) {
+      m.failed = true;
       m.dead_steps.emplace_back(run->request.step_id, status);
       if (m.dead_steps.size() > kDeadStepsKept) m.dead_steps.pop_front();
     }
@@ -506,6 +516,7 @@ ClusterCollectives::Runs ClusterCollectives::Detach(Member& m, const absl::Statu
   while (m.dead_steps.size() > kDeadStepsKept) m.dead_steps.pop_front();
   m.state = Member::kIdle;
   m.id = 0;
+  m.failed = false;
   m.generation.reset();
   m.host.engine.reset();
   m.offered.reset();
@@ -530,6 +541,7 @@ void ClusterCollectives::EndGeneration(int64_t number, const absl::Status& why, 
     for (auto& [key, m] : members_) {
       if (m->generation != generation) continue;
       teller = m->id;
+      if (m->active.empty() && m->waiting.empty() && !m->failed) m->missed = derived;
       for (const auto& r : m->active) {
         if (r->fail) active.push_back(r);
       }
