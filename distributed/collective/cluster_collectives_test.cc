@@ -360,6 +360,25 @@ TEST_P(CollectivesTest, CancelledStepEndsTheOthersWithItsReason) {
   left.Wait();
 }
 
+TEST_P(CollectivesTest, MemberBetweenTwoStepsFailsTheNextAndThenTheGroupFormsAgain) {
+  Group group(GetParam(), 2);
+  CancellationToken token;
+  std::vector<std::vector<float>> in(2, std::vector<float>(10, 1)), out = in;
+  std::vector<std::pair<int, CollectiveRequest>> all;
+  for (int i = 0; i < 2; ++i) all.emplace_back(i, Ask(i, 2, in[i], &out[i]));
+  for (const absl::Status& s : RunAll(group, all)) ASSERT_TRUE(s.ok()) << s;
+  for (auto& r : all) r.second.step_id = 1;
+  CollectiveRequest cancelled = all[1].second;
+  cancelled.cancellation = &token;
+  EXPECT_EQ(RunAll(group, {{1, cancelled}}, [&] { token.Cancel(absl::CancelledError("lost patience")); })[0].code(),
+            absl::StatusCode::kCancelled);
+  const absl::Status missed = RunAll(group, {all[0]})[0];
+  EXPECT_EQ(missed.code(), absl::StatusCode::kAborted) << missed;
+  EXPECT_THAT(missed.ToString(), AllOf(HasSubstr("task:1"), HasSubstr("lost patience")));
+  for (auto& r : all) r.second.step_id = 2;
+  for (const absl::Status& s : RunAll(group, all)) EXPECT_TRUE(s.ok()) << s;
+}
+
 TEST_P(CollectivesTest, LostMemberEndsTheOthersAndIsNamed) {
   for (int64_t count : {10, 400'000}) {
     Group group(GetParam(), 3);

@@ -3,43 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
 #include <utility>
 #include <vector>
 
 #include "core/base/status.h"
+#include "core/testing/manual_clock.h"
 
 namespace sluice {
 namespace {
 
 using ::testing::HasSubstr;
-
-// A clock that moves when told.
-class ManualClock final : public Clock {
- public:
-  absl::Duration Now() const override { return now_; }
-  TimerId RunAfter(absl::Duration delay, std::function<void()> work) override {
-    timers_.emplace(std::make_pair(now_ + delay, next_), std::move(work));
-    return next_++;
-  }
-  void CancelTimer(TimerId id) override {}
-  void Advance(absl::Duration by) {
-    const absl::Duration until = now_ + by;
-    while (!timers_.empty() && timers_.begin()->first.first <= until) {
-      auto timer = timers_.extract(timers_.begin());
-      now_ = timer.key().first;
-      timer.mapped()();
-    }
-    now_ = until;
-  }
-  void Forget() { timers_.clear(); }
-  size_t timers() const { return timers_.size(); }
-
- private:
-  absl::Duration now_;
-  TimerId next_ = 1;
-  std::map<std::pair<absl::Duration, TimerId>, std::function<void()>> timers_;
-};
 
 // Keeps calls; those that have a time end with DEADLINE_EXCEEDED when it is over.
 class ScriptedChannel final : public Channel {

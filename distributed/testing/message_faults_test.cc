@@ -3,12 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "core/proto/graph.pb.h"
+#include "core/testing/manual_clock.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
 #include "distributed/testing/call_recorder.h"
@@ -19,31 +19,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-// A clock that moves when told.
-class ManualClock final : public Clock {
- public:
-  absl::Duration Now() const override { return now_; }
-  TimerId RunAfter(absl::Duration delay, std::function<void()> work) override {
-    timers_.emplace(std::make_pair(now_ + delay, next_), std::move(work));
-    return next_++;
-  }
-  void CancelTimer(TimerId) override {}
-  void Advance(absl::Duration by) {
-    const absl::Duration until = now_ + by;
-    while (!timers_.empty() && timers_.begin()->first.first <= until) {
-      auto timer = timers_.extract(timers_.begin());
-      now_ = timer.key().first;
-      timer.mapped()();
-    }
-    now_ = until;
-  }
-
- private:
-  absl::Duration now_;
-  TimerId next_ = 1;
-  std::map<std::pair<absl::Duration, TimerId>, std::function<void()>> timers_;
-};
 
 // Answers at once, and counts.
 class CountingTransport final : public Transport {
