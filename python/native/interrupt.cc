@@ -38,7 +38,7 @@ std::atomic_flag busy = ATOMIC_FLAG_INIT;
 // Whether Ctrl-C raises KeyboardInterrupt, rather than calling a function of the program.
 bool IsPythonsOwnHandler() {
   if (!Py_IsInitialized()) return false;
-  PyGILState_STATE state = PyGILState_Ensure();
+  PyGILState_STATE state = EnsureGil();
   bool own = true;
   {
     Ref signals(PyImport_ImportModule("signal"));

@@ -155,14 +155,16 @@ PyObject* Crc32c(PyObject*, PyObject* args) {
 void CallHost(void*, const char* token, SL_Tensor* const* inputs, int num_inputs, SL_Tensor** outputs, int num_outputs,
               SL_Status* status) {
   if (!Py_IsInitialized()) return SL_SetStatus(status, 1, "Python has ended");
-  PyGILState_STATE state = PyGILState_Ensure();
+  PyGILState_STATE state = EnsureGil();
   {
     Ref arrays(PyList_New(num_inputs));
     for (int i = 0; i < num_inputs; ++i) {
       PyObject* array = FetchArray(SL_ShareTensor(inputs[i]));
       PyList_SetItem(arrays.get(), i, array == nullptr ? None() : array);
     }
-    Ref result(PyErr_Occurred() ? nullptr : PyObject_CallFunction(hooks.call_host, "sO", token, arrays.get()));
+    Ref result(PyErr_Occurred() ? nullptr : HeldAfterTheEnd([&] {
+      return PyObject_CallFunction(hooks.call_host, "sO", token, arrays.get());
+    }));
     if (result && PyTuple_Check(result.get())) {  // (code, message)
       const char* message = Text(PyTuple_GetItem(result.get(), 1));
       SL_SetStatus(status, static_cast<int>(PyLong_AsLong(PyTuple_GetItem(result.get(), 0))),

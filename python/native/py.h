@@ -7,6 +7,7 @@
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <unistd.h>
 
 #include <string>
 #include <utility>
@@ -15,6 +16,23 @@
 #include "runtime/c_api/sluice.h"
 
 namespace sluice_python {
+
+// Calls `f`, which may enter the interpreter. After the program's end Python ends a daemon thread that does by unwinding it, and
+// C++ dies of that in the first destructor; such a thread is held until the process has ended, as Python itself does from 3.14 on.
+template <typename F>
+auto HeldAfterTheEnd(F f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (...) {
+    for (;;) pause();
+  }
+}
+inline void RestoreThread(PyThreadState* state) {
+  HeldAfterTheEnd([&] { PyEval_RestoreThread(state); });
+}
+inline PyGILState_STATE EnsureGil() {
+  return HeldAfterTheEnd([] { return PyGILState_Ensure(); });
+}
 
 // Owns a reference.
 class Ref {

@@ -18,7 +18,7 @@ PyObject* NewRpc(PyTypeObject* type, PyObject* args, PyObject*) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_Rpc* rpc = SL_StartRpc(address, method, roots, certificate, key, seconds, status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   if (rpc == nullptr) return status.Raise();
   auto* self = reinterpret_cast<RpcObject*>(reinterpret_cast<allocfunc>(PyType_GetSlot(type, Py_tp_alloc))(type, 0));
   if (self == nullptr) {
@@ -33,7 +33,7 @@ void DeallocRpc(PyObject* self) {
   SL_Rpc* rpc = RpcOf(self);
   PyThreadState* state = PyEval_SaveThread();
   SL_DeleteRpc(rpc);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   PyTypeObject* type = Py_TYPE(self);
   reinterpret_cast<freefunc>(PyType_GetSlot(type, Py_tp_free))(self);
   Py_DECREF(type);
@@ -50,7 +50,7 @@ PyObject* Send(PyObject* self, PyObject* args) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_SendRpc(RpcOf(self), data, size, last, seconds, status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return status.ok() ? None() : status.Raise();
 }
 
@@ -61,7 +61,7 @@ PyObject* Receive(PyObject* self, PyObject* args) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_Buffer* buffer = SL_ReceiveRpc(RpcOf(self), seconds, status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return buffer == nullptr ? status.Raise() : TakeBytes(buffer);
 }
 

@@ -21,7 +21,7 @@ PyObject* NewServer(PyTypeObject* type, PyObject* args, PyObject*) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_Server* server = SL_NewServer(data, size, status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   if (server == nullptr) return status.Raise();
   auto* self = reinterpret_cast<ServerObject*>(reinterpret_cast<allocfunc>(PyType_GetSlot(type, Py_tp_alloc))(type, 0));
   if (self == nullptr) {
@@ -36,7 +36,7 @@ void DeallocServer(PyObject* self) {
   SL_Server* server = ServerOf(self);
   PyThreadState* state = PyEval_SaveThread();
   SL_DeleteServer(server);  // waits for steps, which may want the interpreter
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   PyTypeObject* type = Py_TYPE(self);
   reinterpret_cast<freefunc>(PyType_GetSlot(type, Py_tp_free))(self);
   Py_DECREF(type);
@@ -52,7 +52,7 @@ PyObject* Start(PyObject* self, PyObject*) {
 PyObject* Stop(PyObject* self, PyObject*) {
   PyThreadState* state = PyEval_SaveThread();
   SL_StopServer(ServerOf(self));
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return None();
 }
 
@@ -65,7 +65,7 @@ PyObject* Join(PyObject* self, PyObject* seconds) {
     const double now = std::min(left, 0.2);
     PyThreadState* state = PyEval_SaveThread();
     stopped = SL_JoinServer(ServerOf(self), now);
-    PyEval_RestoreThread(state);
+    RestoreThread(state);
     left -= now;
     if (PyErr_CheckSignals() != 0) return nullptr;
   } while (!stopped && left > 0);
@@ -79,7 +79,7 @@ PyObject* ServeMetrics(PyObject* self, PyObject* address) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_ServeMetrics(ServerOf(self), text, status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return status.ok() ? None() : status.Raise();
 }
 
@@ -108,7 +108,7 @@ PyObject* ResetTarget(PyObject*, PyObject* args) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_ResetTarget(target, names.data(), static_cast<int>(names.size()), status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return status.ok() ? None() : status.Raise();
 }
 
@@ -120,7 +120,7 @@ PyObject* TaskState(PyObject*, PyObject* args) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_Buffer* buffer = SL_TaskState(target, seconds, status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return buffer == nullptr ? status.Raise() : TakeBytes(buffer);
 }
 

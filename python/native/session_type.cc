@@ -14,7 +14,7 @@ struct Shared {
     // Deleting waits for steps, which may want the interpreter (py_func).
     PyThreadState* state = PyEval_SaveThread();
     SL_DeleteSession(session);
-    PyEval_RestoreThread(state);
+    RestoreThread(state);
   }
 };
 
@@ -84,7 +84,7 @@ PyObject* NewSession(PyTypeObject* type, PyObject* args, PyObject*) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   shared->session = SL_NewSessionWithTarget(graph, target, data, size, status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   if (shared->session == nullptr) return status.Raise();
   auto* self = Alloc<SessionObject>(reinterpret_cast<PyObject*>(type));
   if (self == nullptr) return nullptr;
@@ -105,7 +105,7 @@ PyObject* Close(PyObject* self, PyObject*) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_CloseSession(SessionOf(self), status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return status.ok() ? None() : status.Raise();
 }
 
@@ -119,7 +119,7 @@ PyObject* Reset(PyObject* self, PyObject* containers) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_ResetSession(SessionOf(self), names.data(), static_cast<int>(names.size()), status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return status.ok() ? None() : status.Raise();
 }
 
@@ -128,7 +128,7 @@ PyObject* Devices(PyObject* self, PyObject*) {
   Status status;
   PyThreadState* state = PyEval_SaveThread();  // it asks the master of a cluster
   SL_DeviceList* devices = SL_ListDevices(SessionOf(self), status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   if (!status.ok()) return status.Raise();
   const int n = SL_NumDevices(devices);
   Ref list(PyList_New(n));
@@ -163,7 +163,7 @@ PyObject* MakeCallable(PyObject* self, PyObject* args) {
   state->callable =
       SL_MakeCallable(state->shared->session, feeds.data(), static_cast<int>(feeds.size()), fetches.data(),
                       static_cast<int>(fetches.size()), targets.data(), static_cast<int>(targets.size()), status);
-  PyEval_RestoreThread(thread);
+  RestoreThread(thread);
   if (!status.ok()) return status.Raise();
   auto* made = Alloc<CallableObject>(callable_type);
   if (made == nullptr) return nullptr;
@@ -252,7 +252,7 @@ PyObject* RunStep(CallableState* callable, PyObject* values, SL_RunOptions* opti
     InterruptScope interrupt(cancellation);
     PyThreadState* state = PyEval_SaveThread();
     SL_RunCallable(callable->callable, feeds, fetches, options, status);
-    PyEval_RestoreThread(state);
+    RestoreThread(state);
   }
   for (int i = 0; i < num_feeds; ++i) SL_DeleteTensor(feeds[i]);
   Cancellations().Return(cancellation);
@@ -305,7 +305,7 @@ PyObject* PartialSetup(PyObject* self, PyObject* args) {
   SL_Buffer* handle =
       SL_SetUpPartialRun(SessionOf(self), feeds.data(), static_cast<int>(feeds.size()), fetches.data(),
                          static_cast<int>(fetches.size()), targets.data(), static_cast<int>(targets.size()), status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return status.ok() ? TakeText(handle) : status.Raise();
 }
 
@@ -337,7 +337,7 @@ PyObject* PartialRun(PyObject* self, PyObject* args) {
     PyThreadState* state = PyEval_SaveThread();
     SL_PartialRun(SessionOf(self), handle, feeds.data(), inputs.data(), static_cast<int>(feeds.size()), fetches.data(),
                   static_cast<int>(fetches.size()), outputs.data(), &options, status);
-    PyEval_RestoreThread(state);
+    RestoreThread(state);
     Cancellations().Return(options.cancellation);
   }
   for (SL_Tensor* t : inputs) SL_DeleteTensor(t);
@@ -353,7 +353,7 @@ PyObject* Describe(PyObject* self, SL_Buffer* (*ask)(SL_Callable*, SL_Status*)) 
   Status status;
   PyThreadState* state = PyEval_SaveThread();
   SL_Buffer* text = ask(reinterpret_cast<CallableObject*>(self)->state->callable, status);
-  PyEval_RestoreThread(state);
+  RestoreThread(state);
   return status.ok() ? TakeText(text) : status.Raise();
 }
 PyObject* Explain(PyObject* self, PyObject*) { return Describe(self, SL_ExplainPlacement); }

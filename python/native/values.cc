@@ -493,7 +493,7 @@ void RaiseShape(const std::vector<int64_t>& dims, int rank, const int64_t* found
 void ReleaseView(void* arg) {
   auto* view = static_cast<Py_buffer*>(arg);
   if (Py_IsInitialized()) {
-    PyGILState_STATE state = PyGILState_Ensure();
+    PyGILState_STATE state = EnsureGil();
     PyBuffer_Release(view);
     PyGILState_Release(state);
   }

@@ -83,7 +83,7 @@ def main(mode, folder, last):
             step_context.request_stop()
         at = (sent[0] * BATCH) % 4096
         sent[0] += 1
-        print("sends", sent[0], flush=True)
+        print("sends %d\n" % sent[0], end="", flush=True)  # in one write: it may be killed between two
         step_context.run_with_hooks(train_op, {x: xs[at:at + BATCH], y: ys[at:at + BATCH]})
         print("step", now, flush=True)
 

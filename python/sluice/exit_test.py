@@ -1,0 +1,38 @@
+"""The end of a program whose daemon threads are still within sessions."""
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys, threading, time
+import sluice as sl
+
+graph = sl.Graph()
+with graph.as_default():
+    x = sl.placeholder(sl.float32)
+    y = sl.py_func(lambda a: (time.sleep(0.02), a)[1], [x], sl.float32) if sys.argv[1] == "py_func" else sl.matmul(x, x)
+
+def use():
+    session = sl.Session(graph=graph)
+    while True:
+        session.run(y, {x: [[1.0] * 300] * 300})
+        within.release()
+        if sys.argv[1] == "delete":  # the end of a session lets others into the interpreter, too
+            del session
+            session = sl.Session(graph=graph)
+
+within = threading.Semaphore(0)
+for _ in range(4):
+    threading.Thread(target=use, daemon=True).start()
+for _ in range(20):
+    within.acquire()
+print("end")
+"""
+
+
+@pytest.mark.parametrize("what", ["run", "delete", "py_func"])
+def test_a_program_ends_in_order_while_daemon_threads_use_sessions(what):
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", PROGRAM, what], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
