@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <deque>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,6 +78,33 @@ int UsableCpus() {
   if (quota > 0) cpus = std::min(cpus, static_cast<int>(quota + 0.999));
   return std::max(1, cpus);
 }
+
+// What waits to be run, oldest first. Keeps its memory, unlike a deque, which takes and frees blocks as it moves on.
+class WorkQueue {
+ public:
+  bool empty() const { return count_ == 0; }
+  size_t size() const { return count_; }
+  std::function<void()>& front() { return ring_[first_]; }
+  void push_back(std::function<void()> work) {
+    if (count_ == ring_.size()) {
+      std::vector<std::function<void()>> larger(std::max<size_t>(16, 2 * count_));
+      for (size_t i = 0; i < count_; ++i) larger[i] = std::move(ring_[(first_ + i) % ring_.size()]);
+      ring_ = std::move(larger);
+      first_ = 0;
+    }
+    ring_[(first_ + count_++) % ring_.size()] = std::move(work);
+  }
+  void pop_front() {
+    ring_[first_] = nullptr;
+    first_ = (first_ + 1) % ring_.size();
+    --count_;
+  }
+
+ private:
+  std::vector<std::function<void()>> ring_;
+  size_t first_ = 0;
+  size_t count_ = 0;
+};
 
 // A loop that threads may join. Lives in the pool, so a thread that comes late never touches freed memory: it enters
 // `users` before it looks at `open`, and the owner closes before it waits for `users` to be empty.
@@ -267,13 +293,13 @@ struct ThreadPool::Impl {
   std::atomic<bool> stopping{false};
   Slot slots[kSlots];
   absl::Mutex queue_mu;
-  std::deque<std::function<void()>> queue ABSL_GUARDED_BY(queue_mu);
+  WorkQueue queue ABSL_GUARDED_BY(queue_mu);
   std::vector<std::thread> workers;
 
   absl::Mutex blocking_mu;
   absl::CondVar blocking_wake;
   absl::CondVar blocking_idle_again;  // work or a thread has ended; for the destructor
-  std::deque<std::function<void()>> blocking_queue ABSL_GUARDED_BY(blocking_mu);
+  WorkQueue blocking_queue ABSL_GUARDED_BY(blocking_mu);
   int blocking_idle ABSL_GUARDED_BY(blocking_mu) = 0;
   int blocking_busy ABSL_GUARDED_BY(blocking_mu) = 0;
   int blocking_threads ABSL_GUARDED_BY(blocking_mu) = 0;

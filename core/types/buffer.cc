@@ -29,6 +29,8 @@ class BorrowedBuffer final : public Buffer {
       : Buffer(data, size), release_(std::move(release)) {
     writable_ = false;
   }
+  static void* operator new(size_t bytes) { return HostAllocator()->Allocate(bytes); }
+  static void operator delete(void* p, size_t bytes) { HostAllocator()->Deallocate(p, bytes); }
 
  private:
   ~BorrowedBuffer() override {

@@ -1,6 +1,8 @@
 #include "distributed/client/remote_session.h"
 
+#include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -8,8 +10,10 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "core/base/clock.h"
+#include "core/base/recycled_memory.h"
 #include "core/base/status.h"
 #include "core/graph/graph_def.h"
+#include "core/graph/text.h"
 #include "core/proto/config.pb.h"
 #include "distributed/cluster/cluster.h"
 #include "distributed/master/master.h"
@@ -20,7 +24,9 @@
 namespace sluice {
 namespace {
 
-constexpr absl::Duration kControlTimeout = absl::Minutes(10);
+// Of calls that make sessions, graphs and plans, when nobody says how long they may take: longer than a master waits for its
+// tasks and for what they do, so that it is the master who says what went wrong.
+constexpr absl::Duration kControlTimeout = absl::Minutes(5);
 constexpr absl::Duration kCloseTimeout = absl::Seconds(15);
 constexpr absl::Duration kKeepAlivePeriod = absl::Minutes(1);  // a tenth of what masters wait
 // What a call has beyond its step's own time: more than the master adds for its tasks.
@@ -29,6 +35,11 @@ constexpr absl::Duration kSpareTime = absl::Milliseconds(900);
 constexpr absl::Duration kStepLimit = absl::Hours(24 * 30);
 
 std::string Method(absl::string_view name) { return absl::StrCat(Master::kService, name); }
+
+const std::string& RunMethod() {
+  static const std::string* method = new std::string(Method("RunCallable"));
+  return *method;
+}
 
 class RemoteCallable final : public Callable {
  public:
@@ -40,7 +51,12 @@ class RemoteCallable final : public Callable {
 class RemoteSession final : public SessionBase {
  public:
   RemoteSession(std::shared_ptr<Channel> master, std::string config, Graph* graph)
-      : master_(std::move(master)), config_(std::move(config)), graph_(*graph) {}
+      : master_(std::move(master)), config_(std::move(config)), graph_(*graph) {
+    proto::ConfigProto parsed;
+    if (parsed.ParseFromString(config_) && parsed.operation_timeout_in_ms() > 0) {
+      control_timeout_ = absl::Milliseconds(parsed.operation_timeout_in_ms()) + kSpareTime;
+    }
+  }
 
   ~RemoteSession() override { (void)Close(); }
 
@@ -64,25 +80,32 @@ class RemoteSession final : public SessionBase {
     if (feeds.size() != callable.spec.feeds.size()) {
       return InvalidArgument("the step takes ", callable.spec.feeds.size(), " feeds, found ", feeds.size());
     }
-    RETURN_IF_ERROR(Sync());
-    proto::RunCallableRequest request;
-    ASSIGN_OR_RETURN(int64_t handle, HandleOf(callable));
+    // What the last step left there goes first: it may be the value of a variable of this process, which is updated in place
+    // when nobody holds it.
+    for (Tensor& t : *fetches) t = Tensor();
+    const absl::Duration limit = run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + kSpareTime : kStepLimit;
+    const absl::Duration control = std::min(limit, control_timeout_);
+    RETURN_IF_ERROR(Sync(control));
+    ASSIGN_OR_RETURN(int64_t handle, HandleOf(callable, control));
+    // Kept by the thread, with the memory of its fields; packed before anything is called.
+    thread_local proto::RunCallableRequest request;
+    request.Clear();
     request.set_handle(handle);
     request.set_session_handle(handle_);
-    request.set_request_id(next_request_.fetch_add(1));
+    const int64_t request_id = next_request_.fetch_add(1);
+    request.set_request_id(request_id);
     if (run.timeout_ms > 0) request.mutable_options()->set_timeout_in_ms(run.timeout_ms);
     if (run.trace) request.mutable_options()->set_trace_level(proto::RunOptions::FULL_TRACE);
     if (run.partition_graphs) request.mutable_options()->set_output_partition_graphs(true);
     Message message = Pack(request);
     message.tensors.assign(feeds.begin(), feeds.end());
-    const absl::Duration limit = run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + kSpareTime : kStepLimit;
-    ASSIGN_OR_RETURN(Message reply, CallCancellable(Method("RunCallable"), std::move(message), request.request_id(), limit,
-                                                    run.cancellation));
+    ASSIGN_OR_RETURN(Message reply,
+                     CallCancellable(RunMethod(), std::move(message), request_id, limit, run.cancellation));
     if (reply.tensors.size() != callable.spec.fetches.size()) {
       return Internal("the master answered with ", reply.tensors.size(), " tensors for ",
                       callable.spec.fetches.size(), " fetches");
     }
-    *fetches = std::move(reply.tensors);
+    fetches->assign(std::make_move_iterator(reply.tensors.begin()), std::make_move_iterator(reply.tensors.end()));
     if (metadata != nullptr && !reply.body.empty()) {
       proto::RunStepResponse response;
       RETURN_IF_ERROR(Unpack(reply, &response));
@@ -96,7 +119,7 @@ class RemoteSession final : public SessionBase {
   }
 
   absl::StatusOr<std::string> SetUpPartialRun(const CallableSpec& spec) override {
-    RETURN_IF_ERROR(Sync());
+    RETURN_IF_ERROR(Sync(control_timeout_));
     proto::PartialRunSetupRequest request;
     request.set_session_handle(handle_);
     for (const std::string& f : spec.feeds) request.add_feed(f);
@@ -104,7 +127,7 @@ class RemoteSession final : public SessionBase {
     for (const std::string& t : spec.targets) request.add_target(t);
     request.set_request_id(next_request_.fetch_add(1));
     ASSIGN_OR_RETURN(auto response, Ask<proto::PartialRunSetupResponse>(*master_, Method("PartialRunSetup"), request,
-                                                                        kControlTimeout));
+                                                                        control_timeout_));
     return response.partial_run_handle();
   }
 
@@ -127,16 +150,16 @@ class RemoteSession final : public SessionBase {
     if (reply.tensors.size() != fetches.size()) {
       return Internal("the master answered with ", reply.tensors.size(), " tensors for ", fetches.size(), " fetches");
     }
-    *results = std::move(reply.tensors);
+    results->assign(std::make_move_iterator(reply.tensors.begin()), std::make_move_iterator(reply.tensors.end()));
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::vector<DeviceAttributes>> ListDevices() override {
-    RETURN_IF_ERROR(Sync());
+    RETURN_IF_ERROR(Sync(control_timeout_));
     proto::ListDevicesRequest request;
     request.set_session_handle(handle_);
     ASSIGN_OR_RETURN(auto response,
-                     Ask<proto::ListDevicesResponse>(*master_, Method("ListDevices"), request, kControlTimeout));
+                     Ask<proto::ListDevicesResponse>(*master_, Method("ListDevices"), request, control_timeout_));
     std::vector<DeviceAttributes> devices;
     auto add = [&](const auto& list) {
       for (const auto& d : list) {
@@ -177,8 +200,8 @@ class RemoteSession final : public SessionBase {
   }
 
  private:
-  // Brings the master's graph up to ours.
-  absl::Status Sync() {
+  // Brings the master's graph up to ours; each call for it gets `limit`.
+  absl::Status Sync(absl::Duration limit) {
     if (synced_version_.load(std::memory_order_acquire) == CurrentVersion()) return CheckOpen();
     absl::MutexLock lock(&sync_mu_);
     RETURN_IF_ERROR(CheckOpen());
@@ -203,7 +226,7 @@ class RemoteSession final : public SessionBase {
       if (!config_.empty() && !request.mutable_config()->ParseFromString(config_))
         return InvalidArgument("these bytes are not a serialised ConfigProto");
       ASSIGN_OR_RETURN(auto response,
-                       Ask<proto::CreateSessionResponse>(*master_, Method("CreateSession"), request, kControlTimeout));
+                       Ask<proto::CreateSessionResponse>(*master_, Method("CreateSession"), request, limit));
       if (response.protocol_version() != kProtocolVersion) {
         return FailedPrecondition("the master (", master_->Describe(), ") speaks version ", response.protocol_version(),
                                   " of the protocol, this client ", kProtocolVersion,
@@ -219,7 +242,7 @@ class RemoteSession final : public SessionBase {
       request.set_replace(replace);
       *request.mutable_graph_def() = std::move(def);
       ASSIGN_OR_RETURN(auto response,
-                       Ask<proto::ExtendSessionResponse>(*master_, Method("ExtendSession"), request, kControlTimeout));
+                       Ask<proto::ExtendSessionResponse>(*master_, Method("ExtendSession"), request, limit));
       graph_version_ = response.new_graph_version();
     }
     sent_nodes_ = nodes;
@@ -258,24 +281,24 @@ class RemoteSession final : public SessionBase {
     return options;
   }
 
-  absl::StatusOr<int64_t> HandleOf(RemoteCallable& callable) {
+  absl::StatusOr<int64_t> HandleOf(RemoteCallable& callable, absl::Duration limit) {
     absl::MutexLock lock(&callable.mu);
     if (callable.handle != 0) return callable.handle;
     proto::MakeCallableRequest request;
     request.set_session_handle(handle_);
     *request.mutable_options() = OptionsOf(callable.spec);
     ASSIGN_OR_RETURN(auto response,
-                     Ask<proto::MakeCallableResponse>(*master_, Method("MakeCallable"), request, kControlTimeout));
+                     Ask<proto::MakeCallableResponse>(*master_, Method("MakeCallable"), request, limit));
     callable.handle = response.handle();
     return callable.handle;
   }
 
   absl::StatusOr<proto::DescribeStepResponse> Describe(const CallableSpec& spec) {
-    RETURN_IF_ERROR(Sync());
+    RETURN_IF_ERROR(Sync(control_timeout_));
     proto::DescribeStepRequest request;
     request.set_session_handle(handle_);
     *request.mutable_options() = OptionsOf(spec);
-    return Ask<proto::DescribeStepResponse>(*master_, Method("DescribeStep"), request, kControlTimeout);
+    return Ask<proto::DescribeStepResponse>(*master_, Method("DescribeStep"), request, control_timeout_);
   }
 
   // Waits for the reply; the caller's cancellation ends the step on the master, which then answers.
@@ -283,9 +306,9 @@ class RemoteSession final : public SessionBase {
                                           CancellationToken* cancellation) {
     struct Waiting {
       absl::Notification done;
-      absl::StatusOr<Message> reply = absl::UnknownError("no reply");
+      absl::StatusOr<Message> reply{Message()};
     };
-    auto waiting = std::make_shared<Waiting>();
+    auto waiting = MakeRecycled<Waiting>();
     master_->Call(method, std::move(message), limit, [waiting](absl::StatusOr<Message> reply) {
       waiting->reply = std::move(reply);
       waiting->done.Notify();
@@ -309,6 +332,7 @@ class RemoteSession final : public SessionBase {
   const std::shared_ptr<Channel> master_;
   const std::shared_ptr<std::atomic<bool>> alive_ = std::make_shared<std::atomic<bool>>(true);
   const std::string config_;
+  absl::Duration control_timeout_ = kControlTimeout;  // or ConfigProto.operation_timeout_in_ms
   Graph& graph_;
   std::atomic<int64_t> next_request_{1};
   std::atomic<int64_t> synced_version_{-1};

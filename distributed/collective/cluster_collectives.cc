@@ -628,8 +628,8 @@ void ClusterCollectives::Handle(absl::string_view method, const Message& message
 
 RefPtr<StepRendezvous> ClusterCollectives::MakeRendezvous(int64_t generation) {
   return MakeRef<StepRendezvous>(options_.task, generation,
-                                 [this](const std::string& task, int64_t number, const Rendezvous::Key& key,
-                                        Rendezvous::Callback done) { Fetch(task, number, key, std::move(done)); });
+                                 [this](absl::string_view task, int64_t number, const Rendezvous::Key& key,
+                                        Rendezvous::Callback done) { Fetch(std::string(task), number, key, std::move(done)); });
 }
 
 void ClusterCollectives::Fetch(const std::string& task, int64_t generation, const std::string& key,

@@ -55,8 +55,11 @@ void ClusterStep::Start() {
     result_.busy_seconds.assign(parts_.size(), -1);
     if (call_.trace) sent_ns_.assign(parts_.size(), 0);
   }
-  proto::RunGraphRequest request;
-  request.set_session_handle(call_.session_handle);
+  // Kept by the thread, with the memory of its fields. Every message is made before the first call, which may run a part
+  // of the step, and others.
+  thread_local proto::RunGraphRequest request;
+  request.Clear();
+  request.set_session_handle(*call_.session_handle);
   request.set_step_id(call_.step_id);
   request.set_request_id(call_.step_id);
   request.set_timeout_ms(absl::ToInt64Milliseconds(call_.timeout));
@@ -66,29 +69,34 @@ void ClusterStep::Start() {
   // A worker keeps the step's time itself; the call gets a little more, so that it is the worker who names what it
   // waited for.
   const absl::Duration timeout = call_.timeout > absl::ZeroDuration() ? call_.timeout + kSpareTime : call_.limit;
+  std::vector<Message, RecyclingAllocator<Message>> messages(parts_.size());
   for (size_t i = 0; i < parts_.size(); ++i) {
     const TaskPart& part = parts_[i];
     request.set_graph_handle(part.graph_handle);
     request.set_incarnation(part.incarnation);
     request.clear_argument();
-    Message message;
-    for (int a : part.arguments) {
-      request.add_argument(a);
-      message.tensors.push_back(call_.arguments[a]);
+    for (int a : part.arguments) request.add_argument(a);
+    messages[i] = Pack(request);
+    messages[i].tensors.reserve(part.arguments.size());
+    for (int a : part.arguments) messages[i].tensors.push_back(call_.arguments[a]);
+  }
+  call_.arguments.clear();
+  for (const bool here : {false, true}) {
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      if (parts_[i].here != here) continue;
+      if (call_.trace) {
+        absl::MutexLock lock(&mu_);
+        sent_ns_[i] = absl::ToInt64Nanoseconds(call_.clock->Now());
+      }
+      parts_[i].channel->Call(RunMethod(), std::move(messages[i]), timeout, [self = shared_from_this(), i](auto reply) {
+        self->Answer(i, std::move(reply));
+      });
     }
-    message.body = request.SerializeAsString();
-    if (call_.trace) {
-      absl::MutexLock lock(&mu_);
-      sent_ns_[i] = absl::ToInt64Nanoseconds(call_.clock->Now());
-    }
-    part.channel->Call(RunMethod(), std::move(message), timeout, [self = shared_from_this(), i](auto reply) {
-      self->Answer(i, std::move(reply));
-    });
   }
 }
 
 absl::Status ClusterStep::Accept(size_t part, Message message) {
-  proto::RunGraphResponse response;
+  thread_local proto::RunGraphResponse response;  // nothing below comes back here
   RETURN_IF_ERROR(Unpack(message, &response));
   if (response.result_size() != static_cast<int>(message.tensors.size()))
     return Internal("a task answered with ", message.tensors.size(), " tensors for ", response.result_size(), " results");
@@ -158,8 +166,10 @@ void ClusterStep::Answer(size_t part, absl::StatusOr<Message> reply) {
 void ClusterStep::TellAll(const absl::Status& why) {
   proto::CleanupGraphRequest request;
   request.set_step_id(call_.step_id);
-  request.set_status_code(why.raw_code());
-  request.set_status_message(std::string(why.message()));
+  if (!why.ok()) {
+    request.set_status_code(why.raw_code());
+    request.set_status_message(std::string(why.message()));
+  }
   for (const TaskPart& part : parts_) part.channel->Call(CleanupMethod(), Pack(request), kTellTimeout, [](auto) {});
 }
 

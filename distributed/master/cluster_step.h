@@ -5,7 +5,6 @@
 #ifndef SLUICE_DISTRIBUTED_MASTER_CLUSTER_STEP_H_
 #define SLUICE_DISTRIBUTED_MASTER_CLUSTER_STEP_H_
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +14,8 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/clock.h"
 #include "core/base/step_times.h"
+#include "core/base/recycled_memory.h"
+#include "core/base/shared_function.h"
 #include "core/types/tensor.h"
 #include "distributed/rpc/transport.h"
 #include "distributed/stats/step_trace.h"
@@ -29,12 +30,13 @@ struct TaskPart {
   uint64_t incarnation = 0;
   std::vector<int> arguments;  // which of the step's arguments it needs
   StepTimes* times = nullptr;  // of this task's parts
+  bool here = false;           // the master's own task, which may run its part within the call: it is asked last
 };
 
 struct ClusterStepCall {
-  std::string session_handle;
+  const std::string* session_handle = nullptr;  // of the plan
   int64_t step_id = 0;
-  std::vector<Tensor> arguments;
+  TensorList arguments;
   int num_results = 0;
   absl::Duration timeout = absl::ZeroDuration();  // zero: none
   absl::Duration limit;                           // of a step without a timeout
@@ -51,7 +53,7 @@ struct ReplyTimes {
 
 struct ClusterStepResult {
   absl::Status status;
-  std::vector<Tensor> results;
+  TensorList results;
   // Of each part; negative when it has not answered.
   absl::InlinedVector<double, 8> busy_seconds;
   // Of a traced step, of the parts that answered.
@@ -62,7 +64,7 @@ struct ClusterStepResult {
 
 class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
  public:
-  using Done = std::function<void(ClusterStepResult result)>;
+  using Done = SharedFunction<void(ClusterStepResult result)>;
   // `parts` outlive the step: the plan holds them, and `done` should hold the plan.
   ClusterStep(const std::vector<TaskPart>* parts, ClusterStepCall call, Done done);
 
@@ -85,7 +87,7 @@ class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
   ClusterStepCall call_;
   const Done done_;
   absl::Mutex mu_;
-  std::vector<bool> answered_ ABSL_GUARDED_BY(mu_);
+  std::vector<bool, RecyclingAllocator<bool>> answered_ ABSL_GUARDED_BY(mu_);
   std::vector<int64_t> sent_ns_ ABSL_GUARDED_BY(mu_);  // of a traced step
   size_t open_ ABSL_GUARDED_BY(mu_) = 0;
   bool failing_ ABSL_GUARDED_BY(mu_) = false;

@@ -277,7 +277,8 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
   }
 
   void RunCallable(Message message, Reply reply) {
-    proto::RunCallableRequest request;
+    // Kept by the thread, with the memory of its fields, and read before the step begins, which may lead back here.
+    thread_local proto::RunCallableRequest request;
     absl::Status status = Unpack(message, &request);
     if (!status.ok()) return reply(status);
     auto session = Find(request.session_handle());

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "core/base/recycled_memory.h"
 #include "core/base/status.h"
 #include "core/graph/function.h"
 #include "core/graph/graph_def.h"
@@ -434,6 +435,7 @@ absl::StatusOr<std::shared_ptr<MasterSession::Plan>> MasterSession::Place(
     part.task = name;
     part.channel = it->second.channel;
     part.incarnation = it->second.incarnation;
+    part.here = name == options_.task;
     part.arguments.assign(arguments[name].begin(), arguments[name].end());
     part.times = it->second.times.get();
     plan->parts.push_back(std::move(part));
@@ -512,7 +514,7 @@ void MasterSession::Replan(std::shared_ptr<Signature> signature, Planned done) {
   });
 }
 
-void MasterSession::Run(int64_t callable, std::vector<Tensor> feeds, const proto::RunOptions& run, int64_t request_id,
+void MasterSession::Run(int64_t callable, TensorList feeds, const proto::RunOptions& run, int64_t request_id,
                         Reply reply) {
   std::shared_ptr<Signature> signature;
   std::shared_ptr<const Plan> plan;
@@ -540,7 +542,7 @@ void MasterSession::Run(int64_t callable, std::vector<Tensor> feeds, const proto
   });
 }
 
-void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tensor> feeds, const proto::RunOptions& run,
+void MasterSession::StartStep(std::shared_ptr<const Plan> plan, TensorList feeds, const proto::RunOptions& run,
                               int64_t request_id, Reply reply) {
   if (feeds.size() != plan->feeds.size()) {
     return reply(InvalidArgument("the step takes ", plan->feeds.size(), " feeds, found ", feeds.size()));
@@ -550,7 +552,7 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
     if (!fits.ok()) return reply(fits);
   }
   ClusterStepCall call;
-  call.session_handle = handle_;
+  call.session_handle = &plan->session;
   call.step_id = NewStepId();
   call.arguments = std::move(feeds);
   call.num_results = plan->num_results;
@@ -560,9 +562,10 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
   call.trace = run.trace_level() != proto::RunOptions::NO_TRACE;
   call.partition_graphs = run.output_partition_graphs();
   call.clock = options_.clock;
+  // `run` may belong to the caller's thread: it is not looked at after this.
   const int64_t id = call.step_id;
   const std::vector<TaskPart>* parts = &plan->parts;
-  auto step = std::make_shared<ClusterStep>(
+  auto step = MakeRecycled<ClusterStep>(
       parts, std::move(call),
       [self = shared_from_this(), plan = std::move(plan), id, began = options_.clock->Now(),
        reply = std::move(reply)](ClusterStepResult result) {
@@ -580,7 +583,7 @@ void MasterSession::StartStep(std::shared_ptr<const Plan> plan, std::vector<Tens
         if (!result.traces.empty() || !result.partition_graphs.empty()) {
           proto::RunStepResponse response;
           self->FillMetadata(*plan, &result, response.mutable_metadata());
-          message.body = response.SerializeAsString();
+          message.body = Pack(response).body;
         }
         reply(std::move(message));
       });
@@ -632,7 +635,7 @@ void MasterSession::SetUpPartialRun(const proto::PartialRunSetupRequest& request
 void MasterSession::StartPartialRun(std::shared_ptr<const Plan> plan, const CallableSpec& spec, int64_t request_id,
                                     Reply reply) {
   ClusterStepCall call;
-  call.session_handle = handle_;
+  call.session_handle = &plan->session;
   call.step_id = NewStepId();
   call.limit = options_.step_limit;
   call.in_parts = true;
@@ -670,7 +673,7 @@ void MasterSession::StartPartialRun(std::shared_ptr<const Plan> plan, const Call
   reply(Pack(response));
 }
 
-void MasterSession::RunPart(const proto::RunStepRequest& request, std::vector<Tensor> feeds, Reply reply) {
+void MasterSession::RunPart(const proto::RunStepRequest& request, TensorList feeds, Reply reply) {
   const std::string& handle = request.partial_run_handle();
   std::shared_ptr<PartialStep> run;
   absl::Status status;
@@ -695,7 +698,7 @@ void MasterSession::RunPart(const proto::RunStepRequest& request, std::vector<Te
   const std::vector<std::string> names(request.feed().begin(), request.feed().end());
   const std::vector<std::string> fetches(request.fetch().begin(), request.fetch().end());
   run->Run(names, std::move(feeds), fetches, absl::Milliseconds(timeout),
-           [self = shared_from_this(), run, handle, reply = std::move(reply)](absl::StatusOr<std::vector<Tensor>> values) {
+           [self = shared_from_this(), run, handle, reply = std::move(reply)](absl::StatusOr<TensorList> values) {
              {
                absl::MutexLock lock(&self->mu_);
                self->heard_ = self->options_.clock->Now();

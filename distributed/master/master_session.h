@@ -57,11 +57,11 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   absl::StatusOr<int64_t> MakeCallable(const proto::CallableOptions& options);
   void ReleaseCallable(int64_t callable);
   // The reply is a RunStepResponse.
-  void Run(int64_t callable, std::vector<Tensor> feeds, const proto::RunOptions& run, int64_t request_id, Reply reply);
+  void Run(int64_t callable, TensorList feeds, const proto::RunOptions& run, int64_t request_id, Reply reply);
   // The reply is a PartialRunSetupResponse.
   void SetUpPartialRun(const proto::PartialRunSetupRequest& request, Reply reply);
   // One part of it; the reply is a RunStepResponse.
-  void RunPart(const proto::RunStepRequest& request, std::vector<Tensor> feeds, Reply reply);
+  void RunPart(const proto::RunStepRequest& request, TensorList feeds, Reply reply);
   void CancelStep(int64_t request_id);
   // Plans without running.
   void Describe(const proto::CallableOptions& options,
@@ -133,7 +133,7 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
                                               std::map<std::string, proto::RegisterGraphRequest>* requests);
   // A plan for the graph as it is now: the one there is, or a new one.
   void Replan(std::shared_ptr<Signature> signature, Planned done);
-  void StartStep(std::shared_ptr<const Plan> plan, std::vector<Tensor> feeds, const proto::RunOptions& run,
+  void StartStep(std::shared_ptr<const Plan> plan, TensorList feeds, const proto::RunOptions& run,
                  int64_t request_id, Reply reply);
   absl::StatusOr<std::shared_ptr<Signature>> FindSignature(CallableSpec spec, int64_t* number)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -176,7 +176,7 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
   std::map<std::string, std::shared_ptr<PartialStep>> partial_runs_ ABSL_GUARDED_BY(mu_);  // by handle
   // Of the last steps: a request that comes twice is run once.
   absl::flat_hash_set<int64_t> requests_ ABSL_GUARDED_BY(mu_);
-  std::deque<int64_t> request_order_ ABSL_GUARDED_BY(mu_);
+  std::deque<int64_t, RecyclingAllocator<int64_t>> request_order_ ABSL_GUARDED_BY(mu_);
   Clock::TimerId beat_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Duration heard_ ABSL_GUARDED_BY(mu_);
   int64_t steps_done_ ABSL_GUARDED_BY(mu_) = 0;

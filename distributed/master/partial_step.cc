@@ -87,7 +87,7 @@ bool PartialStep::finished() const {
 }
 
 absl::StatusOr<std::shared_ptr<PartialStep::Part>> PartialStep::Enter(const std::vector<std::string>& names,
-                                                                      const std::vector<Tensor>& feeds,
+                                                                      const TensorList& feeds,
                                                                       const std::vector<std::string>& fetches,
                                                                       std::vector<int>* feed_numbers,
                                                                       std::vector<int>* fetch_numbers) {
@@ -112,7 +112,7 @@ const TaskPart* PartialStep::TaskOf(const PartialPort& port) const {
   return nullptr;
 }
 
-void PartialStep::Run(const std::vector<std::string>& names, std::vector<Tensor> feeds,
+void PartialStep::Run(const std::vector<std::string>& names, TensorList feeds,
                       const std::vector<std::string>& fetches, absl::Duration timeout, Done done) {
   std::vector<int> feed_numbers, fetch_numbers;
   auto entered = Enter(names, feeds, fetches, &feed_numbers, &fetch_numbers);
@@ -143,7 +143,7 @@ void PartialStep::Run(const std::vector<std::string>& names, std::vector<Tensor>
       message.tensors.push_back(feeds[it - feed_numbers.begin()]);
     }
     if (message.tensors.empty()) continue;
-    message.body = request.SerializeAsString();
+    message.body = Pack(request).body;
     Ask(task, "SendTensors", std::move(message), part, -1);
   }
   for (const PartialPort& port : plan_.fetches) {

@@ -26,7 +26,7 @@ namespace sluice {
 
 class PartialStep : public std::enable_shared_from_this<PartialStep> {
  public:
-  using Done = std::function<void(absl::StatusOr<std::vector<Tensor>> fetches)>;
+  using Done = std::function<void(absl::StatusOr<TensorList> fetches)>;
 
   // `keep` holds what the pointers point to.
   PartialStep(CallableSpec spec, const PartialPlan* plan, const std::vector<FeedCheck>* feeds,
@@ -36,7 +36,7 @@ class PartialStep : public std::enable_shared_from_this<PartialStep> {
   // Starts `step`, which ends with DEADLINE_EXCEEDED when no part of it runs for `limit`.
   void Start(std::string handle, std::shared_ptr<ClusterStep> step, absl::Duration limit);
   // One part; see SessionBase::PartialRun. `timeout` zero: none.
-  void Run(const std::vector<std::string>& names, std::vector<Tensor> feeds, const std::vector<std::string>& fetches,
+  void Run(const std::vector<std::string>& names, TensorList feeds, const std::vector<std::string>& fetches,
            absl::Duration timeout, Done done);
   // Ends it with `why`, and drops what nobody has taken.
   void End(const absl::Status& why);
@@ -54,12 +54,12 @@ class PartialStep : public std::enable_shared_from_this<PartialStep> {
     bool last = false;
     bool answered = false;
     absl::Status failed;
-    std::vector<Tensor> values;
+    TensorList values;
     Clock::TimerId timer = 0;
     Done done;
   };
 
-  absl::StatusOr<std::shared_ptr<Part>> Enter(const std::vector<std::string>& names, const std::vector<Tensor>& feeds,
+  absl::StatusOr<std::shared_ptr<Part>> Enter(const std::vector<std::string>& names, const TensorList& feeds,
                                               const std::vector<std::string>& fetches, std::vector<int>* feed_numbers,
                                               std::vector<int>* fetch_numbers);
   const TaskPart* TaskOf(const PartialPort& port) const;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/base/shared_function.h"
 #include "core/base/status.h"
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/call.h"
@@ -9,17 +10,15 @@
 namespace sluice {
 
 Rendezvous::Callback AnswerWithTensor(Reply reply) {
-  return [reply = std::move(reply)](absl::StatusOr<Rendezvous::Value> value) {
+  using Sent = SharedFunction<void(absl::StatusOr<Rendezvous::Value>)>;
+  return Sent::ExactlyOnce([reply = std::move(reply)](absl::StatusOr<Rendezvous::Value> value) {
     if (!value.ok()) return reply(value.status());
-    Message message;
-    if (value->dead) {
-      proto::RecvTensorResponse response;
-      response.set_is_dead(true);
-      message.body = response.SerializeAsString();
-    }
+    proto::RecvTensorResponse response;
+    response.set_is_dead(value->dead);
+    Message message = Pack(response);
     message.tensors.push_back(std::move(value->tensor));
     reply(std::move(message));
-  };
+  });
 }
 
 absl::StatusOr<Rendezvous::Value> TensorOfAnswer(Message answer) {

@@ -7,7 +7,7 @@
 
 namespace sluice {
 
-// Answers a RecvTensorRequest with what the callback is given.
+// Answers a RecvTensorRequest with what the callback is given. It must be called once.
 Rendezvous::Callback AnswerWithTensor(Reply reply);
 
 // The reverse.

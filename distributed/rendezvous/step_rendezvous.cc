@@ -5,6 +5,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
+#include "core/base/shared_function.h"
 #include "core/base/status.h"
 #include "distributed/cluster/cluster.h"
 
@@ -26,12 +27,15 @@ void StepRendezvous::RecvAsync(const Key& key, Callback done) {
     failed = aborted_;
     if (failed.ok()) {
       id = next_++;
-      fetching_.emplace(id, Fetching{key, std::move(done)});
+      Fetching& fetching = fetching_[id];
+      fetching.key.assign(key.data(), key.size());
+      fetching.done = std::move(done);
     }
   }
   if (!failed.ok()) return done(std::move(failed));
-  fetch_(std::string(TaskOfDevice(key)), step_id_, key,
-         [self = RefPtr<StepRendezvous>::Share(this), id](absl::StatusOr<Value> value) {
+  using Fetched = SharedFunction<void(absl::StatusOr<Value>)>;
+  fetch_(TaskOfDevice(key), step_id_, key,
+         Fetched::ExactlyOnce([self = RefPtr<StepRendezvous>::Share(this), id](absl::StatusOr<Value> value) {
            Callback waiter;
            {
              absl::MutexLock lock(&self->mu_);
@@ -46,7 +50,61 @@ void StepRendezvous::RecvAsync(const Key& key, Callback done) {
              value = std::move(derived);
            }
            waiter(std::move(value));
-         });
+         }));
+}
+
+void StepRendezvous::Destroy() const {
+  auto* self = const_cast<StepRendezvous*>(this);
+  std::shared_ptr<StepRendezvousPool> pool = std::move(self->pool_);
+  if (!pool) {
+    delete this;
+  } else {
+    pool->GiveBack(self);
+  }
+}
+
+StepRendezvousPool::StepRendezvousPool(std::string task, StepRendezvous::Fetch fetch)
+    : task_(std::move(task)),
+      fetch_(std::move(fetch)),
+      over_(absl::CancelledError(absl::StrCat("the step has ended on ", task_))) {
+  spare_.reserve(kMost);
+}
+
+StepRendezvousPool::~StepRendezvousPool() {
+  for (StepRendezvous* r : spare_) delete r;
+}
+
+RefPtr<StepRendezvous> StepRendezvousPool::Take(int64_t step_id) {
+  StepRendezvous* found = nullptr;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!spare_.empty()) {
+      found = spare_.back();
+      spare_.pop_back();
+    }
+  }
+  if (found == nullptr) found = new StepRendezvous(task_, step_id, fetch_);
+  if (found->ref_count() == 0) found->Ref();
+  found->step_id_ = step_id;
+  found->pool_ = shared_from_this();
+  return RefPtr<StepRendezvous>::Adopt(found);
+}
+
+void StepRendezvousPool::GiveBack(StepRendezvous* r) {
+  r->Abort(over_);
+  r->table_.Reset();  // what nobody received goes now
+  {
+    absl::MutexLock lock(&r->mu_);
+    r->aborted_ = absl::OkStatus();
+  }
+  {
+    absl::MutexLock lock(&mu_);
+    if (spare_.size() < kMost) {
+      spare_.push_back(r);
+      return;
+    }
+  }
+  delete r;
 }
 
 void StepRendezvous::Abort(absl::Status why) {
@@ -55,7 +113,7 @@ void StepRendezvous::Abort(absl::Status why) {
     absl::MutexLock lock(&mu_);
     if (!aborted_.ok()) return;
     aborted_ = why;
-    fetching.swap(fetching_);
+    if (!fetching_.empty()) fetching.swap(fetching_);
   }
   table_.Abort(why);
   for (auto& [id, f] : fetching) f.done(why);
@@ -64,7 +122,7 @@ void StepRendezvous::Abort(absl::Status why) {
 std::vector<std::string> StepRendezvous::Waiting() const {
   std::vector<std::string> keys = table_.Waiting();
   absl::MutexLock lock(&mu_);
-  for (const auto& [id, f] : fetching_) keys.push_back(f.key);
+  for (const auto& [id, f] : fetching_) keys.emplace_back(f.key);
   std::sort(keys.begin(), keys.end());
   return keys;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/synchronization/notification.h"
+#include "core/base/recycled_memory.h"
 
 namespace sluice {
 
@@ -11,9 +12,9 @@ absl::StatusOr<Message> CallAndWait(Channel& channel, const std::string& method,
                                     absl::Duration timeout) {
   struct Waiting {
     absl::Notification done;
-    absl::StatusOr<Message> reply = absl::UnknownError("no reply");
+    absl::StatusOr<Message> reply{Message()};
   };
-  auto waiting = std::make_shared<Waiting>();
+  auto waiting = MakeRecycled<Waiting>();
   channel.Call(method, std::move(request), timeout, [waiting](absl::StatusOr<Message> reply) {
     waiting->reply = std::move(reply);
     waiting->done.Notify();

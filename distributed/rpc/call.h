@@ -2,6 +2,8 @@
 #ifndef SLUICE_DISTRIBUTED_RPC_CALL_H_
 #define SLUICE_DISTRIBUTED_RPC_CALL_H_
 
+#include <cstdint>
+#include <limits>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,12 +14,21 @@ namespace sluice {
 
 template <typename Proto>
 Message Pack(const Proto& proto) {
-  return Message(proto.SerializeAsString());
+  Message message;
+  const size_t bytes = proto.ByteSizeLong();  // beyond 2 GiB protobuf writes nothing
+  if (bytes > 0 && bytes <= static_cast<size_t>(std::numeric_limits<int>::max())) {
+    message.body.resize(bytes);
+    proto.SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(&message.body[0]));
+  }
+  return message;
 }
 
 template <typename Proto>
 absl::Status Unpack(const Message& message, Proto* proto) {
-  if (proto->ParseFromString(message.body)) return absl::OkStatus();
+  if (message.body.size() <= static_cast<size_t>(std::numeric_limits<int>::max()) &&
+      proto->ParseFromArray(message.body.data(), static_cast<int>(message.body.size()))) {
+    return absl::OkStatus();
+  }
   return InvalidArgument("these ", message.body.size(), " bytes are not a ", proto->GetTypeName());
 }
 

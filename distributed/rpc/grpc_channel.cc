@@ -2,6 +2,7 @@
 #include <grpcpp/generic/generic_stub.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <unordered_set>
 #include <utility>
@@ -10,9 +11,13 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "core/base/clock.h"
+#include "core/base/recycled_memory.h"
+#include "core/base/shared_function.h"
 #include "core/base/status.h"
 #include "core/base/thread_pool.h"
+#include "distributed/rpc/call.h"
 #include "distributed/rpc/grpc_internal.h"
+#include "distributed/rpc/status.pb.h"
 #include "distributed/rpc/status_codec.h"
 #include "distributed/rpc/tls_diagnosis.h"
 
@@ -76,7 +81,7 @@ class GrpcChannel : public Channel {
       : state_(std::make_shared<State>(std::move(address), std::move(channel), options)) {}
 
   ~GrpcChannel() override {
-    std::unordered_set<std::shared_ptr<Pending>> calls;
+    Calls calls;
     {
       absl::MutexLock lock(&state_->mu);
       state_->dropped = true;
@@ -86,58 +91,68 @@ class GrpcChannel : public Channel {
   }
 
   void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) override {
-    auto bytes = ToByteBuffer(request);
-    if (!bytes.ok()) {
-      SystemClock()->RunAfter(absl::ZeroDuration(), [done, status = bytes.status()] { done(status); });
+    auto wire = ToWireForm(request);
+    absl::Status refused = wire.status();
+    if (wire.ok() && wire->bytes > state_->max_bytes) {
+      refused = TransportError(
+          absl::StatusCode::kResourceExhausted,
+          absl::StrCat("a request of ", wire->bytes, " bytes: gRPC carries at most ", state_->max_bytes,
+                       "; send the tensors in parts, or use shared memory or sockets between the tasks"));
+    }
+    if (!refused.ok()) {
+      SystemClock()->RunAfter(absl::ZeroDuration(), [done, refused] { done(refused); });
       return;
     }
-    auto call = std::make_shared<Pending>();
-    call->method = method;
-    call->timeout = timeout;
-    call->began = absl::Now();
-    call->done = std::move(done);
-    call->request = *std::move(bytes);
-    call->context.set_deadline(DeadlineAfter(timeout));
-    {
-      absl::MutexLock lock(&state_->mu);
-      state_->calls.insert(call);
-    }
-    Pending* raw = call.get();
-    state_->stub.UnaryCall(&raw->context, method, grpc::StubOptions(), &raw->request, &raw->response,
-                           [state = state_, call = std::move(call)](grpc::Status status) {
-                             bool dropped;
-                             {
-                               absl::MutexLock lock(&state->mu);
-                               state->calls.erase(call);
-                               dropped = state->dropped;
-                             }
-                             Reply done = std::move(call->done);
-                             if (status.ok()) return done(FromByteBuffer(&call->response));
-                             if (!dropped && state->MayBeTls(status)) return ExplainLater(state, status, call, done);
-                             done(state->Explain(status, *call, dropped));
-                           });
+    state_->Start(method, wire->ToByteBuffer(), timeout,
+                  [state = state_, done = std::move(done)](const absl::Status& status, Pending& call) {
+                    if (status.ok()) return done(FromByteBuffer(&call.response));
+                    absl::optional<absl::Cord> offer = status.GetPayload(kPartsPayload);
+                    if (!offer.has_value()) return done(status);
+                    state->FetchParts(std::string(*offer), call, done);
+                  });
   }
 
   std::string Describe() const override { return absl::StrCat("grpc ", state_->address); }
   Way way() const override { return Way::kGrpc; }
 
  private:
+  struct Pending;
+  // OK, or the error as callers see it.
+  using Ended = SharedFunction<void(const absl::Status& status, Pending& call)>;
+
   struct Pending {
     grpc::ClientContext context;
     grpc::ByteBuffer request, response;
-    std::string method;
-    absl::Duration timeout;
+    Bytes method;
+    absl::Duration timeout, deadline;
     absl::Time began;
-    Reply done;
+    Ended ended;
   };
 
+  // A reply that comes in parts.
+  struct Fetch {
+    uint64_t id = 0, bytes = 0, part_bytes = 0;
+    absl::Duration deadline;
+    Reply done;
+    absl::Mutex mu;
+    uint64_t next ABSL_GUARDED_BY(mu) = 0;
+    size_t open ABSL_GUARDED_BY(mu) = 0;
+    bool failed ABSL_GUARDED_BY(mu) = false;
+    std::map<uint64_t, grpc::ByteBuffer> parts ABSL_GUARDED_BY(mu);  // by offset
+  };
+  static constexpr size_t kPartsAtOnce = 2;
+
+  using Calls = std::unordered_set<std::shared_ptr<Pending>, std::hash<std::shared_ptr<Pending>>,
+                                   std::equal_to<std::shared_ptr<Pending>>, RecyclingAllocator<std::shared_ptr<Pending>>>;
+
   // Outlives the channel until the last call has ended.
-  struct State {
+  struct State : std::enable_shared_from_this<State> {
     State(std::string a, std::shared_ptr<grpc::Channel> c, const GrpcOptions& o)
         : address(std::move(a)),
           options(o),
           tls(!o.root_certificates.empty()),
           finding_key(absl::StrCat(address, "\n", o.server_name, "\n", o.root_certificates, o.certificate)),
+          max_bytes(std::min(o.max_message_bytes, kMaxGrpcMessageBytes)),
           stub(std::move(c)) {}
 
     // The connection failed in a way that TLS may explain.
@@ -146,6 +161,102 @@ class GrpcChannel : public Channel {
       return !absl::StrContains(status.error_message(), "onnection refused") &&
              !absl::StrContains(status.error_message(), "DNS resolution failed") &&
              !absl::StrContains(status.error_message(), "eepalive");
+    }
+
+    void Start(const std::string& method, grpc::ByteBuffer request, absl::Duration timeout, Ended ended) {
+      auto call = MakeRecycled<Pending>();
+      call->method = Bytes(method);
+      call->timeout = timeout;
+      call->deadline = SystemClock()->Now() + timeout;
+      call->began = absl::Now();
+      call->ended = std::move(ended);
+      call->request = std::move(request);
+      call->context.set_deadline(DeadlineAfter(timeout));
+      {
+        absl::MutexLock lock(&mu);
+        calls.insert(call);
+      }
+      Pending* raw = call.get();
+      using OnStatus = SharedFunction<void(grpc::Status)>;
+      stub.UnaryCall(&raw->context, method, grpc::StubOptions(), &raw->request, &raw->response,
+                     OnStatus::ExactlyOnce([state = shared_from_this(), call = std::move(call)](grpc::Status status) {
+                       bool was_dropped;
+                       {
+                         absl::MutexLock lock(&state->mu);
+                         state->calls.erase(call);
+                         was_dropped = state->dropped;
+                       }
+                       Ended ended = std::move(call->ended);
+                       if (status.ok()) return ended(absl::OkStatus(), *call);
+                       if (!was_dropped && state->MayBeTls(status)) return ExplainLater(state, status, call, ended);
+                       ended(state->Explain(status, *call, was_dropped), *call);
+                     }));
+    }
+
+    void FetchParts(const std::string& offered, const Pending& call, Reply done) {
+      proto::PartsOffer offer;
+      if (!offer.ParseFromString(offered) || offer.part_bytes() == 0 || offer.bytes() > kMaxMessageBytes) {
+        return done(TransportError(absl::StatusCode::kInternal,
+                                   absl::StrCat("the task at ", address, " offers a reply in parts that make no sense")));
+      }
+      auto fetch = std::make_shared<Fetch>();
+      fetch->id = offer.id();
+      fetch->bytes = offer.bytes();
+      fetch->part_bytes = offer.part_bytes();
+      fetch->deadline = call.deadline;
+      fetch->done = std::move(done);
+      FetchNext(fetch);
+    }
+
+    void FetchNext(const std::shared_ptr<Fetch>& fetch) {
+      while (true) {
+        proto::PartRequest part;
+        {
+          absl::MutexLock lock(&fetch->mu);
+          if (fetch->failed || fetch->next == fetch->bytes || fetch->open == kPartsAtOnce) return;
+          ++fetch->open;
+          part.set_id(fetch->id);
+          part.set_offset(fetch->next);
+          part.set_bytes(std::min(fetch->part_bytes, fetch->bytes - fetch->next));
+          fetch->next += part.bytes();
+        }
+        const absl::Duration left = std::max(fetch->deadline - SystemClock()->Now(), absl::Milliseconds(1));
+        Start(kPartMethod, ToWireForm(Pack(part))->ToByteBuffer(), left,
+              [state = shared_from_this(), fetch, offset = part.offset(), bytes = part.bytes()](
+                  const absl::Status& status, Pending& call) { state->Fetched(fetch, offset, bytes, status, call); });
+      }
+    }
+
+    void Fetched(const std::shared_ptr<Fetch>& fetch, uint64_t offset, uint64_t bytes, absl::Status status,
+                 Pending& call) {
+      if (status.ok() && call.response.Length() != bytes) {
+        status = TransportError(absl::StatusCode::kInternal, absl::StrCat("a part of ", call.response.Length(),
+                                                                          " bytes came, ", bytes, " were wanted"));
+      }
+      bool all = false;
+      {
+        absl::MutexLock lock(&fetch->mu);
+        if (fetch->failed) return;
+        --fetch->open;
+        if (status.ok()) {
+          fetch->parts[offset].Swap(&call.response);
+          all = fetch->next == fetch->bytes && fetch->open == 0;
+        } else {
+          fetch->failed = true;
+        }
+      }
+      if (!status.ok()) return fetch->done(status);
+      if (!all) return FetchNext(fetch);
+      std::vector<grpc::Slice> slices, part;
+      absl::MutexLock lock(&fetch->mu);  // nobody else comes any more
+      for (auto& [at, buffer] : fetch->parts) {
+        const grpc::Status dumped = buffer.Dump(&part);
+        if (!dumped.ok()) return fetch->done(Internal("gRPC could not hand over a message: ", dumped.error_message()));
+        std::move(part.begin(), part.end(), std::back_inserter(slices));
+        part.clear();
+        buffer.Clear();
+      }
+      fetch->done(FromSlices(slices));
     }
 
     // What gRPC said, as the error of this call.
@@ -174,14 +285,15 @@ class GrpcChannel : public Channel {
     const GrpcOptions options;
     const bool tls;
     const std::string finding_key;
+    const size_t max_bytes;
     grpc::GenericStub stub;
     absl::Mutex mu;
-    std::unordered_set<std::shared_ptr<Pending>> calls ABSL_GUARDED_BY(mu);
+    Calls calls ABSL_GUARDED_BY(mu);
     bool dropped ABSL_GUARDED_BY(mu) = false;
   };
 
   // Looks what is wrong with the TLS of the two, within the call's time, and then answers.
-  static void ExplainLater(std::shared_ptr<State> state, grpc::Status status, std::shared_ptr<Pending> call, Reply done) {
+  static void ExplainLater(std::shared_ptr<State> state, grpc::Status status, std::shared_ptr<Pending> call, Ended ended) {
     const absl::Duration left = call->began + call->timeout - absl::Now();
     const absl::Duration limit = std::min(state->tls ? absl::Seconds(2) : absl::Milliseconds(500), left);
     Findings& findings = FindingsOfProcess();
@@ -194,7 +306,7 @@ class GrpcChannel : public Channel {
       look = limit > absl::Milliseconds(20) && !f.looking && absl::Now() - f.looked > absl::Seconds(5);
       f.looking = f.looking || look;
     }
-    auto answer = [state, status = std::move(status), call, done = std::move(done)] {
+    auto answer = [state, status = std::move(status), call, ended = std::move(ended)] {
       absl::Status error = state->Explain(status, *call, false);
       std::string why;
       {
@@ -202,9 +314,10 @@ class GrpcChannel : public Channel {
         const Finding& f = FindingsOfProcess().by_key[state->finding_key];
         if (absl::Now() - f.looked < absl::Seconds(30)) why = f.found;
       }
-      if (why.empty()) return done(error);
-      done(TransportError(absl::StatusCode::kUnavailable, absl::StrCat(call->method, " to the task at ", state->address, ": ", why,
-                                                                       " [", error.message(), "]")));
+      if (why.empty()) return ended(error, *call);
+      ended(TransportError(absl::StatusCode::kUnavailable, absl::StrCat(call->method, " to the task at ", state->address, ": ", why,
+                                                                        " [", error.message(), "]")),
+            *call);
     };
     if (!look) return answer();
     static ThreadPool* const pool = new ThreadPool(1);  // lives as long as the process

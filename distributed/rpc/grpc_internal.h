@@ -9,10 +9,15 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "core/base/recycled_memory.h"
+#include "core/base/shared_function.h"
 #include "distributed/rpc/grpc_transport.h"
 
 namespace sluice {
@@ -22,18 +27,52 @@ namespace grpc_internal {
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> ClientCredentials(const GrpcOptions& options);
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(const GrpcOptions& options);
 
-// Elements stay where they are: each slice holds a reference to its tensor.
-absl::StatusOr<grpc::ByteBuffer> ToByteBuffer(const Message& message);
+// The wire form of a message. Elements stay where they are: each slice holds a reference to its tensor.
+using Slices = absl::InlinedVector<grpc::Slice, 8>;
+struct WireForm {
+  Slices slices;
+  size_t bytes = 0;
+  grpc::ByteBuffer ToByteBuffer() const { return grpc::ByteBuffer(slices.data(), slices.size()); }
+};
+absl::StatusOr<WireForm> ToWireForm(const Message& message);
 absl::StatusOr<Message> FromByteBuffer(grpc::ByteBuffer* buffer);
+absl::StatusOr<Message> FromSlices(absl::Span<const grpc::Slice> slices);
 
 // Errors of handlers travel whole in the status' details.
 grpc::Status ToGrpcStatus(const absl::Status& status);
+
+// Replies that are too large for one message, each until its caller has fetched it. They hold their tensors by reference.
+//
+// The call ends with RESOURCE_EXHAUSTED, which tells our own channels (payload kPartsPayload) how to fetch the reply and other
+// clients what happened. What nobody fetches any more is dropped after kParkedTime.
+class ParkedReplies : public std::enable_shared_from_this<ParkedReplies> {
+ public:
+  explicit ParkedReplies(size_t part_bytes) : part_bytes_(part_bytes) {}
+  absl::Status Park(WireForm reply);
+  // The part that `request` (a PartRequest) names.
+  absl::StatusOr<grpc::ByteBuffer> Take(grpc::ByteBuffer* request);
+
+ private:
+  struct Parked {
+    WireForm reply;
+    uint64_t taken = 0;  // bytes; it goes when all were
+    absl::Duration used;
+  };
+  void Sweep();
+
+  const size_t part_bytes_;
+  absl::Mutex mu_;
+  std::unordered_map<uint64_t, std::shared_ptr<Parked>> parked_ ABSL_GUARDED_BY(mu_);
+};
+
+inline constexpr char kPartMethod[] = "/sluice.Transport/Part";
+inline constexpr char kPartsPayload[] = "sluice/parts";
 
 // The calls that a listener has not answered.
 class OpenCalls {
  public:
   // Ends the call unless it has ended; may run when the call is gone.
-  using End = std::function<void(const grpc::Status&)>;
+  using End = SharedFunction<void(const grpc::Status&)>;
 
   // False when the listener is closing.
   bool Add(const grpc::ServerGenericBidiReactor* call, End end);
@@ -44,7 +83,9 @@ class OpenCalls {
  private:
   absl::Mutex mu_;
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
-  std::unordered_map<const grpc::ServerGenericBidiReactor*, End> calls_ ABSL_GUARDED_BY(mu_);
+  using Call = const grpc::ServerGenericBidiReactor*;
+  std::unordered_map<Call, End, std::hash<Call>, std::equal_to<Call>, RecyclingAllocator<std::pair<const Call, End>>>
+      calls_ ABSL_GUARDED_BY(mu_);
 };
 
 // On the monotonic clock: setting the wall clock neither ends nor lengthens a call.

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -23,6 +24,8 @@
 namespace sluice {
 namespace grpc_internal {
 namespace {
+
+constexpr size_t kPartBytes = 64 << 20;
 
 absl::Duration TimeLeft(const grpc::GenericCallbackServerContext& context) {
   const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_MONOTONIC);
@@ -41,6 +44,9 @@ class ServerCall : public grpc::ServerGenericBidiReactor {
   void OnCancel() override { FinishOnce(finished_, grpc::Status(grpc::StatusCode::CANCELLED, "")); }
   void OnDone() override;
 
+  static void* operator new(size_t bytes) { return TakeRecycled(bytes); }
+  static void operator delete(void* p, size_t bytes) { GiveRecycled(p, bytes); }
+
   using Finished = std::shared_ptr<std::atomic<bool>>;
   void FinishOnce(Finished finished, const grpc::Status& status) {
     if (!finished->exchange(true)) Finish(status);
@@ -48,16 +54,24 @@ class ServerCall : public grpc::ServerGenericBidiReactor {
   // REQUIRES: the caller turned `finished`.
   void Answer(absl::StatusOr<Message> reply) {
     if (!reply.ok()) return Finish(ToGrpcStatus(reply.status()));
-    auto bytes = ToByteBuffer(*reply);
-    if (!bytes.ok()) return Finish(ToGrpcStatus(bytes.status()));
-    response_ = *std::move(bytes);
-    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
+    auto wire = ToWireForm(*reply);
+    reply = Message();  // what was not sent by reference goes before the caller hears
+    if (!wire.ok()) return Finish(ToGrpcStatus(wire.status()));
+    if (wire->bytes > MaxBytes()) return Finish(ToGrpcStatus(Park(*std::move(wire))));
+    Write(wire->ToByteBuffer());
   }
 
  private:
+  size_t MaxBytes() const;
+  absl::Status Park(WireForm reply);
+  void Write(grpc::ByteBuffer bytes) {
+    response_ = std::move(bytes);
+    StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
+  }
+
   Service* const service_;
   grpc::GenericCallbackServerContext* const context_;
-  const Finished finished_ = std::make_shared<std::atomic<bool>>(false);
+  const Finished finished_ = MakeRecycled<std::atomic<bool>>(false);
   grpc::ByteBuffer request_, response_;
 };
 
@@ -79,20 +93,31 @@ class ReplyOnce {
 
 class Service : public grpc::CallbackGenericService {
  public:
-  Service(sluice::Handler handler, std::vector<std::string> services)
-      : handler_(std::move(handler)), services_(std::move(services)) {}
+  Service(sluice::Handler handler, const GrpcOptions& options)
+      : handler_(std::move(handler)),
+        services_(options.services),
+        max_bytes_(std::min(options.max_message_bytes, kMaxGrpcMessageBytes)),
+        parked_(std::make_shared<ParkedReplies>(std::min(max_bytes_, kPartBytes))) {}
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
     if (IsReflectionMethod(context->method())) return MakeReflectionCall(&open_, &services_);
     return new ServerCall(this, context);
   }
   const sluice::Handler& handler() const { return handler_; }
   OpenCalls* open() { return &open_; }
+  size_t max_bytes() const { return max_bytes_; }
+  ParkedReplies* parked() const { return parked_.get(); }
 
  private:
   const sluice::Handler handler_;  // gRPC's base class has a Handler of its own
   const std::vector<std::string> services_;
+  const size_t max_bytes_;
+  const std::shared_ptr<ParkedReplies> parked_;
   OpenCalls open_;
 };
+
+size_t ServerCall::MaxBytes() const { return service_->max_bytes(); }
+
+absl::Status ServerCall::Park(WireForm reply) { return service_->parked()->Park(std::move(reply)); }
 
 ServerCall::ServerCall(Service* service, grpc::GenericCallbackServerContext* context)
     : service_(service), context_(context) {
@@ -111,7 +136,12 @@ void ServerCall::OnReadDone(bool ok) {
   if (!ok) {
     return FinishOnce(finished_, ToGrpcStatus(InvalidArgument(context_->method(), ": the call carried no message")));
   }
-  auto reply = std::make_shared<ReplyOnce>(this, finished_);
+  if (context_->method() == kPartMethod) {
+    auto part = service_->parked()->Take(&request_);
+    if (finished_->exchange(true)) return;
+    return part.ok() ? Write(*std::move(part)) : Finish(ToGrpcStatus(part.status()));
+  }
+  auto reply = MakeRecycled<ReplyOnce>(this, finished_);
   auto request = FromByteBuffer(&request_);
   request_.Clear();
   if (!request.ok()) return reply->Run(Annotate(request.status(), absl::StrCat(context_->method(), ": ")));
@@ -210,7 +240,7 @@ int PickPort(const std::string& address) {
 
 class GrpcListener : public Listener {
  public:
-  GrpcListener(Handler handler, const GrpcOptions& options) : service_(std::move(handler), options.services) {}
+  GrpcListener(Handler handler, const GrpcOptions& options) : service_(std::move(handler), options) {}
 
   ~GrpcListener() override {
     if (!server_) return;
@@ -249,6 +279,9 @@ class GrpcListener : public Listener {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16 << 20);
     int port = 0;
     builder.AddListeningPort(address, credentials, &port);
+    if (!options.also_listen.empty() && options.certificate.empty()) {
+      builder.AddListeningPort(options.also_listen, credentials);
+    }
     builder.RegisterCallbackGenericService(&service_);
     server_ = builder.BuildAndStart();
     const bool is_unix = absl::StartsWith(address, "unix:");

@@ -17,39 +17,41 @@
 namespace sluice {
 namespace grpc_internal {
 
-absl::StatusOr<grpc::ByteBuffer> ToByteBuffer(const Message& message) {
-  ASSIGN_OR_RETURN(std::vector<WirePiece> pieces, EncodeMessage(message));
-  std::vector<grpc::Slice> slices;
-  slices.reserve(pieces.size());
-  size_t total = 0;
+absl::StatusOr<WireForm> ToWireForm(const Message& message) {
+  ASSIGN_OR_RETURN(WirePieces pieces, EncodeMessage(message));
+  WireForm out;
   for (WirePiece& piece : pieces) {
-    total += piece.size();
+    out.bytes += piece.size();
     if (!piece.tensor.IsValid()) {
-      slices.emplace_back(piece.bytes.data(), piece.bytes.size());
+      out.slices.emplace_back(piece.bytes.data(), piece.bytes.size());
       continue;
     }
-    auto* held = new Tensor(std::move(piece.tensor));
-    slices.emplace_back(
-        held->raw_data(), held->num_bytes(), [](void* t) { delete static_cast<Tensor*>(t); }, held);
+    auto* held = new (TakeRecycled(sizeof(Tensor))) Tensor(std::move(piece.tensor));
+    const auto release = [](void* t) {
+      static_cast<Tensor*>(t)->~Tensor();
+      GiveRecycled(t, sizeof(Tensor));
+    };
+    out.slices.emplace_back(held->raw_data(), held->num_bytes(), release, held);
   }
-  if (total > kMaxGrpcMessageBytes) {
-    return TransportError(
-        absl::StatusCode::kResourceExhausted,
-        absl::StrCat("a message of ", total, " bytes: gRPC carries at most ", kMaxGrpcMessageBytes,
-                     "; send the tensors in parts, or use shared memory or sockets between the tasks"));
-  }
-  return grpc::ByteBuffer(slices.data(), slices.size());
+  return out;
+}
+
+absl::StatusOr<Message> FromSlices(absl::Span<const grpc::Slice> slices) {
+  absl::InlinedVector<absl::Span<const char>, 16> pieces;
+  for (const grpc::Slice& s : slices) pieces.emplace_back(reinterpret_cast<const char*>(s.begin()), s.size());
+  return DecodeMessage(pieces);
 }
 
 absl::StatusOr<Message> FromByteBuffer(grpc::ByteBuffer* buffer) {
   if (!buffer->Valid()) return Message();
-  std::vector<grpc::Slice> slices;
+  grpc::Slice single;
+  if (buffer->TrySingleSlice(&single).ok()) return FromSlices(absl::MakeConstSpan(&single, 1));
+  thread_local std::vector<grpc::Slice> slices;  // keeps its own memory, not what it names
   const grpc::Status dumped = buffer->Dump(&slices);
   if (!dumped.ok()) return Internal("gRPC could not hand over a message: ", dumped.error_message());
-  std::vector<absl::Span<const char>> pieces;
-  pieces.reserve(slices.size());
-  for (const grpc::Slice& s : slices) pieces.emplace_back(reinterpret_cast<const char*>(s.begin()), s.size());
-  return DecodeMessage(pieces);
+  absl::StatusOr<Message> message = FromSlices(slices);
+  slices.clear();
+  return message;
 }
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
@@ -60,7 +62,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
 
 absl::Status CheckAddress(const std::string& address) {
   absl::string_view rest = address;
-  if (absl::ConsumePrefix(&rest, "unix:")) {
+  if (absl::ConsumePrefix(&rest, "unix:") || absl::ConsumePrefix(&rest, "unix-abstract:")) {
     if (rest.empty() || rest.size() > 100) {
       return InvalidArgument("address '", address, "': a UNIX socket's path has 1 to 100 bytes, found ", rest.size());
     }

@@ -3,7 +3,7 @@
 //   auto transport = MakeGrpcTransport(GrpcOptions());
 //   ASSIGN_OR_RETURN(auto listener, transport->Listen("localhost:0", handler));
 //
-// Addresses are "host:port" (port 0: any free one) or "unix:/path". Every method reaches the handler; beside it a
+// Addresses are "host:port" (port 0: any free one), "unix:/path" or "unix-abstract:name" (to connect to). Every method reaches the handler; beside it a
 // listener answers grpc.health.v1.Health and the reflection service. Elements of tensors are sent from where they lie.
 // Without certificates a listener binds only to this machine (localhost, 127.x, ::1, unix:).
 #ifndef SLUICE_DISTRIBUTED_RPC_GRPC_TRANSPORT_H_
@@ -17,7 +17,8 @@
 
 namespace sluice {
 
-// A gRPC message's own limit: larger ones end with RESOURCE_EXHAUSTED before anything is sent.
+// A gRPC message's own limit. A larger reply is fetched in parts; a larger request ends with RESOURCE_EXHAUSTED before anything
+// is sent.
 inline constexpr size_t kMaxGrpcMessageBytes = (size_t{1} << 31) - 1;
 
 struct GrpcOptions {
@@ -31,6 +32,11 @@ struct GrpcOptions {
   std::string server_name;
   // Lets a listener without TLS bind to addresses that other machines reach.
   bool insecure_bind = false;
+  // A listener without TLS answers here too: "unix-abstract:name". A call over it takes less of the kernel's time than one over
+  // loopback.
+  std::string also_listen;
+  // At most kMaxGrpcMessageBytes.
+  size_t max_message_bytes = kMaxGrpcMessageBytes;
   // Services that the reflection service names: "sluice.proto.WorkerService".
   std::vector<std::string> services;
 };

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rpc/reflection.pb.h"
@@ -257,7 +258,7 @@ TEST(GrpcTransportTest, HealthAndReflectionAnswerBesideTheHandler) {
     auto reply = CallAndWait(channel->get(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
                              Message(request.SerializeAsString()));
     EXPECT_TRUE(reply.ok()) << reply.status();
-    EXPECT_TRUE(reply.ok() && response.ParseFromString(reply->body));
+    EXPECT_TRUE(reply.ok() && response.ParseFromString(std::string(reply->body)));
     return response;
   };
   proto::ReflectionRequest list;
@@ -309,6 +310,57 @@ TEST(GrpcTransportTest, WhatIsNoMessageIsRefusedAndSoIsAPeerThatIsNoTask) {
   shutdown(fd, SHUT_RDWR);
   rubbish.join();
   close(fd);
+}
+
+// A reply beyond the limit of a message comes in parts, whole and in order.
+TEST(GrpcTransportTest, LargeRepliesComeInParts) {
+  GrpcOptions options;
+  options.max_message_bytes = 100'000;
+  auto transport = MakeGrpcTransport(options);
+  const Message large = [] {
+    Message m = TextMessage("large");
+    m.tensors = {Ramp(3), Ramp(100'001), Tensor(), Ramp(7), Ramp(50'000), Tensor::Vector<std::string>({"a", "bc"})};
+    return m;
+  }();
+  auto listener = transport->Listen("localhost:0", [&](const IncomingCall&, Message, Reply reply) { reply(large); });
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  auto channel = transport->Connect((*listener)->address());
+  const int64_t before = HostAllocator()->stats().live_bytes;
+  for (int round = 0; round < 5; ++round) {
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        auto reply = CallAndWait(channel->get(), "/test/Large", Message(), absl::Seconds(60));
+        ASSERT_TRUE(reply.ok()) << reply.status();
+        EXPECT_EQ(reply->body, large.body);
+        ASSERT_EQ(reply->tensors.size(), large.tensors.size());
+        for (size_t i = 0; i < large.tensors.size(); ++i) {
+          if (!large.tensors[i].IsValid()) continue;
+          EXPECT_TRUE(IdenticalTensors(reply->tensors[i], large.tensors[i])) << i;
+        }
+      });
+    }
+    for (std::thread& t : threads) t.join();
+  }
+  EXPECT_LT(HostAllocator()->stats().live_bytes - before, 8 << 20) << "what was fetched is not kept";
+  // A request is not cut: it ends before it is sent.
+  const absl::Status request = CallAndWait(channel->get(), "/test/Large", large, absl::Seconds(60)).status();
+  EXPECT_EQ(request.code(), absl::StatusCode::kResourceExhausted) << request;
+}
+
+// Full size: 2.5 GiB. Wants 8 GB of memory, so it runs only when it is asked for (SLUICE_LARGE_TESTS=1).
+TEST(GrpcTransportTest, RepliesBeyondTwoGibibytesComeInParts) {
+  if (std::getenv("SLUICE_LARGE_TESTS") == nullptr) GTEST_SKIP() << "wants 8 GB of memory: SLUICE_LARGE_TESTS=1";
+  auto transport = MakeGrpcTransport(GrpcOptions());
+  Message large;
+  large.tensors = {Ramp(671'088'640)};
+  auto listener = transport->Listen("localhost:0", [&](const IncomingCall&, Message, Reply reply) { reply(large); });
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  auto channel = transport->Connect((*listener)->address());
+  auto reply = CallAndWait(channel->get(), "/test/Large", Message(), absl::Seconds(250));
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_GT(reply->tensors[0].num_bytes(), size_t{1} << 31);
+  EXPECT_TRUE(IdenticalTensors(reply->tensors[0], large.tensors[0]));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/recycled_memory.h"
 #include "core/base/status.h"
 
 namespace sluice {
@@ -61,7 +62,15 @@ std::shared_ptr<Channel> InProcessServer::Connect() {
       IncomingCall call;
       call.method = method;
       call.timeout = timeout;
-      shared_->handler(call, std::move(request), timeout < kTimedBelow ? Timed(method, timeout, std::move(done)) : done);
+      if (timeout >= kTimedBelow) {
+        shared_->handler(call, std::move(request), std::move(done));
+      } else {
+        auto race = MakeRecycled<Race>();
+        race->done = std::move(done);
+        race->clock = shared_->clock;
+        shared_->handler(call, std::move(request), [race](absl::StatusOr<Message> reply) { race->Answer(std::move(reply)); });
+        if (!race->over) StartTimer(std::move(race), method, timeout);
+      }
       absl::MutexLock lock(&shared_->mu);
       --shared_->running;
     }
@@ -70,30 +79,33 @@ std::shared_ptr<Channel> InProcessServer::Connect() {
     Way way() const override { return Way::kInProcess; }
 
    private:
-    // Whichever comes first: the reply or the timer.
-    Reply Timed(const std::string& method, absl::Duration timeout, Reply done) {
-      struct Race {
-        std::atomic<bool> over{false};
-        Reply done;
-        std::atomic<Clock::TimerId> timer{0};
-      };
-      auto race = std::make_shared<Race>();
-      race->done = std::move(done);
-      Clock* clock = shared_->clock;
-      const Clock::TimerId timer = clock->RunAfter(timeout, [race, method, timeout] {
+    // Whichever comes first: the reply or the timer, which a reply within the call never needs.
+    struct Race {
+      void Answer(absl::StatusOr<Message> reply) {
+        if (over.exchange(true)) return;
+        StopTimer();
+        done(std::move(reply));
+      }
+      // A timer that lost finds `over`; it is only taken out of the clock's list here.
+      void StopTimer() {
+        if (const Clock::TimerId id = timer.exchange(0)) clock->CancelTimer(id);
+      }
+      std::atomic<bool> over{false};
+      std::atomic<Clock::TimerId> timer{0};
+      Clock* clock = nullptr;
+      Reply done;
+    };
+
+    static void StartTimer(std::shared_ptr<Race> race, const std::string& method, absl::Duration timeout) {
+      const Clock::TimerId timer = race->clock->RunAfter(timeout, [race, method, timeout] {
         if (race->over.exchange(true)) return;
         absl::Status late = absl::DeadlineExceededError(
             absl::StrCat(method, " had no answer within ", absl::FormatDuration(timeout)));
         late.SetPayload(kTransportPayload, absl::Cord("in process"));
         race->done(late);
       });
-      race->timer.store(timer);
-      return [race, clock](absl::StatusOr<Message> reply) {
-        if (race->over.exchange(true)) return;
-        // The timer that lost finds `over`; it is only taken out of the clock's list here.
-        if (const Clock::TimerId id = race->timer.load()) clock->CancelTimer(id);
-        race->done(std::move(reply));
-      };
+      race->timer = timer;
+      if (race->over) race->StopTimer();
     }
 
     const std::shared_ptr<Shared> shared_;

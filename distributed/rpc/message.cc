@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "absl/container/inlined_vector.h"
 #include "core/base/status.h"
 #include "core/proto/tensor.pb.h"
 #include "core/types/tensor_proto.h"
@@ -18,7 +19,8 @@ constexpr size_t kInlineBytes = 1024;
 // A list of values may stand for a larger tensor (its last one repeats; a string has 32 bytes), but only so much larger.
 constexpr size_t kMaxGrowth = 64;
 
-void AppendVarint(uint64_t value, std::string* out) {
+template <typename String>
+void AppendVarint(uint64_t value, String* out) {
   while (value >= 0x80) {
     out->push_back(static_cast<char>(value | 0x80));
     value >>= 7;
@@ -32,7 +34,8 @@ size_t VarintSize(uint64_t value) {
   return size;
 }
 
-void AppendTag(uint32_t field, std::string* out) { AppendVarint(uint64_t{field} << 3 | kLengthDelimited, out); }
+template <typename String>
+void AppendTag(uint32_t field, String* out) { AppendVarint(uint64_t{field} << 3 | kLengthDelimited, out); }
 
 // Reads bytes that lie in several pieces.
 class PieceReader {
@@ -77,7 +80,8 @@ class PieceReader {
     return true;
   }
 
-  bool Append(size_t size, std::string* out) {
+  template <typename String>
+  bool Append(size_t size, String* out) {
     if (size > left_) return false;
     const size_t before = out->size();
     out->resize(before + size);
@@ -103,7 +107,8 @@ absl::Status Malformed(absl::string_view what) {
 }
 
 // The value of a field of wire type `type`, whose tag was read, copied with its tag.
-absl::Status CopyField(uint64_t tag, PieceReader* in, std::string* out) {
+template <typename String>
+absl::Status CopyField(uint64_t tag, PieceReader* in, String* out) {
   AppendVarint(tag, out);
   uint64_t value = 0;
   switch (tag & 7) {
@@ -125,10 +130,79 @@ absl::Status CopyField(uint64_t tag, PieceReader* in, std::string* out) {
   }
 }
 
+bool ParseProto(const Bytes& bytes, proto::TensorProto* message) {
+  return bytes.size() <= static_cast<size_t>(std::numeric_limits<int>::max()) &&
+         message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+// --- The description of a plain tensor: its type and shape, without a protocol buffer's objects ---
+
+constexpr uint64_t kTypeTag = 1 << 3;                      // TensorProto.dtype
+constexpr uint64_t kShapeTag = 2 << 3 | kLengthDelimited;  // TensorProto.tensor_shape
+constexpr uint64_t kDimTag = 2 << 3 | kLengthDelimited;    // TensorShapeProto.dim
+constexpr uint64_t kSizeTag = 1 << 3;                      // TensorShapeProto.Dim.size
+
+size_t DimBytes(int64_t size) { return size == 0 ? 0 : 1 + VarintSize(static_cast<uint64_t>(size)); }
+
+size_t ShapeBytes(const Shape& shape) {
+  size_t bytes = 0;
+  for (int64_t d : shape.dims()) bytes += 2 + DimBytes(d);
+  return bytes;
+}
+
+void AppendDescription(DType dtype, const Shape& shape, size_t shape_bytes, Bytes* out) {
+  AppendVarint(kTypeTag, out);
+  AppendVarint(static_cast<uint64_t>(dtype), out);
+  AppendVarint(kShapeTag, out);
+  AppendVarint(shape_bytes, out);
+  for (int64_t d : shape.dims()) {
+    AppendVarint(kDimTag, out);
+    AppendVarint(DimBytes(d), out);
+    if (d == 0) continue;
+    AppendVarint(kSizeTag, out);
+    AppendVarint(static_cast<uint64_t>(d), out);
+  }
+}
+
+// What AppendDescription wrote. False for anything else, which may be right all the same.
+bool ReadDescription(const Bytes& head, DType* dtype, Shape* shape) {
+  const absl::Span<const char> piece(head.data(), head.size());
+  PieceReader in(absl::MakeConstSpan(&piece, 1));
+  uint64_t tag = 0, type = 0, bytes = 0;
+  if (!in.Varint(&tag) || tag != kTypeTag || !in.Varint(&type) || !in.Varint(&tag) || tag != kShapeTag ||
+      !in.Varint(&bytes) || bytes != in.left()) {
+    return false;
+  }
+  absl::InlinedVector<int64_t, 8> dims;
+  while (in.left() > 0) {
+    uint64_t size = 0;
+    if (!in.Varint(&tag) || tag != kDimTag || !in.Varint(&bytes) || bytes > in.left()) return false;
+    if (bytes > 0) {
+      const size_t end = in.left() - bytes;
+      if (!in.Varint(&tag) || tag != kSizeTag || !in.Varint(&size) || in.left() != end) return false;
+    }
+    dims.push_back(static_cast<int64_t>(size));
+  }
+  absl::StatusOr<DType> known = DTypeFromProto(static_cast<int>(std::min<uint64_t>(type, 10'000)));
+  absl::StatusOr<Shape> valid = Shape::Make(dims);
+  if (!known.ok() || !valid.ok()) return false;  // the other way says what is wrong
+  *dtype = *known;
+  *shape = *std::move(valid);
+  return true;
+}
+
+absl::Status ParseDescription(const Bytes& head, DType* dtype, Shape* shape) {
+  proto::TensorProto message;
+  if (!ParseProto(head, &message)) return Malformed("a tensor's description");
+  ASSIGN_OR_RETURN(*dtype, DTypeFromProto(message.dtype()));
+  ASSIGN_OR_RETURN(*shape, FullShapeFromProto(message.tensor_shape()));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Tensor> DecodeTensor(size_t size, PieceReader* in) {
   if (size == 0) return Tensor();
   const size_t end = in->left() - size;
-  std::string head;  // every field but the last tensor_content
+  Bytes head;  // every field but the last tensor_content
   while (in->left() > end) {
     uint64_t tag = 0, length = 0;
     if (!in->Varint(&tag) || in->left() < end) return Malformed("a tensor is cut off");
@@ -145,10 +219,9 @@ absl::StatusOr<Tensor> DecodeTensor(size_t size, PieceReader* in) {
       in->Append(length, &head);
       continue;
     }
-    proto::TensorProto message;
-    if (!message.ParseFromString(head)) return Malformed("a tensor's description");
-    ASSIGN_OR_RETURN(DType dtype, DTypeFromProto(message.dtype()));
-    ASSIGN_OR_RETURN(Shape shape, FullShapeFromProto(message.tensor_shape()));
+    DType dtype = DType::kInvalid;
+    Shape shape;
+    if (!ReadDescription(head, &dtype, &shape)) RETURN_IF_ERROR(ParseDescription(head, &dtype, &shape));
     if (!IsPlain(dtype)) return Malformed(absl::StrCat("raw elements of type ", DTypeName(dtype)));
     const uint64_t element = ElementSize(dtype);
     if (static_cast<uint64_t>(shape.num_elements()) > std::numeric_limits<uint64_t>::max() / element ||
@@ -160,34 +233,35 @@ absl::StatusOr<Tensor> DecodeTensor(size_t size, PieceReader* in) {
     return t;
   }
   proto::TensorProto message;
-  if (!message.ParseFromString(head)) return Malformed("a tensor");
+  if (!ParseProto(head, &message)) return Malformed("a tensor");
   return TensorFromProto(message, HostAllocator(), kMaxGrowth * (size + kInlineBytes));
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<WirePiece>> EncodeMessage(const Message& message) {
-  std::vector<WirePiece> pieces(1);
+absl::StatusOr<WirePieces> EncodeMessage(const Message& message) {
+  WirePieces pieces(1);
   pieces[0].bytes = message.body;
   for (const Tensor& t : message.tensors) {
-    std::string* out = &pieces.back().bytes;
+    Bytes* out = &pieces.back().bytes;
     AppendTag(kTensorsField, out);
     if (!t.IsValid()) {
       AppendVarint(0, out);
       continue;
     }
-    proto::TensorProto description;
     const size_t bytes = t.num_bytes();
     if (!IsPlain(t.dtype()) || bytes == 0) {
+      proto::TensorProto description;
       RETURN_IF_ERROR(TensorToProto(t, &description));
       AppendVarint(description.ByteSizeLong(), out);
-      description.AppendToString(out);
+      out->append(description.SerializeAsString());
       continue;
     }
-    description.set_dtype(static_cast<proto::DataType>(t.dtype()));
-    ShapeToProto(PartialShape(t.shape()), description.mutable_tensor_shape());
-    AppendVarint(description.ByteSizeLong() + 1 + VarintSize(bytes) + bytes, out);
-    description.AppendToString(out);
+    const size_t shape_bytes = ShapeBytes(t.shape());
+    const size_t description_bytes =
+        1 + VarintSize(static_cast<uint64_t>(t.dtype())) + 1 + VarintSize(shape_bytes) + shape_bytes;
+    AppendVarint(description_bytes + 1 + VarintSize(bytes) + bytes, out);
+    AppendDescription(t.dtype(), t.shape(), shape_bytes, out);
     AppendTag(kTensorContentField, out);
     AppendVarint(bytes, out);
     if (bytes <= kInlineBytes) {

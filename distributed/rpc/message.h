@@ -14,22 +14,28 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "core/base/recycled_memory.h"
 #include "core/types/tensor.h"
 
 namespace sluice {
 
+// What lives for one call takes recycled memory: a warm call takes nothing from the heap.
+using Bytes = std::basic_string<char, std::char_traits<char>, RecyclingAllocator<char>>;
+using TensorList = std::vector<Tensor, RecyclingAllocator<Tensor>>;
+
 struct Message {
-  std::string body;
-  std::vector<Tensor> tensors;
+  Bytes body;
+  TensorList tensors;
 
   Message() = default;
-  explicit Message(std::string b) : body(std::move(b)) {}
+  explicit Message(absl::string_view b) : body(b) {}
 };
 
 // One stretch of a message's wire form.
 struct WirePiece {
-  std::string bytes;  // when `tensor` has no value
+  Bytes bytes;    // when `tensor` has no value
   Tensor tensor;      // else its elements, as they lie in memory
   const void* data() const { return tensor.IsValid() ? tensor.raw_data() : bytes.data(); }
   size_t size() const { return tensor.IsValid() ? tensor.num_bytes() : bytes.size(); }
@@ -40,7 +46,8 @@ inline constexpr size_t kMaxMessageBytes = size_t{1} << 36;
 
 // UNIMPLEMENTED for tensors that have no form outside the process (variants). A tensor that is no value (a dead one) is
 // an empty TensorProto.
-absl::StatusOr<std::vector<WirePiece>> EncodeMessage(const Message& message);
+using WirePieces = std::vector<WirePiece, RecyclingAllocator<WirePiece>>;
+absl::StatusOr<WirePieces> EncodeMessage(const Message& message);
 
 // `pieces` in order are one message, however it was cut. INVALID_ARGUMENT when it is not one, or a tensor's sizes
 // disagree; nothing is allocated beyond the size of what came.

@@ -12,7 +12,7 @@ uint64_t PendingCalls::Add(const std::string& method, absl::Duration timeout, Re
   absl::MutexLock lock(&mu_);
   const uint64_t id = next_id_++;
   const absl::Duration deadline = SystemClock()->Now() + timeout;
-  calls_.emplace(id, Call{std::move(done), method, timeout, deadline, generation_});
+  calls_.emplace(id, Call{std::move(done), Bytes(method), timeout, deadline, generation_});
   deadlines_.emplace(deadline, id);
   if (deadline < armed_) Arm(deadline);
   return id;

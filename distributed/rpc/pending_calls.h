@@ -9,6 +9,7 @@
 #define SLUICE_DISTRIBUTED_RPC_PENDING_CALLS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -18,6 +19,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "core/base/recycled_memory.h"
 #include "distributed/rpc/transport.h"
 
 namespace sluice {
@@ -43,7 +45,7 @@ class PendingCalls : public std::enable_shared_from_this<PendingCalls> {
  private:
   struct Call {
     Reply done;
-    std::string method;
+    Bytes method;
     absl::Duration timeout, deadline;
     uint64_t generation = 0;
   };
@@ -58,8 +60,11 @@ class PendingCalls : public std::enable_shared_from_this<PendingCalls> {
   absl::Mutex mu_;
   uint64_t next_id_ ABSL_GUARDED_BY(mu_) = 1;
   uint64_t generation_ ABSL_GUARDED_BY(mu_) = 0;
-  std::unordered_map<uint64_t, Call> calls_ ABSL_GUARDED_BY(mu_);
-  std::set<std::pair<absl::Duration, uint64_t>> deadlines_ ABSL_GUARDED_BY(mu_);
+  std::unordered_map<uint64_t, Call, std::hash<uint64_t>, std::equal_to<uint64_t>,
+                     RecyclingAllocator<std::pair<const uint64_t, Call>>>
+      calls_ ABSL_GUARDED_BY(mu_);
+  using Deadline = std::pair<absl::Duration, uint64_t>;
+  std::set<Deadline, std::less<Deadline>, RecyclingAllocator<Deadline>> deadlines_ ABSL_GUARDED_BY(mu_);
   // The one timer that is set; calls that end before it leave it alone.
   absl::Duration armed_ ABSL_GUARDED_BY(mu_) = absl::InfiniteDuration();
 };

@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "core/base/shared_function.h"
 #include "distributed/rpc/message.h"
 
 namespace sluice {
@@ -28,7 +29,7 @@ namespace sluice {
 inline constexpr char kTransportPayload[] = "sluice/transport";
 
 // Runs once.
-using Reply = std::function<void(absl::StatusOr<Message>)>;
+using Reply = SharedFunction<void(absl::StatusOr<Message>)>;
 
 struct IncomingCall {
   absl::string_view method;  // "/sluice.proto.WorkerService/RunGraph"; valid during the handler only

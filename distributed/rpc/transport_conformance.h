@@ -74,7 +74,7 @@ inline Message TextMessage(absl::string_view text) {
 inline std::string TextOf(const Message& message) {
   size_t at = 1;
   while (at < message.body.size() && (message.body[at] & 0x80)) ++at;
-  return at < message.body.size() ? message.body.substr(at + 1) : "";
+  return at < message.body.size() ? std::string(message.body.substr(at + 1)) : "";
 }
 
 // Calls that the tests' listener understands.

@@ -1,10 +1,12 @@
 #include "distributed/rpc/watched_channel.h"
 
+#include <functional>
 #include <map>
 #include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/recycled_memory.h"
 #include "core/base/status.h"
 
 namespace sluice {
@@ -14,6 +16,8 @@ const std::string& StatusMethod() {
   static const std::string* method = new std::string("/sluice.proto.WorkerService/GetStatus");
   return *method;
 }
+
+using Replies = std::map<int64_t, Reply, std::less<int64_t>, RecyclingAllocator<std::pair<const int64_t, Reply>>>;
 
 class WatchedChannel final : public Channel, public std::enable_shared_from_this<WatchedChannel> {
  public:
@@ -74,7 +78,7 @@ class WatchedChannel final : public Channel, public std::enable_shared_from_this
 
   void Answered(int64_t before, const absl::Status& status) {
     const bool silent = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
-    std::map<int64_t, Reply> lost;
+    Replies lost;
     {
       absl::MutexLock lock(&mu_);
       if (silent) {
@@ -97,7 +101,7 @@ class WatchedChannel final : public Channel, public std::enable_shared_from_this
   absl::Mutex mu_;
   int64_t next_ ABSL_GUARDED_BY(mu_) = 1;
   bool watching_ ABSL_GUARDED_BY(mu_) = false;
-  std::map<int64_t, Reply> calls_ ABSL_GUARDED_BY(mu_);
+  Replies calls_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <utility>
 
+#include "core/base/shared_function.h"
 #include "core/base/status.h"
 #include "distributed/transport/stream_copy.h"
 
@@ -80,6 +81,7 @@ absl::StatusOr<std::unique_ptr<SendArena>> SendArena::Make(uint64_t bytes) {
 SendArena::SendArena(int fd, void* base, uint64_t bytes)
     : fd_(fd), base_(static_cast<char*>(base)), bytes_(bytes), ranges_(bytes) {
   free_slots_.reserve(kSlots);
+  lent_.reserve(256);
   for (uint32_t s = kSlots; s > 0; --s) free_slots_.push_back(s - 1);
 }
 
@@ -158,9 +160,9 @@ absl::StatusOr<RefPtr<Buffer>> ReceiveArena::Borrow(const ArenaBlock& block, uin
     return InvalidArgument("a block outside the arena: ", bytes, " bytes at ", block.offset);
   }
   return Buffer::Borrow(static_cast<const char*>(data_) + block.offset, bytes,
-                        [arena = shared_from_this(), slot = block.slot] {
+                        SharedFunction<void()>::ExactlyOnce([arena = shared_from_this(), slot = block.slot] {
                           SlotAt(arena->control_, slot)->store(0, std::memory_order_release);
-                        });
+                        }));
 }
 
 }  // namespace sluice

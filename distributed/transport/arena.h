@@ -11,13 +11,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/recycled_memory.h"
 #include "core/types/buffer.h"
 
 namespace sluice {
@@ -30,7 +33,8 @@ class RangeAllocator {
   void Free(uint64_t offset, uint64_t bytes);
 
  private:
-  std::map<uint64_t, uint64_t> free_;  // offset -> bytes; neighbours are merged
+  // offset -> bytes; neighbours are merged
+  std::map<uint64_t, uint64_t, std::less<uint64_t>, RecyclingAllocator<std::pair<const uint64_t, uint64_t>>> free_;
 };
 
 struct ArenaBlock {

@@ -2,7 +2,9 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <sys/random.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -23,6 +25,8 @@ constexpr size_t kMaxPieces = 64;  // for one system call
 // Large tensors: bytes for one system call, and how often a thread looks again before it sleeps.
 constexpr uint64_t kChunk = 256 << 10;
 constexpr int kPatience = 50;
+constexpr uint64_t kDirectChunk = 16 << 20;
+constexpr uint64_t kSpareQueue = 16 << 20;  // for frames that are not calls or answers
 
 }  // namespace
 
@@ -34,7 +38,7 @@ Connection::Connection(Socket socket, std::unique_ptr<SendArena> out, std::share
       options_(options),
       buffer_(kReadBuffer) {}
 
-Connection::~Connection() = default;
+Connection::~Connection() { shutdown(socket_.fd(), SHUT_RDWR); }  // before anything that was lent goes
 
 absl::Status Connection::Send(FrameKind kind, uint64_t call, absl::Duration timeout, absl::string_view method,
                               Message message) {
@@ -53,9 +57,15 @@ absl::Status Connection::Send(FrameKind kind, uint64_t call, absl::Duration time
                              options_.limits.tensors, " tensors)");
   }
   out->message = std::move(message);
-  std::string descriptors, small;
-  std::vector<iovec> raw;
-  std::vector<ArenaBlock> blocks;
+  Bytes descriptors, small;
+  Pieces raw;
+  std::vector<ArenaBlock, RecyclingAllocator<ArenaBlock>> blocks;
+  Lent lent;
+  bool direct = false;
+  if (kind == FrameKind::kRequest || kind == FrameKind::kReply) {
+    absl::MutexLock lock(&mu_);
+    direct = peer_reads_;
+  }
   const auto refuse = [&](absl::Status status) {
     for (const ArenaBlock& b : blocks) out_arena_->TakeBack(b);
     return status;
@@ -70,10 +80,15 @@ absl::Status Connection::Send(FrameKind kind, uint64_t call, absl::Duration time
       place.offset = block.offset;
       place.slot = block.slot;
       blocks.push_back(block);
+    } else if (direct && bytes >= options_.direct_threshold) {
+      place.form = TensorPlace::kRemote;
+      place.offset = reinterpret_cast<uintptr_t>(t.raw_data());
+      lent.tensors.push_back(t);
+      lent.bytes += bytes;
     }
     absl::Status described = AppendTensorPlace(t, place, &descriptors);
     if (!described.ok()) return refuse(std::move(described));
-    if (place.form == TensorPlace::kArena || bytes == 0) continue;
+    if (place.form != TensorPlace::kRaw || bytes == 0) continue;
     header.raw_bytes += bytes;
     if (raw.empty() && bytes <= kInlineBytes) {
       small.append(static_cast<const char*>(t.raw_data()), bytes);
@@ -89,13 +104,13 @@ absl::Status Connection::Send(FrameKind kind, uint64_t call, absl::Duration time
   out->head.resize(kFrameHeaderBytes);
   EncodeFrameHeader(header, &out->head[0]);
   const bool body_in_head = out->message.body.size() <= kReadBuffer / 2;
-  absl::StrAppend(&out->head, method);
+  out->head.append(method.data(), method.size());
   if (body_in_head) {
-    absl::StrAppend(&out->head, out->message.body, descriptors, small);
+    out->head.append(out->message.body).append(descriptors).append(small);
     out->pieces.push_back({&out->head[0], out->head.size()});
   } else {
     const size_t before = out->head.size();
-    absl::StrAppend(&out->head, descriptors, small);
+    out->head.append(descriptors).append(small);
     out->pieces.push_back({&out->head[0], before});
     out->pieces.push_back({&out->message.body[0], out->message.body.size()});
     out->pieces.push_back({&out->head[before], out->head.size() - before});
@@ -106,10 +121,14 @@ absl::Status Connection::Send(FrameKind kind, uint64_t call, absl::Duration time
   {
     absl::MutexLock lock(&mu_);
     if (closed_) return refuse(why_);
-    if (!queue_.empty() && queued_bytes_ + out->bytes > options_.max_queued_bytes) {
+    // What tells a peer of a refusal, or gives memory back, must still find room.
+    const bool data = kind == FrameKind::kRequest || kind == FrameKind::kReply;
+    const uint64_t most = options_.max_queued_bytes + (data ? 0 : kSpareQueue);
+    if ((!queue_.empty() || !lent_.empty()) && queued_bytes_ + out->bytes + lent.bytes > most) {
       return refuse(ResourceExhausted("the peer reads too slowly: ", queued_bytes_, " bytes wait for it already"));
     }
-    queued_bytes_ += out->bytes;
+    queued_bytes_ += out->bytes + lent.bytes;
+    if (lent.bytes > 0) lent_[call] = std::move(lent);
     queue_.push_back(std::move(out));
     if (writing_) return absl::OkStatus();
     writing_ = true;
@@ -201,7 +220,7 @@ void Connection::Fail(const absl::Status& status) {
 void Connection::Flush(absl::Duration timeout) {
   const absl::Duration end = SystemClock()->Now() + timeout;
   absl::MutexLock lock(&mu_);
-  while (!queue_.empty() && !closed_) {
+  while ((!queue_.empty() || !lent_.empty()) && !closed_) {
     const absl::Duration left = end - SystemClock()->Now();
     if (left <= absl::ZeroDuration()) return;
     changed_.WaitWithTimeout(&mu_, left);
@@ -267,7 +286,7 @@ absl::Status Connection::Read(void* to, uint64_t bytes) {
   return absl::OkStatus();
 }
 
-absl::Status Connection::ReadString(uint64_t bytes, std::string* out) {
+absl::Status Connection::ReadString(uint64_t bytes, Bytes* out) {
   // Grows with what comes, not with what was announced.
   while (bytes > 0) {
     const uint64_t step = std::min<uint64_t>(bytes, std::max<uint64_t>(1 << 20, out->size()));
@@ -289,18 +308,107 @@ absl::Status Connection::Skip(uint64_t bytes) {
   return absl::OkStatus();
 }
 
+// --- The peer's memory ---
+
+namespace {
+
+struct PeerMemory {
+  uint64_t address = 0;  // of a nonce
+  char nonce[16];
+};
+
+bool ReadProcess(pid_t pid, uint64_t address, void* to, size_t bytes) {
+  for (size_t done = 0; done < bytes;) {
+    iovec here = {static_cast<char*>(to) + done, bytes - done};
+    iovec there = {reinterpret_cast<void*>(address + done), bytes - done};
+    const ssize_t n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+    if (n <= 0) return false;
+    done += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+}  // namespace
+
+void Connection::OfferMemory() {
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  if (!options_.direct || getsockopt(socket_.fd(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX ||
+      getrandom(nonce_, sizeof nonce_, 0) != sizeof nonce_) {
+    return;
+  }
+  PeerMemory offer;
+  offer.address = reinterpret_cast<uintptr_t>(nonce_);
+  std::memcpy(offer.nonce, nonce_, sizeof nonce_);
+  const absl::string_view bytes(reinterpret_cast<const char*>(&offer), sizeof offer);
+  Send(FrameKind::kMemory, 0, absl::ZeroDuration(), "", Message(bytes)).IgnoreError();
+}
+
+void Connection::LookAtMemory(absl::string_view bytes) {
+  PeerMemory offer;
+  ucred peer = {};
+  socklen_t size = sizeof peer;
+  char found[sizeof offer.nonce];
+  if (!options_.direct || bytes.size() != sizeof offer ||
+      getsockopt(socket_.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid <= 0) {
+    return;
+  }
+  std::memcpy(&offer, bytes.data(), sizeof offer);
+  // Not allowed here, or the number means another process where the peer lives: the socket it is.
+  if (!ReadProcess(peer.pid, offer.address, found, sizeof found) || std::memcmp(found, offer.nonce, sizeof found) != 0) {
+    return;
+  }
+  peer_pid_ = peer.pid;
+  Send(FrameKind::kReads, 0, absl::ZeroDuration(), "", Message()).IgnoreError();
+}
+
+bool Connection::OnOwnFrame(const IncomingFrame& frame) {
+  if (frame.header.kind < FrameKind::kMemory) return false;
+  if (frame.header.kind == FrameKind::kMemory) {
+    if (frame.message.ok()) LookAtMemory({frame.message->body.data(), frame.message->body.size()});
+    return true;
+  }
+  Lent taken;  // its tensors go without the lock
+  absl::MutexLock lock(&mu_);
+  if (frame.header.kind == FrameKind::kReads) {
+    peer_reads_ = true;
+    return true;
+  }
+  auto it = lent_.find(frame.header.call);
+  if (it == lent_.end()) return true;
+  taken = std::move(it->second);
+  lent_.erase(it);
+  queued_bytes_ -= taken.bytes;
+  changed_.SignalAll();
+  return true;
+}
+
+absl::Status Connection::ReadPeer(uint64_t address, void* to, uint64_t bytes) {
+  if (peer_pid_ == 0) return InvalidArgument("a tensor in memory that this task cannot read");
+  for (uint64_t done = 0; done < bytes;) {
+    const uint64_t step = std::min<uint64_t>(bytes - done, kDirectChunk);
+    const bool read = ReadProcess(peer_pid_, address + done, static_cast<char*>(to) + done, step);
+    pollfd p = {socket_.fd(), POLLRDHUP, 0};
+    if (poll(&p, 1, 0) > 0) return absl::UnavailableError("the task closed the connection");
+    if (!read) return absl::UnavailableError("the task's memory cannot be read any more");
+    done += step;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Connection::ReadFrame(IncomingFrame* frame) {
   RETURN_IF_ERROR(Fill(kFrameHeaderBytes));
   ASSIGN_OR_RETURN(frame->header, DecodeFrameHeader(buffer_.data() + begin_, options_.limits));
   begin_ += kFrameHeaderBytes;
   Message message;
-  std::string descriptors;
+  Bytes descriptors;
   RETURN_IF_ERROR(ReadString(frame->header.method_bytes, &frame->method));
   RETURN_IF_ERROR(ReadString(frame->header.body_bytes, &message.body));
   RETURN_IF_ERROR(ReadString(frame->header.descriptor_bytes, &descriptors));
-  ASSIGN_OR_RETURN(std::vector<TensorPlace> places,
+  ASSIGN_OR_RETURN(TensorPlaces places,
                    ParseTensorPlaces(descriptors, frame->header.tensors, frame->header.raw_bytes));
   absl::Status no_memory;
+  bool direct = false;
   message.tensors.reserve(places.size());
   for (TensorPlace& place : places) {
     switch (place.form) {
@@ -316,19 +424,23 @@ absl::Status Connection::ReadFrame(IncomingFrame* frame) {
         message.tensors.emplace_back(place.dtype, std::move(place.shape), std::move(bytes));
         break;
       }
+      case TensorPlace::kRemote:
       case TensorPlace::kRaw: {
+        const bool remote = place.form == TensorPlace::kRemote;
+        direct = direct || remote;
         auto t = no_memory.ok() ? Tensor::Make(place.dtype, place.shape) : absl::StatusOr<Tensor>(no_memory);
         if (!t.ok()) {
           no_memory = t.status();
-          RETURN_IF_ERROR(Skip(place.bytes));
+          if (!remote) RETURN_IF_ERROR(Skip(place.bytes));
           break;
         }
-        RETURN_IF_ERROR(Read(t->raw_data(), place.bytes));
+        RETURN_IF_ERROR(remote ? ReadPeer(place.offset, t->raw_data(), place.bytes) : Read(t->raw_data(), place.bytes));
         message.tensors.push_back(*std::move(t));
         break;
       }
     }
   }
+  if (direct) RETURN_IF_ERROR(Send(FrameKind::kTaken, frame->header.call, absl::ZeroDuration(), "", Message()));
   if (no_memory.ok()) {
     frame->message = std::move(message);
   } else {
@@ -338,12 +450,13 @@ absl::Status Connection::ReadFrame(IncomingFrame* frame) {
 }
 
 absl::Status Connection::ReadLoop(const std::function<void(IncomingFrame)>& on_frame) {
+  OfferMemory();
   absl::Status status;
   while (status.ok()) {
     IncomingFrame frame;
     frame.message = Message();
     status = ReadFrame(&frame);
-    if (status.ok()) on_frame(std::move(frame));
+    if (status.ok() && !OnOwnFrame(frame)) on_frame(std::move(frame));
   }
   absl::MutexLock lock(&mu_);
   Fail(status);

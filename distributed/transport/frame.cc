@@ -1,9 +1,11 @@
 #include "distributed/transport/frame.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "core/base/status.h"
 #include "core/proto/tensor.pb.h"
 #include "core/types/tensor_proto.h"
@@ -30,7 +32,7 @@ struct WireHeader {
 static_assert(sizeof(WireHeader) == kFrameHeaderBytes, "no padding");
 
 template <typename T>
-void Append(T value, std::string* out) {
+void Append(T value, Bytes* out) {
   out->append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
@@ -70,7 +72,7 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(const char* bytes, const FrameLimi
   if (wire.version != kFrameVersion) {
     return InvalidArgument("the peer speaks version ", wire.version, " of the transport, this task ", kFrameVersion);
   }
-  if (wire.kind < 1 || wire.kind > static_cast<uint8_t>(FrameKind::kError) || wire.zero != 0 || wire.spare != 0) {
+  if (wire.kind < 1 || wire.kind > static_cast<uint8_t>(FrameKind::kTaken) || wire.zero != 0 || wire.spare != 0) {
     return InvalidArgument("a frame of unknown kind ", wire.kind);
   }
   if (wire.method_bytes > limits.method_bytes || wire.body_bytes > limits.body_bytes ||
@@ -92,7 +94,7 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(const char* bytes, const FrameLimi
   return header;
 }
 
-absl::Status AppendTensorPlace(const Tensor& tensor, const TensorPlace& place, std::string* out) {
+absl::Status AppendTensorPlace(const Tensor& tensor, const TensorPlace& place, Bytes* out) {
   if (!tensor.IsValid()) {
     Append<uint8_t>(TensorPlace::kNone, out);
     return absl::OkStatus();
@@ -102,7 +104,7 @@ absl::Status AppendTensorPlace(const Tensor& tensor, const TensorPlace& place, s
     RETURN_IF_ERROR(TensorToProto(tensor, &message));
     Append<uint8_t>(TensorPlace::kEncoded, out);
     Append<uint64_t>(message.ByteSizeLong(), out);
-    message.AppendToString(out);
+    out->append(message.SerializeAsString());
     return absl::OkStatus();
   }
   Append<uint8_t>(place.form, out);
@@ -113,20 +115,22 @@ absl::Status AppendTensorPlace(const Tensor& tensor, const TensorPlace& place, s
     Append<uint64_t>(place.offset, out);
     Append<uint32_t>(place.slot, out);
   }
+  if (place.form == TensorPlace::kRemote) Append<uint64_t>(place.offset, out);
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<TensorPlace>> ParseTensorPlaces(absl::string_view in, uint32_t count, uint64_t raw_bytes) {
+absl::StatusOr<TensorPlaces> ParseTensorPlaces(absl::string_view in, uint32_t count, uint64_t raw_bytes) {
   const auto malformed = [](absl::string_view what) {
     return InvalidArgument("a frame's tensors are malformed: ", what);
   };
-  std::vector<TensorPlace> places;
+  TensorPlaces places;
+  places.reserve(std::min<uint32_t>(count, 64));
   uint64_t raw = 0;
-  std::vector<int64_t> dims;
+  absl::InlinedVector<int64_t, 8> dims;
   for (uint32_t i = 0; i < count; ++i) {
     TensorPlace place;
     uint8_t form = 0, dtype = 0, rank = 0;
-    if (!Take(&in, &form) || form > TensorPlace::kEncoded) return malformed("form");
+    if (!Take(&in, &form) || form > TensorPlace::kRemote) return malformed("form");
     place.form = static_cast<TensorPlace::Form>(form);
     if (form == TensorPlace::kEncoded) {
       uint64_t size = 0;
@@ -153,6 +157,8 @@ absl::StatusOr<std::vector<TensorPlace>> ParseTensorPlaces(absl::string_view in,
       place.bytes = elements * element;
       if (form == TensorPlace::kArena) {
         if (!Take(&in, &place.offset) || !Take(&in, &place.slot)) return malformed("cut off");
+      } else if (form == TensorPlace::kRemote) {
+        if (!Take(&in, &place.offset)) return malformed("cut off");
       } else {
         if (place.bytes > raw_bytes - raw) return malformed("more elements than the frame has");
         raw += place.bytes;

@@ -15,10 +15,22 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "core/types/tensor.h"
+#include "distributed/rpc/message.h"
 
 namespace sluice {
 
-enum class FrameKind : uint8_t { kHello = 1, kWelcome = 2, kRefused = 3, kRequest = 4, kReply = 5, kError = 6 };
+enum class FrameKind : uint8_t {
+  kHello = 1,
+  kWelcome = 2,
+  kRefused = 3,
+  kRequest = 4,
+  kReply = 5,
+  kError = 6,
+  // Between two connections on one machine (connection.h):
+  kMemory = 7,  // "my memory may be read": the body is a PeerMemory
+  kReads = 8,   // "I can read yours"
+  kTaken = 9,   // "I have read what the frame `call` named"
+};
 
 inline constexpr size_t kFrameHeaderBytes = 64;
 inline constexpr uint32_t kFrameMagic = 0x31554c53;  // "SLU1"
@@ -49,20 +61,21 @@ absl::StatusOr<FrameHeader> DecodeFrameHeader(const char* bytes, const FrameLimi
 
 // Where a tensor's elements are.
 struct TensorPlace {
-  enum Form : uint8_t { kNone, kRaw, kArena, kEncoded };
+  enum Form : uint8_t { kNone, kRaw, kArena, kEncoded, kRemote };
   Form form = kNone;
   DType dtype = DType::kInvalid;
   Shape shape;
   uint64_t bytes = 0;
-  uint64_t offset = 0;  // kArena
+  uint64_t offset = 0;  // kArena; of kRemote the address in the sender's memory
   uint32_t slot = 0;    // kArena
   Tensor value;         // kEncoded
 };
 
-// `place` says kRaw or kArena for plain types; the rest follows from the tensor. UNIMPLEMENTED for variants.
-absl::Status AppendTensorPlace(const Tensor& tensor, const TensorPlace& place, std::string* out);
+// `place` says kRaw, kArena or kRemote for plain types; the rest follows from the tensor. UNIMPLEMENTED for variants.
+absl::Status AppendTensorPlace(const Tensor& tensor, const TensorPlace& place, Bytes* out);
 // INVALID_ARGUMENT when the bytes are not `count` descriptors, or their raw elements are not `raw_bytes` in all.
-absl::StatusOr<std::vector<TensorPlace>> ParseTensorPlaces(absl::string_view bytes, uint32_t count, uint64_t raw_bytes);
+using TensorPlaces = std::vector<TensorPlace, RecyclingAllocator<TensorPlace>>;
+absl::StatusOr<TensorPlaces> ParseTensorPlaces(absl::string_view bytes, uint32_t count, uint64_t raw_bytes);
 
 }  // namespace sluice
 

@@ -42,7 +42,7 @@ TEST(FrameTest, HostileHeadersAreRefused) {
     int at, value;
   };
   // One byte of a right header changed.
-  for (const Row& row : {Row{"magic", 0, 'X'}, Row{"version", 4, 9}, Row{"kind 0", 6, 0}, Row{"kind 7", 6, 7},
+  for (const Row& row : {Row{"magic", 0, 'X'}, Row{"version", 4, 9}, Row{"kind 0", 6, 0}, Row{"kind 10", 6, 10},
                          Row{"zero", 7, 1}, Row{"method", 27, 1}, Row{"tensors", 31, 0x7f}, Row{"body", 37, 1},
                          Row{"descriptors", 45, 1}, Row{"raw", 55, 0x80}, Row{"spare", 63, 1}}) {
     char bytes[kFrameHeaderBytes];
@@ -56,7 +56,7 @@ TEST(FrameTest, TensorsComeBack) {
   const Tensor ramp = Tensor::Vector<float>({1, 2, 3});
   const std::vector<Tensor> tensors = {ramp, Tensor(), Tensor::Vector<std::string>({"a", "bc"}),
                                        Tensor::Scalar<int64_t>(5), ramp};
-  std::string bytes;
+  Bytes bytes;
   for (size_t i = 0; i < tensors.size(); ++i) {
     TensorPlace place;
     place.form = i == 4 ? TensorPlace::kArena : TensorPlace::kRaw;
@@ -82,7 +82,7 @@ TEST(FrameTest, TensorsComeBack) {
 }
 
 TEST(FrameTest, MutatedDescriptorsNeverCrashNorDescribeMoreThanWasAnnounced) {
-  std::string right;
+  Bytes right;
   TensorPlace raw;
   raw.form = TensorPlace::kRaw;
   for (const Tensor& t : {Tensor::Vector<float>({1, 2, 3}), Tensor::Vector<std::string>({"a", "bc"}), Tensor(),
@@ -91,7 +91,7 @@ TEST(FrameTest, MutatedDescriptorsNeverCrashNorDescribeMoreThanWasAnnounced) {
   }
   std::mt19937 random(5);
   for (int round = 0; round < 50000; ++round) {
-    std::string bytes = right;
+    Bytes bytes = right;
     for (int i = 1 + random() % 3; i > 0; --i) bytes[random() % bytes.size()] = static_cast<char>(random());
     if (random() % 4 == 0) bytes.resize(random() % bytes.size());
     auto places = ParseTensorPlaces(bytes, 4, 20);

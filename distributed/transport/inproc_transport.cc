@@ -1,12 +1,15 @@
 #include "distributed/transport/inproc_transport.h"
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "core/base/recycled_memory.h"
+#include "core/base/shared_function.h"
 #include "core/base/status.h"
 #include "core/base/thread_pool.h"
 #include "distributed/rpc/pending_calls.h"
@@ -20,7 +23,7 @@ class Target : public std::enable_shared_from_this<Target> {
   explicit Target(Handler handler) : handler_(std::move(handler)) {}
 
   // The call `id` of `caller`. False when the listener has gone.
-  bool Serve(const std::shared_ptr<PendingCalls>& caller, uint64_t id, const std::string& method,
+  bool Serve(const std::shared_ptr<PendingCalls>& caller, uint64_t id, absl::string_view method,
              absl::Duration timeout, Message request) {
     uint64_t here;
     {
@@ -31,7 +34,9 @@ class Target : public std::enable_shared_from_this<Target> {
       open_.emplace(here, std::make_pair(caller, id));
     }
     struct ReplyOnce {
-      ~ReplyOnce() { Run(Internal("the task dropped the call without an answer")); }
+      ~ReplyOnce() {
+        if (!done) Run(Internal("the task dropped the call without an answer"));
+      }
       void Run(absl::StatusOr<Message> reply) {
         if (done.exchange(true)) return;
         target->Forget(here);
@@ -42,7 +47,7 @@ class Target : public std::enable_shared_from_this<Target> {
       uint64_t here, id;
       std::atomic<bool> done{false};
     };
-    auto reply = std::make_shared<ReplyOnce>();
+    auto reply = MakeRecycled<ReplyOnce>();
     reply->target = shared_from_this();
     reply->caller = caller;
     reply->here = here;
@@ -58,7 +63,7 @@ class Target : public std::enable_shared_from_this<Target> {
   }
 
   void Close() {
-    std::unordered_map<uint64_t, std::pair<std::shared_ptr<PendingCalls>, uint64_t>> open;
+    OpenCalls open;
     {
       absl::MutexLock lock(&mu_);
       closed_ = true;
@@ -75,18 +80,21 @@ class Target : public std::enable_shared_from_this<Target> {
   }
 
  private:
+  using Caller = std::pair<std::shared_ptr<PendingCalls>, uint64_t>;
+  using OpenCalls = std::unordered_map<uint64_t, Caller, std::hash<uint64_t>, std::equal_to<uint64_t>,
+                                       RecyclingAllocator<std::pair<const uint64_t, Caller>>>;
   const Handler handler_;
   absl::Mutex mu_;
   absl::CondVar quiet_;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   int running_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t next_ ABSL_GUARDED_BY(mu_) = 0;
-  std::unordered_map<uint64_t, std::pair<std::shared_ptr<PendingCalls>, uint64_t>> open_ ABSL_GUARDED_BY(mu_);
+  OpenCalls open_ ABSL_GUARDED_BY(mu_);
 };
 
 struct Process {
   absl::Mutex mu;
-  std::map<std::string, std::shared_ptr<Target>> targets ABSL_GUARDED_BY(mu);
+  std::map<std::string, std::shared_ptr<Target>, std::less<>> targets ABSL_GUARDED_BY(mu);
   uint64_t next_name ABSL_GUARDED_BY(mu) = 1;
   // A handler never runs within Call, whose caller may hold locks.
   ThreadPool pool{3};
@@ -97,7 +105,7 @@ Process* ThisProcess() {
   return process;
 }
 
-std::shared_ptr<Target> Find(const std::string& address) {
+std::shared_ptr<Target> Find(absl::string_view address) {
   Process* p = ThisProcess();
   absl::MutexLock lock(&p->mu);
   auto it = p->targets.find(address);
@@ -130,13 +138,14 @@ class InprocChannel : public Channel {
 
   void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) override {
     const uint64_t id = calls_->Add(method, timeout, std::move(done));
-    ThisProcess()->pool.Schedule(
-        [calls = calls_, id, address = address_, method, timeout, request = std::move(request)]() mutable {
+    ThisProcess()->pool.Schedule(SharedFunction<void()>::ExactlyOnce(
+        [calls = calls_, id, address = Bytes(address_), method = Bytes(method), timeout,
+         request = std::move(request)]() mutable {
           auto target = Find(address);
           if (!target || !target->Serve(calls, id, method, timeout, std::move(request))) {
             calls->Fail(id, absl::StatusCode::kUnavailable, "nobody listens there");
           }
-        });
+        }));
   }
   std::string Describe() const override { return address_; }
   Way way() const override { return Way::kInProcess; }

@@ -10,7 +10,9 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/strip.h"
 #include "core/base/status.h"
+#include "distributed/rpc/call.h"
 #include "distributed/rpc/pending_calls.h"
 #include "distributed/rpc/status_codec.h"
 #include "distributed/transport/endpoints.pb.h"
@@ -22,6 +24,7 @@ namespace {
 constexpr char kEndpointsMethod[] = "/sluice.Transport/Endpoints";
 constexpr char kPingMethod[] = "/sluice.Transport/Ping";
 constexpr absl::Duration kAskTimeout = absl::Seconds(5);
+constexpr char kGrpcPrefix[] = "grpc:";  // of an address that gRPC connects to
 
 std::string RandomHex(size_t bytes) {
   std::string out(bytes, '\0');
@@ -38,7 +41,7 @@ bool IsLoopback(absl::string_view host) {
 class SetListener : public Listener {
  public:
   static absl::StatusOr<std::unique_ptr<Listener>> Make(const std::string& address, const TransportSetOptions& options,
-                                                        Transport* grpc, Handler user) {
+                                                        Handler user) {
     auto self = std::make_unique<SetListener>();
     proto::Endpoints endpoints;
     endpoints.set_host(HostIdentity());
@@ -64,12 +67,17 @@ class SetListener : public Listener {
       const std::string host = absl::StartsWith(address, "unix:") ? "localhost" : HostOf(address);
       offer(absl::StrCat("tcp:", host, ":0"), &self->tcp_);
     }
+    GrpcOptions grpc = options.grpc;
+    if (plain) {
+      grpc.also_listen = absl::StrCat("unix-abstract:sluice-", RandomHex(8));
+      endpoints.add_addresses(absl::StrCat(kGrpcPrefix, grpc.also_listen));
+    }
     auto grpc_handler = [handler, told = endpoints.SerializeAsString()](const IncomingCall& call, Message request,
                                                                         Reply reply) {
       if (call.method == kEndpointsMethod) return reply(Message(told));
       handler(call, std::move(request), std::move(reply));
     };
-    ASSIGN_OR_RETURN(self->grpc_, grpc->Listen(address, grpc_handler));
+    ASSIGN_OR_RETURN(self->grpc_, MakeGrpcTransport(grpc)->Listen(address, grpc_handler));
     return self;
   }
 
@@ -123,26 +131,38 @@ class SetChannel : public Channel {
           options(o),
           calls(std::make_shared<PendingCalls>(absl::StrCat("the task at ", address))),
           grpc(std::move(g)) {
-      if (options.force == "grpc") phase = kSettled;
     }
 
     void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) {
       std::shared_ptr<Channel> by;
       bool ask = false;
+      uint64_t watched = 0;  // the attempt that found a way which cannot say that it was lost
       {
         absl::MutexLock lock(&mu);
         if (!inproc.empty() && !IsInprocListener(inproc)) Forget();
         ask = phase == kUnknown;
         if (ask) phase = kAsking;
         by = way ? way : grpc;
-        if (phase == kAsking && !options.force.empty()) {  // no other way will do
+        if (way && way_is_grpc) watched = used_attempt;
+        if (phase == kAsking && !AnyWay()) {  // no other way will do
           by = nullptr;
           waiting.push_back({calls->Add(method, timeout, std::move(done)), method, std::move(request)});
         }
       }
       if (ask) Ask();
-      if (by) by->Call(method, std::move(request), timeout, std::move(done));
+      if (by == nullptr) return;
+      if (watched == 0) return by->Call(method, std::move(request), timeout, std::move(done));
+      by->Call(method, std::move(request), timeout,
+               [weak = weak_from_this(), watched, done = std::move(done)](absl::StatusOr<Message> reply) {
+                 if (absl::IsUnavailable(reply.status()) && reply.status().GetPayload(kTransportPayload).has_value()) {
+                   if (auto self = weak.lock()) self->Lost(watched);
+                 }
+                 done(std::move(reply));
+               });
     }
+
+    // gRPC will do while another way is looked for, and when there is none.
+    bool AnyWay() const { return options.force.empty() || options.force == "grpc"; }
 
     void Ask() {
       std::shared_ptr<Channel> by;
@@ -161,7 +181,7 @@ class SetChannel : public Channel {
                               reply.status().code() == absl::StatusCode::kUnimplemented ? kSettled : kUnknown,
                               reply.status());
         }
-        if (!endpoints.ParseFromString(reply->body))
+        if (!Unpack(*reply, &endpoints).ok())
           return self->Settle(nullptr, 0, kSettled, Internal("no endpoints"));
         self->Try(std::make_shared<std::vector<Candidate>>(self->Candidates(endpoints)), 0);
       });
@@ -190,6 +210,9 @@ class SetChannel : public Channel {
         if (IsLoopback(HostOf(at.substr(4))) && !IsLoopback(host)) continue;
         out.push_back({absl::StrCat("tcp:", host, at.substr(at.rfind(':'))), endpoints.token()});
       }
+      for (const std::string& at : endpoints.addresses()) {
+        if (absl::StartsWith(at, kGrpcPrefix) && same_host && wanted("grpc")) out.push_back({at, ""});
+      }
       return out;
     }
 
@@ -212,30 +235,35 @@ class SetChannel : public Channel {
       auto lost = [weak = weak_from_this(), attempt] {
         if (auto self = weak.lock()) self->Lost(attempt);
       };
-      auto made = absl::StartsWith(candidate.address, "inproc:") ? MakeInprocTransport()->Connect(candidate.address)
-                                                                 : ConnectSocket(candidate.address, sockets, lost);
+      absl::string_view at = candidate.address;
+      auto made = absl::ConsumePrefix(&at, kGrpcPrefix)  ? MakeGrpcTransport(options.grpc)->Connect(std::string(at))
+                  : absl::StartsWith(at, "inproc:") ? MakeInprocTransport()->Connect(candidate.address)
+                                                    : ConnectSocket(candidate.address, sockets, lost);
+      const bool is_grpc = at.size() < candidate.address.size();
       if (!made.ok()) return Try(std::move(candidates), index + 1);
       std::shared_ptr<Channel> channel = *std::move(made);
       Channel* raw = channel.get();
       raw->Call(kPingMethod, Message(), kAskTimeout,
                 [weak = weak_from_this(), channel = std::move(channel), candidates = std::move(candidates), index,
-                 attempt](absl::StatusOr<Message> reply) mutable {
+                 attempt, is_grpc](absl::StatusOr<Message> reply) mutable {
                   auto self = weak.lock();
                   if (!self) return;
                   if (!reply.ok()) return self->Try(std::move(candidates), index + 1);
-                  self->Settle(std::move(channel), attempt, kSettled, absl::OkStatus());
+                  self->Settle(std::move(channel), attempt, kSettled, absl::OkStatus(), is_grpc);
                 });
     }
 
-    void Settle(std::shared_ptr<Channel> found, uint64_t attempt, int next, const absl::Status& why_not) {
+    void Settle(std::shared_ptr<Channel> found, uint64_t attempt, int next, const absl::Status& why_not,
+                bool is_grpc = false) {
       std::vector<Waiting> ready;
       std::shared_ptr<Channel> by;
       {
         absl::MutexLock lock(&mu);
         if (dropped) return;
         // With a way prescribed, the next call asks again; so it does when the way was lost meanwhile.
-        phase = (found && attempt > lost_attempt) || (!found && options.force.empty()) ? next : kUnknown;
+        phase = (found && attempt > lost_attempt) || (!found && AnyWay()) ? next : kUnknown;
         way = attempt > lost_attempt ? found : nullptr;
+        way_is_grpc = way != nullptr && is_grpc;
         used_attempt = attempt;
         by = std::move(found);
         ready.swap(waiting);
@@ -275,7 +303,8 @@ class SetChannel : public Channel {
     std::shared_ptr<Channel> grpc ABSL_GUARDED_BY(mu);
     int phase ABSL_GUARDED_BY(mu) = kUnknown;
     bool dropped ABSL_GUARDED_BY(mu) = false;
-    std::shared_ptr<Channel> way ABSL_GUARDED_BY(mu);  // null: gRPC
+    std::shared_ptr<Channel> way ABSL_GUARDED_BY(mu);  // null: gRPC at the task's address
+    bool way_is_grpc ABSL_GUARDED_BY(mu) = false;      // by a UNIX socket
     std::shared_ptr<Channel> retired ABSL_GUARDED_BY(mu);
     std::string inproc ABSL_GUARDED_BY(mu);     // the listener in this process that `way` leads to
     uint64_t attempts ABSL_GUARDED_BY(mu) = 0;  // to find a way; each may be lost
@@ -293,7 +322,7 @@ class TransportSet : public Transport {
       : options_(std::move(options)), grpc_(MakeGrpcTransport(options_.grpc)) {}
 
   absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string& address, Handler handler) override {
-    return SetListener::Make(address, options_, grpc_.get(), std::move(handler));
+    return SetListener::Make(address, options_, std::move(handler));
   }
 
   absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& address) override {

@@ -53,6 +53,14 @@ class SocketChannel : public Channel {
         id = calls->Add(method, timeout, std::move(done));
         connection = established;
         if (!connection) {
+          uint64_t bytes = request.body.size();
+          for (const Tensor& t : request.tensors) bytes += t.IsValid() ? t.num_bytes() : 0;
+          if (!waiting.empty() && waiting_bytes + bytes > options.connection.max_queued_bytes) {
+            return calls->FailLater(
+                id, absl::StatusCode::kResourceExhausted,
+                absl::StrCat(waiting_bytes, " bytes wait for the connection to the peer already"));
+          }
+          waiting_bytes += bytes;
           waiting.push_back({id, method, std::move(request)});
           if (!running) {
             running = true;
@@ -107,6 +115,7 @@ class SocketChannel : public Channel {
       {
         absl::MutexLock lock(&mu);
         ready.swap(waiting);
+        waiting_bytes = 0;
         if (connection.ok()) {
           established = *connection;
           if (dropped) established->Close();
@@ -163,6 +172,7 @@ class SocketChannel : public Channel {
     bool running ABSL_GUARDED_BY(mu) = false;
     bool dropped ABSL_GUARDED_BY(mu) = false;
     std::vector<Waiting> waiting ABSL_GUARDED_BY(mu);
+    uint64_t waiting_bytes ABSL_GUARDED_BY(mu) = 0;
   };
 
   const std::shared_ptr<State> state_;

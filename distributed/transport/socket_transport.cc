@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "core/base/recycled_memory.h"
 #include "core/base/status.h"
 #include "distributed/rpc/status_codec.h"
 #include "distributed/transport/handshake.h"
@@ -24,7 +25,9 @@ namespace {
 class ReplyOnce {
  public:
   ReplyOnce(std::weak_ptr<Connection> connection, uint64_t call) : connection_(std::move(connection)), call_(call) {}
-  ~ReplyOnce() { Run(Internal("the task dropped the call without an answer")); }
+  ~ReplyOnce() {
+    if (!done_) Run(Internal("the task dropped the call without an answer"));
+  }
 
   void Run(absl::StatusOr<Message> reply) {
     if (done_.exchange(true)) return;
@@ -165,7 +168,7 @@ class SocketListener : public Listener {
 
   void OnFrame(const std::shared_ptr<Connection>& connection, IncomingFrame frame) {
     if (frame.header.kind != FrameKind::kRequest) return connection->Close();
-    auto reply = std::make_shared<ReplyOnce>(connection, frame.header.call);
+    auto reply = MakeRecycled<ReplyOnce>(connection, frame.header.call);
     if (!frame.message.ok()) return reply->Run(Annotate(frame.message.status(), absl::StrCat(frame.method, ": ")));
     IncomingCall call;
     call.method = frame.method;

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 
 #include <random>
+#include <thread>
 
 #include "distributed/rpc/transport_conformance.h"
 #include "distributed/transport/frame.h"
+#include "distributed/transport/handshake.h"
 #include "distributed/transport/socket.h"
 
 namespace sluice {
@@ -36,7 +38,13 @@ std::vector<TransportCase> Cases() {
     options.connection.spin = absl::Microseconds(50);
     return MakeSocketTransport(options);
   };
+  const auto indirect = [] {
+    SocketOptions options = Options();
+    options.connection.direct = false;
+    return MakeSocketTransport(options);
+  };
   return {
+      {"unix_indirect", indirect, [] { return Unique("unix:@sluice_socket_test_"); }},
       {"tcp", make, [] { return "tcp:localhost:0"; }},
       {"unix_path", make, [] { return Unique("unix:/tmp/sluice_socket_test_"); }},
       {"unix_name", spinning, [] { return Unique("unix:@sluice_socket_test_"); }},
@@ -283,6 +291,76 @@ TEST(SocketTransportTest, LargeMessagesBothWaysDoNotBlockEachOther) {
       });
     }
     EXPECT_TRUE(all.WaitForNotificationWithTimeout(absl::Seconds(60)));
+  }
+}
+
+// Over a UNIX socket large tensors are read from the sender's memory: the socket of this test takes only small ones.
+TEST(SocketTransportTest, LargeTensorsAreReadFromTheSendersMemory) {
+  SocketOptions options = Options();
+  options.connection.limits.raw_bytes = 1 << 20;
+  const std::string address = Unique("unix:@sluice_direct_");
+  auto listener = MakeSocketTransport(options)->Listen(address, Echo());
+  ASSERT_TRUE(listener.ok());
+  auto channel = MakeSocketTransport(options)->Connect(address);
+  // The two sides have to find out first that they can.
+  Message request;
+  request.tensors = {Ramp(3), Ramp(8 << 20), Tensor::Vector<std::string>({"a", "bc"}), Ramp(1 << 20), Tensor()};
+  absl::StatusOr<Message> reply = absl::UnavailableError("");
+  const absl::Time end = absl::Now() + absl::Seconds(20);
+  while (!reply.ok() && absl::Now() < end) reply = CallAndWait(channel->get(), "/test/Echo", request, absl::Seconds(20));
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  for (size_t i = 0; i < request.tensors.size(); ++i) {
+    EXPECT_EQ(reply->tensors[i].IsValid(), request.tensors[i].IsValid());
+    if (!request.tensors[i].IsValid()) continue;
+    EXPECT_TRUE(IdenticalTensors(reply->tensors[i], request.tensors[i])) << i;
+  }
+  EXPECT_TRUE(reply->tensors[1].buffer()->writable());  // a place of its own
+  // What was lent is given back.
+  const int64_t before = HostAllocator()->stats().live_bytes;
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(CallAndWait(channel->get(), "/test/Echo", request, absl::Seconds(20)).ok());
+  EXPECT_LT(HostAllocator()->stats().live_bytes - before, 40 << 20);
+}
+
+// A peer that stops reading: what waits for it is bounded, and every call ends in its time.
+TEST(SocketTransportTest, APeerThatStopsReadingHoldsABoundedAmount) {
+  for (const char* kind : {"tcp:localhost:0", "unix:@"}) {
+    const std::string wanted = absl::StartsWith(kind, "unix") ? Unique("unix:@sluice_stall_") : std::string(kind);
+    auto bound = BindAndListen(wanted);
+    ASSERT_TRUE(bound.ok());
+    SocketOptions options = Options();
+    options.connection.max_queued_bytes = 32 << 20;
+    auto channel = MakeSocketTransport(options)->Connect(bound->address);
+    std::thread peer_greets;
+    Socket peer;
+    peer_greets = std::thread([&] {
+      peer = Socket(accept4(bound->socket.fd(), nullptr, nullptr, SOCK_CLOEXEC));
+      HandshakeOptions handshake;
+      handshake.token = options.token;
+      EXPECT_TRUE(ServerHandshake(peer.fd(), handshake, false).ok());
+    });
+    const int64_t before = HostAllocator()->stats().live_bytes;
+    constexpr int kCalls = 40;
+    std::atomic<int> ended{0}, late{0}, refused{0};
+    const absl::Time began = absl::Now();
+    for (int i = 0; i < kCalls; ++i) {
+      Message request;
+      request.tensors.push_back(Ramp(2 << 20));  // 8 MiB
+      (*channel)->Call("/test/Echo", std::move(request), absl::Milliseconds(700), [&](absl::StatusOr<Message> reply) {
+        if (absl::IsDeadlineExceeded(reply.status())) ++late;
+        if (absl::IsResourceExhausted(reply.status())) ++refused;
+        ++ended;
+      });
+      if (i == kCalls / 2) peer_greets.join();  // what waits for a connection is bounded too
+    }
+    const int64_t held = HostAllocator()->stats().live_bytes - before;
+    while (ended < kCalls && absl::Now() < began + absl::Seconds(30)) absl::SleepFor(absl::Milliseconds(5));
+    EXPECT_EQ(ended, kCalls);
+    EXPECT_EQ(late + refused, kCalls);
+    EXPECT_GE(late, 1);
+    EXPECT_GE(refused, 30) << "more than the limit was held";
+    EXPECT_LT(held, 64 << 20);
+    EXPECT_LT(HostAllocator()->stats().live_bytes - before, 64 << 20);
+    *channel = nullptr;
   }
 }
 

@@ -51,7 +51,8 @@ std::string Hello(uint64_t arena) {
 
 // A request with a tensor of each form; those in the arena are described, not there.
 std::string Request(bool arena) {
-  std::string places, raw;
+  Bytes places;
+  std::string raw;
   TensorPlace place;
   place.form = TensorPlace::kRaw;
   const Tensor floats = Tensor::Vector<float>({1, 2, 3, 4, 5});
@@ -73,7 +74,7 @@ std::string Request(bool arena) {
   header.tensors = arena ? 4 : 3;
   header.descriptor_bytes = places.size();
   header.raw_bytes = raw.size();
-  return HeaderBytes(header) + "/test/Echo" + "hello" + places + raw;
+  return HeaderBytes(header) + "/test/Echo" + "hello" + std::string(places) + raw;
 }
 
 class WireFuzzTest : public ::testing::Test {
@@ -198,7 +199,7 @@ TEST_F(WireFuzzTest, FilesThatAreNoArenas) {
 }
 
 TEST_F(WireFuzzTest, ChangedDescriptionsOfTensors) {
-  std::string places;
+  Bytes places;
   TensorPlace place;
   place.form = TensorPlace::kRaw;
   ASSERT_TRUE(AppendTensorPlace(Tensor::Vector<float>({1, 2, 3}), place, &places).ok());
@@ -208,7 +209,7 @@ TEST_F(WireFuzzTest, ChangedDescriptionsOfTensors) {
   ASSERT_TRUE(ParseTensorPlaces(places, 3, 12).ok());
   int accepted = 0;
   for (int i = 0; i < 20'000 * Rounds(); ++i) {
-    std::string bytes = places;
+    std::string bytes(places);
     Mutate(&bytes);
     accepted += ParseTensorPlaces(bytes, static_cast<uint32_t>(1 + random_() % 4), random_() % 2 == 0 ? 12 : random_() % 100).ok() ? 1 : 0;
   }

@@ -8,8 +8,23 @@
 
 namespace sluice {
 
+// Steps that ended, with the memory of their parts. Lives as long as anybody holds a step.
+struct StepTable::Spare {
+  static constexpr size_t kMost = 64;
+  Spare() { steps.reserve(kMost); }
+  ~Spare() {
+    for (WorkerStep* s : steps) delete s;
+  }
+  absl::Mutex mu;
+  std::vector<WorkerStep*> steps ABSL_GUARDED_BY(mu);
+};
+
 StepTable::StepTable(std::string task, StepRendezvous::Fetch fetch, Clock* clock)
-    : task_(std::move(task)), fetch_(std::move(fetch)), clock_(clock) {}
+    : task_(std::move(task)),
+      rendezvous_(std::make_shared<StepRendezvousPool>(task_, std::move(fetch))),
+      clock_(clock),
+      over_(absl::AbortedError(absl::StrCat("the step has ended on ", task_))),
+      spare_(std::make_shared<Spare>()) {}
 
 StepTable::~StepTable() {
   EndSession("", absl::CancelledError(absl::StrCat(task_, " shuts down")));
@@ -39,13 +54,38 @@ absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Find(int64_t id) {
 absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::FindOrMake(int64_t id) {
   if (ended_.contains(id) && !Bug(kEndedStepRuns)) return Ended(id);
   std::shared_ptr<WorkerStep>& step = steps_[id];
-  if (!step) {
-    step = std::make_shared<WorkerStep>();
-    step->id = id;
-    step->since = clock_->Now();
-    step->rendezvous = MakeRef<StepRendezvous>(task_, id, fetch_);
-  }
+  if (!step) step = MakeStep(id);
   return step;
+}
+
+std::shared_ptr<WorkerStep> StepTable::MakeStep(int64_t id) {
+  WorkerStep* step = nullptr;
+  {
+    absl::MutexLock lock(&spare_->mu);
+    if (!spare_->steps.empty()) {
+      step = spare_->steps.back();
+      spare_->steps.pop_back();
+    }
+  }
+  if (step == nullptr) step = new WorkerStep;
+  step->id = id;
+  step->since = clock_->Now();
+  step->running = step->ran = false;
+  step->session.clear();
+  if (step->cancellation.cancelled()) step->cancellation.Reset();
+  step->rendezvous = rendezvous_->Take(id);
+  const auto give_back = [spare = spare_](WorkerStep* s) {
+    s->rendezvous = nullptr;
+    {
+      absl::MutexLock lock(&spare->mu);
+      if (spare->steps.size() < Spare::kMost) {
+        spare->steps.push_back(s);
+        return;
+      }
+    }
+    delete s;
+  };
+  return std::shared_ptr<WorkerStep>(step, give_back, RecyclingAllocator<WorkerStep>());
 }
 
 absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Begin(int64_t id, const std::string& session) {
@@ -71,7 +111,8 @@ void StepTable::Ran(WorkerStep& step) {
     step.ran = true;
     auto it = running_of_.find(step.session);
     if (--it->second > 0) return;
-    running_of_.erase(it);
+    if (ended_sessions_.contains(step.session)) running_of_.erase(it);  // else it stays for the next step
+    if (idle_waits_.empty()) return;
     for (auto wait = idle_waits_.begin(); wait != idle_waits_.end();) {
       if (wait->second.session == step.session) {
         over.push_back(std::move(wait->second));
@@ -101,7 +142,8 @@ std::string StepTable::SessionOf(int64_t id) const {
 void StepTable::WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done) {
   {
     absl::MutexLock lock(&mu_);
-    if (running_of_.contains(session)) {
+    auto running = running_of_.find(session);
+    if (running != running_of_.end() && running->second > 0) {
       const int64_t id = next_wait_++;
       IdleWait& wait = idle_waits_[id];
       wait.session = session;
@@ -140,7 +182,7 @@ void StepTable::End(int64_t id, const absl::Status& why, bool cancel) {
     step = it->second;
     if (!Bug(kStepsStay)) steps_.erase(it);
   }
-  const absl::Status reason = why.ok() ? Ended(id) : why;
+  const absl::Status& reason = why.ok() ? over_ : why;
   if (cancel) step->cancellation.Cancel(reason);
   step->rendezvous->Abort(reason);
 }
@@ -149,7 +191,11 @@ void StepTable::EndSession(const std::string& session, const absl::Status& why) 
   std::vector<int64_t> ids;
   {
     absl::MutexLock lock(&mu_);
-    if (!session.empty()) ended_sessions_.insert(session);
+    if (!session.empty()) {
+      ended_sessions_.insert(session);
+      auto running = running_of_.find(session);
+      if (running != running_of_.end() && running->second == 0) running_of_.erase(running);
+    }
     for (const auto& [id, step] : steps_) {
       if (session.empty() || step->session == session) ids.push_back(id);
     }

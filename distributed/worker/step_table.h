@@ -21,11 +21,13 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/cancellation.h"
 #include "core/base/clock.h"
+#include "core/base/recycled_memory.h"
 #include "distributed/rendezvous/step_rendezvous.h"
 #include "runtime/executor/progress.h"
 
 namespace sluice {
 
+// Used again for later steps when the last reference has gone.
 struct WorkerStep {
   int64_t id = 0;
   RefPtr<StepRendezvous> rendezvous;
@@ -81,6 +83,8 @@ class StepTable {
   static constexpr size_t kRemembered = 100'000;
   static constexpr size_t kMaxSteps = 20'000;
 
+  struct Spare;
+
   struct IdleWait {
     std::string session;
     std::function<void(bool)> done;
@@ -90,19 +94,22 @@ class StepTable {
   absl::StatusOr<std::shared_ptr<WorkerStep>> FindOrMake(int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Ended(int64_t id) const;
   std::vector<View> Views(const std::vector<int64_t>& ids) const;
+  std::shared_ptr<WorkerStep> MakeStep(int64_t id);
   void IdleTimedOut(int64_t wait);
 
   const std::string task_;
-  const StepRendezvous::Fetch fetch_;
+  const std::shared_ptr<StepRendezvousPool> rendezvous_;
   Clock* const clock_;
+  const absl::Status over_;  // for those who still wait in a step that ends well
+  const std::shared_ptr<Spare> spare_;
   mutable absl::Mutex mu_;
   absl::flat_hash_map<int64_t, std::shared_ptr<WorkerStep>> steps_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<int64_t> ended_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<std::string> ended_sessions_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, int> running_of_ ABSL_GUARDED_BY(mu_);  // sessions with running steps
+  absl::flat_hash_map<std::string, int> running_of_ ABSL_GUARDED_BY(mu_);  // steps that run, by session
   int64_t next_wait_ ABSL_GUARDED_BY(mu_) = 1;
   std::map<int64_t, IdleWait> idle_waits_ ABSL_GUARDED_BY(mu_);
-  std::deque<int64_t> order_ ABSL_GUARDED_BY(mu_);  // of ended_, the oldest first
+  std::deque<int64_t, RecyclingAllocator<int64_t>> order_ ABSL_GUARDED_BY(mu_);  // of ended_, the oldest first
 };
 
 }  // namespace sluice

@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "core/base/contributions.h"
+#include "core/base/recycled_memory.h"
 #include "core/base/status.h"
 #include "core/base/step_times.h"
 #include "core/base/thread_pool.h"
@@ -38,6 +39,10 @@ namespace {
 // For steps of a session that has ended: kernels in the middle of their work are waited for.
 constexpr absl::Duration kEndTimeout = absl::Seconds(30);
 
+// A part of a step that waits for nothing and lately took less than this runs on the thread that brought the call: waking
+// another one would cost as much.
+constexpr int64_t kBriefNs = 50'000;
+
 uint64_t RandomId() {
   std::random_device random;
   uint64_t id = 0;
@@ -46,6 +51,7 @@ uint64_t RandomId() {
 }
 
 struct Peer {
+  std::string task;
   std::string address;  // empty: as the server's cluster says
   std::shared_ptr<Channel> channel;
   WireCounters* received = nullptr;
@@ -92,17 +98,22 @@ class PoolExecutor final : public Executor {
 class BlockingDriver final : public StepDriver {
  public:
   explicit BlockingDriver(Executor* executor) : executor_(executor) {}
-  void Run(StepPlan& plan, const StepCall& call, std::vector<Tensor>& arguments, std::vector<Tensor>& results,
-           std::function<void(absl::Status)> done) override {
-    executor_->Schedule([&plan, &call, &arguments, &results, done = std::move(done)] {
-      Step* step = plan.Take();
-      absl::Status status = step->Run(call, {}, arguments.data(), results.data());
-      plan.GiveBack(step);
-      done(std::move(status));
-    });
+  void Run(StepPlan& plan, const StepCall& call, TensorList& arguments, TensorList& results, bool brief,
+           SharedFunction<void(absl::Status)> done) override {
+    if (brief) return RunNow(plan, call, arguments, results, done);
+    executor_->Schedule(SharedFunction<void()>::ExactlyOnce(
+        [&plan, &call, &arguments, &results, done = std::move(done)] { RunNow(plan, call, arguments, results, done); }));
   }
 
  private:
+  static void RunNow(StepPlan& plan, const StepCall& call, TensorList& arguments, TensorList& results,
+                     const SharedFunction<void(absl::Status)>& done) {
+    Step* step = plan.Take();
+    absl::Status status = step->Run(call, {}, arguments.data(), results.data());
+    plan.GiveBack(step);
+    done(std::move(status));
+  }
+
   Executor* const executor_;
 };
 
@@ -114,7 +125,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
         incarnation(RandomId()),
         steps(
             options.task,
-            [this](const std::string& task, int64_t step, const Rendezvous::Key& key, Rendezvous::Callback done) {
+            [this](absl::string_view task, int64_t step, const Rendezvous::Key& key, Rendezvous::Callback done) {
               Fetch(task, step, key, std::move(done));
             },
             options.clock),
@@ -394,8 +405,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     std::shared_ptr<WorkerSession> session;
     std::shared_ptr<WorkerGraph> graph;
     std::shared_ptr<WorkerStep> step;
-    std::vector<Tensor> arguments;
-    std::vector<Tensor> results;
+    TensorList arguments;
+    TensorList results;
     StepCall call;
     StepTrace records;
     std::shared_ptr<TransferTrace> transfers;  // of a traced step
@@ -409,7 +420,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   };
 
   absl::Status PrepareRun(Message message, RunCall* run) {
-    proto::RunGraphRequest request;
+    // Kept by the thread, with the memory of its fields; nothing below comes back here.
+    thread_local proto::RunGraphRequest request;
     RETURN_IF_ERROR(Unpack(message, &request));
     RETURN_IF_ERROR(CheckIncarnation(request.incarnation()));
     ASSIGN_OR_RETURN(run->session, FindSession(request.session_handle()));
@@ -440,7 +452,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   }
 
   void RunGraph(Message message, Reply reply) {
-    auto run = std::make_shared<RunCall>();
+    auto run = MakeRecycled<RunCall>();
     absl::Status ready = PrepareRun(std::move(message), run.get());
     if (!ready.ok()) return reply(Here(ready));
     run->reply = std::move(reply);
@@ -458,7 +470,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     run->start = options.clock->Now();
     step_metrics.Began();
     if (run->trace) BeginTrace(run.get());
-    driver->Run(*run->graph->planned.step, run->call, run->arguments, run->results,
+    const bool brief = !run->graph->may_wait && run->graph->last_ns.load(std::memory_order_relaxed) < kBriefNs;
+    driver->Run(*run->graph->planned.step, run->call, run->arguments, run->results, brief,
                 [self = shared_from_this(), run](absl::Status status) {
                   self->Ran(*run, std::move(status));
                   absl::MutexLock lock(&self->mu);
@@ -472,6 +485,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     times.Add(absl::ToDoubleSeconds(took));
     step_metrics.Ended(status.code(), absl::ToDoubleSeconds(took));
     busy.Add(1e-9 * static_cast<double>(busy_ns));
+    run.graph->last_ns.store(Nanos(took), std::memory_order_relaxed);
     run.arguments.clear();
     if (!status.ok()) run.step->rendezvous->Abort(status);
     if (!status.ok() && !run.graph->groups.empty()) collectives->StepFailed(run.graph->groups, status);
@@ -483,20 +497,19 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       Remember(status);
       return run.reply(Here(status));
     }
-    proto::RunGraphResponse response;
+    thread_local proto::RunGraphResponse response;
+    response.Clear();
     response.set_busy_nanos(busy_ns);
-    Message reply;
-    for (int index : run.graph->results) {
-      response.add_result(index);
-      reply.tensors.push_back(std::move(run.results[index]));
-    }
+    for (int index : run.graph->results) response.add_result(index);
     if (run.trace) FillTrace(&run, &response);
     if (run.graphs) {
       for (const auto& p : run.graph->planned.step->partitions()) {
         response.add_partition_graph()->ParseFromString(SerializedGraph(*p->graph));
       }
     }
-    reply.body = response.SerializeAsString();
+    Message reply = Pack(response);
+    reply.tensors.reserve(run.graph->results.size());
+    for (int index : run.graph->results) reply.tensors.push_back(std::move(run.results[index]));
     run.reply(std::move(reply));
   }
 
@@ -597,14 +610,14 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   }
 
   // Where the session of a step has a task; empty for the place that the server's cluster names.
-  std::string AddressOf(const std::string& task, int64_t step) {
+  std::string AddressOf(absl::string_view task, int64_t step) {
     if (!some_have_clusters.load(std::memory_order_relaxed)) return "";
     const std::string handle = steps.SessionOf(step);
     absl::MutexLock lock(&mu);
     auto session = sessions.find(handle);
     if (session == sessions.end()) return "";
     const auto& addresses = session->second->cluster.addresses;
-    auto it = addresses.find(task);
+    auto it = addresses.find(std::string(task));
     return it == addresses.end() ? "" : it->second;
   }
 
@@ -615,29 +628,30 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     return it == newest_addresses.end() ? "" : it->second;
   }
 
-  absl::StatusOr<std::shared_ptr<Peer>> FindPeer(const std::string& task, const std::string& address) {
+  absl::StatusOr<std::shared_ptr<Peer>> FindPeer(absl::string_view task, const std::string& address) {
     absl::MutexLock lock(&peers_mu);
-    std::shared_ptr<Peer>& peer = peers[task];
-    if (!peer || peer->address != address) {  // calls on their way keep the old one
-      auto made = std::make_shared<Peer>();
-      made->address = address;
-      absl::StatusOr<std::shared_ptr<Channel>> channel =
-          address.empty() ? options.connect(task) : options.connect_to(task, address);
-      if (!channel.ok()) {
-        peers.erase(task);
-        return channel.status();
-      }
-      made->channel = *std::move(channel);
-      made->received = &wire.Of(task);
-      peer = std::move(made);
+    auto it = peers.find(task);
+    if (it != peers.end() && it->second->address == address) return it->second;
+    auto made = std::make_shared<Peer>();
+    made->task = std::string(task);
+    made->address = address;
+    absl::StatusOr<std::shared_ptr<Channel>> channel =
+        address.empty() ? options.connect(made->task) : options.connect_to(made->task, address);
+    if (!channel.ok()) {
+      peers.erase(made->task);
+      return channel.status();
     }
-    return peer;
+    made->channel = *std::move(channel);
+    made->received = &wire.Of(made->task);
+    peers[made->task] = made;  // calls on their way keep the old one
+    return made;
   }
 
-  void Fetch(const std::string& task, int64_t step, const Rendezvous::Key& key, Rendezvous::Callback done) {
+  void Fetch(absl::string_view task, int64_t step, const Rendezvous::Key& key, Rendezvous::Callback done) {
     absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task, AddressOf(task, step));
     if (!peer.ok()) return done(peer.status());
-    proto::RecvTensorRequest request;
+    thread_local proto::RecvTensorRequest request;  // packed before anything is called
+    request.Clear();
     request.set_step_id(step);
     request.set_rendezvous_key(key);
     static const std::string method = absl::StrCat(kService, "RecvTensor");
@@ -647,12 +661,12 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     std::string traced_key = trace ? key : std::string();
     channel.Call(method, Pack(request), options.receive_timeout,
                  [clock = options.clock, asked_ns, trace = std::move(trace), traced_key = std::move(traced_key),
-                  peer = *std::move(peer), task, done = std::move(done)](absl::StatusOr<Message> reply) {
+                  peer = *std::move(peer), done = std::move(done)](absl::StatusOr<Message> reply) {
                    if (!reply.ok() && Bug(kZeroForLost)) {
                      return done(Rendezvous::Value{Tensor::Scalar<int64_t>(0), false});
                    }
                    if (!reply.ok()) {
-                     return done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ",
+                     return done(Annotate(reply.status(), absl::StrCat("asking ", peer->task, " over ",
                                                                        peer->channel->Describe(), ": ")));
                    }
                    const int64_t got_ns = Nanos(clock->Now());
@@ -792,7 +806,7 @@ Worker::~Worker() { Shutdown(); }
 void Worker::Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply) {
   Impl* w = impl_.get();
   if (method == "RecvTensor") {
-    proto::RecvTensorRequest r;
+    thread_local proto::RecvTensorRequest r;  // read before anything that it leads to
     absl::Status valid = Unpack(request, &r);
     return valid.ok() ? w->RecvTensor(r, std::move(reply)) : reply(w->Here(valid));
   }

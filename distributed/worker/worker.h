@@ -19,6 +19,7 @@
 #include "core/base/clock.h"
 #include "core/base/executor.h"
 #include "core/base/metrics.h"
+#include "core/base/shared_function.h"
 #include "core/device/device.h"
 #include "distributed/rpc/transport.h"
 #include "distributed/stats/wire_stats.h"
@@ -33,8 +34,9 @@ class StepDriver {
  public:
   virtual ~StepDriver() = default;
   // `done` runs once, when the step has ended. Everything that is passed by reference lives until then.
-  virtual void Run(StepPlan& plan, const StepCall& call, std::vector<Tensor>& arguments, std::vector<Tensor>& results,
-                   std::function<void(absl::Status)> done) = 0;
+  // `brief`: it is known not to wait and to take little time, so it may as well run now, on the caller's thread.
+  virtual void Run(StepPlan& plan, const StepCall& call, TensorList& arguments, TensorList& results, bool brief,
+                   SharedFunction<void(absl::Status)> done) = 0;
 };
 
 struct WorkerOptions {

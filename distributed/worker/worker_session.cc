@@ -9,6 +9,23 @@
 
 namespace sluice {
 
+namespace {
+
+// Files and Python: quick as a rule, and now and then not.
+bool WaitsOutside(const WorkerGraph& graph) {
+  const auto waits = [](const Node* n) { return n->Is(kHostOnly); };
+  for (const auto& part : graph.planned.step->partitions()) {
+    if (std::any_of(part->nodes.begin(), part->nodes.end(), waits)) return true;
+  }
+  for (const Function* f : graph.functions->functions().List()) {
+    const auto nodes = f->body->nodes();
+    if (std::any_of(nodes.begin(), nodes.end(), waits)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 WorkerSession::WorkerSession(std::string handle, const Environment* environment, const SessionOptions* options,
                              std::vector<Device*> devices, std::vector<ResourceStore*> resources)
     : handle_(std::move(handle)) {
@@ -71,6 +88,7 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
   made->groups.erase(std::unique(made->groups.begin(), made->groups.end()), made->groups.end());
   ASSIGN_OR_RETURN(made->planned, PlanPartitions(setup_, std::move(partitions), *made->functions, made->num_arguments,
                                                  made->num_results));
+  made->may_wait = made->planned.step->MayBlock() || WaitsOutside(*made);
   absl::MutexLock lock(&mu_);
   made->handle = absl::StrCat("graph_", next_++);
   graphs_[made->handle] = made;

@@ -2,6 +2,9 @@
 #ifndef SLUICE_DISTRIBUTED_WORKER_WORKER_SESSION_H_
 #define SLUICE_DISTRIBUTED_WORKER_WORKER_SESSION_H_
 
+#include <atomic>
+#include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,6 +29,8 @@ struct WorkerGraph {
   std::vector<int> results;  // the numbers of those that this task makes
   std::vector<int64_t> groups;  // of collectives
   std::vector<std::pair<int, FeedCheck>> arguments;  // the numbers of those that it needs, and what they must be
+  bool may_wait = true;      // for something outside the step
+  std::atomic<int64_t> last_ns{std::numeric_limits<int64_t>::max()};  // that its last step took
 };
 
 class WorkerSession {
@@ -33,6 +38,7 @@ class WorkerSession {
   // `resources` (one for each device) are the worker's, or null for a session that isolates its state.
   WorkerSession(std::string handle, const Environment* environment, const SessionOptions* options,
                 std::vector<Device*> devices, std::vector<ResourceStore*> resources);
+  // The random states that it alone kept in the worker's resources go.
   ~WorkerSession();
 
   const std::string& handle() const { return handle_; }

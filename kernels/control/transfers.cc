@@ -1,6 +1,7 @@
 // The two halves of an edge between devices.
 #include <memory>
 
+#include "core/base/shared_function.h"
 #include "core/base/status.h"
 #include "kernels/control/control_kernels.h"
 
@@ -40,19 +41,21 @@ class RecvKernel final : public AsyncKernel {
   }
   void Start(KernelContext& c, Done done) const override {
     if (c.rendezvous() == nullptr) return done(Internal("there is no rendezvous for this step"));
-    c.rendezvous()->RecvAsync(key_, [this, &c, done = std::move(done)](absl::StatusOr<Rendezvous::Value> value) {
-      if (!value.ok()) return done(Annotate(value.status(), absl::StrCat("waiting for ", key_, ": ")));
-      if (value->tensor.dtype() != BaseType(c.node().output_types[0])) {
-        return done(InvalidArgument("received ", DTypeName(value->tensor.dtype()), ", wanted ",
-                                    DTypeName(c.node().output_types[0])));
-      }
-      // Kernels and memory were prepared for this shape; another task may send anything.
-      if (!shape_.IsCompatibleWith(value->tensor.shape())) {
-        return done(InvalidArgument("received ", value->tensor.shape().ToString(), ", wanted ", shape_.ToString()));
-      }
-      c.SetOutput(0, std::move(value->tensor));
-      done(absl::OkStatus());
-    });
+    using Received = SharedFunction<void(absl::StatusOr<Rendezvous::Value>)>;
+    c.rendezvous()->RecvAsync(
+        key_, Received::ExactlyOnce([this, &c, done = std::move(done)](absl::StatusOr<Rendezvous::Value> value) {
+          if (!value.ok()) return done(Annotate(value.status(), absl::StrCat("waiting for ", key_, ": ")));
+          if (value->tensor.dtype() != BaseType(c.node().output_types[0])) {
+            return done(InvalidArgument("received ", DTypeName(value->tensor.dtype()), ", wanted ",
+                                        DTypeName(c.node().output_types[0])));
+          }
+          // Kernels and memory were prepared for this shape; another task may send anything.
+          if (!shape_.IsCompatibleWith(value->tensor.shape())) {
+            return done(InvalidArgument("received ", value->tensor.shape().ToString(), ", wanted ", shape_.ToString()));
+          }
+          c.SetOutput(0, std::move(value->tensor));
+          done(absl::OkStatus());
+        }));
   }
 
  private:

@@ -6,6 +6,8 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "core/base/recycled_memory.h"
+#include "core/base/shared_function.h"
 #include "core/base/status.h"
 
 namespace sluice {
@@ -234,7 +236,10 @@ class DataflowRun final : public StepProgress::Waiter {
         ++outstanding_;
         waiting_.push_back(r);
       }
-      i.kernel->Start(context, AsyncDone{this, r.frame, r.k});
+      using Done = SharedFunction<void(absl::Status)>;
+      i.kernel->Start(context, Done::ExactlyOnce([this, frame = r.frame, k = r.k](absl::Status status) {
+        Completed(frame, k, std::move(status));
+      }));
       return;
     }
     absl::Status status = ABSL_PREDICT_TRUE(call_.progress == nullptr) ? i.kernel->Run(context) : RunAndTell(r);
@@ -249,13 +254,6 @@ class DataflowRun final : public StepProgress::Waiter {
     call_.progress->Completed();
     return status;
   }
-
-  struct AsyncDone {
-    DataflowRun* run;
-    Frame* frame;
-    uint32_t k;
-    void operator()(absl::Status status) const { run->Completed(frame, k, std::move(status)); }
-  };
 
   void Completed(Frame* frame, uint32_t k, absl::Status status) {
     ReadyList ready;
@@ -329,8 +327,8 @@ class DataflowRun final : public StepProgress::Waiter {
   absl::Mutex mu_;
   absl::CondVar changed_;
   absl::Status error_ ABSL_GUARDED_BY(mu_);
-  std::vector<Ready> queue_ ABSL_GUARDED_BY(mu_);
-  std::vector<Ready> waiting_ ABSL_GUARDED_BY(mu_);  // asynchronous instructions that have not completed
+  std::vector<Ready, RecyclingAllocator<Ready>> queue_ ABSL_GUARDED_BY(mu_);
+  std::vector<Ready, RecyclingAllocator<Ready>> waiting_ ABSL_GUARDED_BY(mu_);  // asynchronous instructions that have not completed
   int outstanding_ ABSL_GUARDED_BY(mu_) = 0;         // of those, and threads that help
   bool timed_out_ ABSL_GUARDED_BY(mu_) = false;
   RefPtr<HelperGate> gate_ ABSL_GUARDED_BY(mu_);

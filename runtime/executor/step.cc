@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "core/base/status.h"
@@ -307,7 +308,7 @@ absl::Status Step::RunPartitions(const StepCall& call) {
     for (auto& frame : frames_) RETURN_IF_ERROR(RunLane(*frame, call));
     return absl::OkStatus();
   }
-  std::vector<Frame*> frames;
+  absl::InlinedVector<Frame*, 8> frames;
   for (auto& frame : frames_) frames.push_back(frame.get());
   return RunDataflow(frames, call);
 }

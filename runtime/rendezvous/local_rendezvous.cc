@@ -14,7 +14,7 @@ absl::Status LocalRendezvous::Send(const Key& key, Value value) {
   {
     absl::MutexLock lock(&mu_);
     if (!aborted_.ok()) return aborted_;
-    auto [it, fresh] = items_.try_emplace(key);
+    auto [it, fresh] = items_.try_emplace(absl::string_view(key));
     Item& item = it->second;
     if (fresh) {
       item.sent = true;
@@ -35,7 +35,7 @@ void LocalRendezvous::RecvAsync(const Key& key, Callback done) {
   {
     absl::MutexLock lock(&mu_);
     if (aborted_.ok()) {
-      auto [it, fresh] = items_.try_emplace(key);
+      auto [it, fresh] = items_.try_emplace(absl::string_view(key));
       Item& item = it->second;
       if (fresh) {
         item.waiter = std::move(done);
@@ -59,11 +59,12 @@ void LocalRendezvous::RecvAsync(const Key& key, Callback done) {
 }
 
 void LocalRendezvous::Abort(absl::Status why) {
-  absl::flat_hash_map<Key, Item> items;
+  Items items;
   {
     absl::MutexLock lock(&mu_);
     if (!aborted_.ok()) return;
     aborted_ = why;
+    if (items_.empty()) return;
     items.swap(items_);
   }
   for (auto& [key, item] : items) {
@@ -72,9 +73,9 @@ void LocalRendezvous::Abort(absl::Status why) {
 }
 
 void LocalRendezvous::Reset() {
-  absl::flat_hash_map<Key, Item> items;
+  Items items;  // its tensors go when the lock has been given up
   absl::MutexLock lock(&mu_);
-  items.swap(items_);
+  if (!items_.empty()) items.swap(items_);
   aborted_ = absl::OkStatus();
 }
 
@@ -90,7 +91,7 @@ std::vector<std::string> LocalRendezvous::Waiting() const {
   std::vector<std::string> keys;
   absl::MutexLock lock(&mu_);
   for (const auto& [key, item] : items_) {
-    if (item.waiter) keys.push_back(key);
+    if (item.waiter) keys.emplace_back(key);
   }
   std::sort(keys.begin(), keys.end());
   return keys;

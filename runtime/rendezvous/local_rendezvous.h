@@ -9,7 +9,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/recycled_memory.h"
 #include "core/kernel/rendezvous.h"
 
 namespace sluice {
@@ -33,8 +35,20 @@ class LocalRendezvous final : public Rendezvous {
     Value value;
     Callback waiter;
   };
+  // Keys take recycled memory, and the table keeps its own from step to step: a warm step takes nothing from the heap.
+  using OwnKey = std::basic_string<char, std::char_traits<char>, RecyclingAllocator<char>>;
+  struct KeyHash {
+    using is_transparent = void;
+    size_t operator()(absl::string_view key) const { return absl::HashOf(key); }
+  };
+  struct KeyEqual {
+    using is_transparent = void;
+    bool operator()(absl::string_view a, absl::string_view b) const { return a == b; }
+  };
+  using Items = absl::flat_hash_map<OwnKey, Item, KeyHash, KeyEqual>;
+
   mutable absl::Mutex mu_;
-  absl::flat_hash_map<Key, Item> items_ ABSL_GUARDED_BY(mu_);
+  Items items_ ABSL_GUARDED_BY(mu_);
   absl::Status aborted_ ABSL_GUARDED_BY(mu_);
 };
 

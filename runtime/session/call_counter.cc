@@ -11,12 +11,25 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "absl/base/config.h"
 #include "absl/synchronization/mutex.h"
 
 namespace {
 
 thread_local sluice::CallCounts counts;
+thread_local bool watching = false;
+std::atomic<void (*)(size_t)> watch{nullptr};
+
+__attribute__((noinline)) void CountAllocation(size_t bytes) {
+  ++counts.heap;
+  void (*const f)(size_t) = watch.load(std::memory_order_relaxed);
+  if (f == nullptr || watching) return;
+  watching = true;
+  f(bytes);
+  watching = false;
+}
 
 // The definition after ours.
 void* Real(const char* name) {
@@ -47,6 +60,7 @@ void* RealOfMutex(const char* method) {
 
 namespace sluice {
 CallCounts CallsOfThisThread() { return counts; }
+void WatchAllocations(void (*f)(size_t)) { watch.store(f); }
 }  // namespace sluice
 
 extern "C" {
@@ -58,19 +72,19 @@ void* __libc_memalign(size_t alignment, size_t bytes);
 void __libc_free(void* p);
 
 void* malloc(size_t bytes) {
-  ++counts.heap;
+  CountAllocation(bytes);
   return __libc_malloc(bytes);
 }
 void* calloc(size_t n, size_t bytes) {
-  ++counts.heap;
+  CountAllocation(n * bytes);
   return __libc_calloc(n, bytes);
 }
 void* realloc(void* p, size_t bytes) {
-  ++counts.heap;
+  CountAllocation(bytes);
   return __libc_realloc(p, bytes);
 }
 void* memalign(size_t alignment, size_t bytes) {
-  ++counts.heap;
+  CountAllocation(bytes);
   return __libc_memalign(alignment, bytes);
 }
 void* aligned_alloc(size_t alignment, size_t bytes) { return memalign(alignment, bytes); }

@@ -10,6 +10,7 @@
 #ifndef SLUICE_RUNTIME_SESSION_CALL_COUNTER_H_
 #define SLUICE_RUNTIME_SESSION_CALL_COUNTER_H_
 
+#include <cstddef>
 #include <cstdint>
 
 namespace sluice {
@@ -23,6 +24,9 @@ struct CallCounts {
 };
 
 CallCounts CallsOfThisThread();
+
+// Called for every allocation of any thread, before it is made; what it allocates itself is not reported. Null: nothing.
+void WatchAllocations(void (*watch)(size_t bytes));
 
 }  // namespace sluice
 

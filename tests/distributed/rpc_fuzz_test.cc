@@ -175,7 +175,7 @@ class RpcFuzzTest : public ServerTest {
   }
   static void Words(const std::string& method, const Message& m, std::set<std::string>* words) {
     auto parsed = RequestOf(method);
-    if (!parsed || !parsed->ParseFromString(m.body)) return;
+    if (!parsed || !parsed->ParseFromString(std::string(m.body))) return;
     for (const char* field : {"session_handle", "graph_handle", "rendezvous_key", "partial_run_handle"}) {
       const auto* f = parsed->GetDescriptor()->FindFieldByName(field);
       if (f != nullptr && !f->is_repeated() && f->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_STRING) {
@@ -191,11 +191,13 @@ class RpcFuzzTest : public ServerTest {
     Message m = seen[mutator->Below(static_cast<uint32_t>(seen.size()))];
     const uint32_t kind = mutator->Below(8);
     auto parsed = RequestOf(*method);
-    if (kind < 4 && parsed && parsed->ParseFromString(m.body)) {
+    if (kind < 4 && parsed && parsed->ParseFromString(std::string(m.body))) {
       mutator->Fields(parsed.get());
       m.body = parsed->SerializeAsString();
     } else if (kind < 6) {
-      mutator->Bytes(&m.body);
+      std::string bytes(m.body);
+      mutator->Bytes(&bytes);
+      m.body = bytes;
     } else if (kind == 6) {  // at the wrong door
       *method = methods_[mutator->Below(static_cast<uint32_t>(methods_.size()))];
     }
@@ -211,7 +213,7 @@ class RpcFuzzTest : public ServerTest {
   void CloseIfMade(Channel* channel, const std::string& method, const absl::StatusOr<Message>& reply) {
     if (!reply.ok() || !absl::EndsWith(method, "/CreateSession")) return;
     proto::CreateSessionResponse made;
-    if (!made.ParseFromString(reply->body)) return;
+    if (!made.ParseFromString(std::string(reply->body))) return;
     proto::CloseSessionRequest close;
     close.set_session_handle(made.session_handle());
     channel->Call("/sluice.proto.MasterService/CloseSession", Pack(close), absl::Seconds(10), [](auto) {});
@@ -273,7 +275,7 @@ TEST_F(RpcFuzzTest, ChangedBytesOverGrpc) {
   for (int i = 0; i < 3000 * Rounds(); ++i) {
     std::string method;
     Message m = Mutated(&mutator, &method);
-    std::string bytes = m.body;
+    std::string bytes(m.body);
     auto pieces = EncodeMessage(m);
     if (pieces.ok()) {
       bytes.clear();

@@ -42,6 +42,56 @@ TEST_F(ServerTest, StepOverTwoTasks) {
   EXPECT_EQ(StateOf(*ps_).step_size(), 0);
 }
 
+TEST_F(ServerTest, PartitionGraphsComeBackWhenTheyAreWanted) {
+  Cluster(1);
+  Build(R"(
+    x = Placeholder(dtype=float, shape=[?]) @/job:worker/task:0
+    n = Neg(x) @/job:ps/task:0
+    y = Add(n, x) @/job:worker/task:0)");
+  auto session = Session(*workers_[0]);
+  auto callable = session->MakeCallable({{"x:0"}, {"y:0"}, {}});
+  ASSERT_TRUE(callable.ok());
+  std::vector<Tensor> fetches;
+  RunOptions run;
+  run.partition_graphs = true;
+  RunMetadata metadata;
+  const absl::Status ran = session->RunCallable(**callable, {Tensor::Vector<float>({1})}, &fetches, run, &metadata);
+  ASSERT_TRUE(ran.ok()) << ran;
+  EXPECT_THAT(metadata.partition_graphs, ::testing::UnorderedElementsAre(AllOf(HasSubstr("Neg"), HasSubstr("_Send")),
+                                                                         AllOf(HasSubstr("Add"), HasSubstr("_Recv"))));
+  EXPECT_TRUE(metadata.stats.devices.empty()) << "no trace was wanted";
+}
+
+TEST_F(ServerTest, EachSessionDrawsItsRandomNumbersFromTheBeginning) {
+  Cluster(1);
+  Build(R"(
+    n = Const(value=int32[1]{2})
+    r = RandomUniform(n, dtype=float, seed=7, seed2=9) @/job:ps/task:0)");
+  auto draw = [](SessionBase& session) { return Text(session.Run({}, {"r:0"}, {})); };
+  auto first = Session(*workers_[0]);
+  const std::string one = draw(*first), two = draw(*first);
+  EXPECT_NE(one, two);
+  auto second = Session(*workers_[0]);
+  EXPECT_EQ(draw(*second), one) << "a session of its own";
+  EXPECT_EQ(draw(*second), two);
+  first.reset();
+  auto third = Session(*workers_[0]);
+  EXPECT_EQ(draw(*third), one);
+}
+
+TEST_F(ServerTest, ASessionIsMadeWithinTheTimeOfTheStepThatWantsIt) {
+  Cluster(1);
+  ps_.reset();  // so that a session waits for it
+  Build("one = Const(value=float[]{1})");
+  auto session = Session(*workers_[0]);
+  auto callable = session->MakeCallable({{}, {"one:0"}, {}});
+  ASSERT_TRUE(callable.ok());
+  std::vector<Tensor> fetches;
+  RunOptions run;
+  run.timeout_ms = 100;
+  EXPECT_EQ(session->RunCallable(**callable, {}, &fetches, run, nullptr).code(), absl::StatusCode::kDeadlineExceeded);
+}
+
 TEST_F(ServerTest, VariablesOutliveSessionsAndGraphsGrow) {
   Cluster(2);
   Build(R"(

@@ -10,8 +10,8 @@ namespace {
 
 class EventRun : public std::enable_shared_from_this<EventRun> {
  public:
-  EventRun(StepPlan& plan, const StepCall& call, std::vector<Tensor>& arguments, std::vector<Tensor>& results,
-           std::function<void(absl::Status)> done)
+  EventRun(StepPlan& plan, const StepCall& call, TensorList& arguments, TensorList& results,
+           SharedFunction<void(absl::Status)> done)
       : plan_(plan), call_(call), arguments_(arguments), results_(results), done_(std::move(done)) {
     for (const auto& p : plan.partitions()) frames_.push_back(std::make_unique<Frame>(*p));
   }
@@ -109,15 +109,15 @@ class EventRun : public std::enable_shared_from_this<EventRun> {
       }
     }
     frames_.clear();
-    std::function<void(absl::Status)> done = std::move(done_);
+    SharedFunction<void(absl::Status)> done = std::move(done_);
     done(status_);
   }
 
   StepPlan& plan_;
   const StepCall& call_;
-  std::vector<Tensor>& arguments_;
-  std::vector<Tensor>& results_;
-  std::function<void(absl::Status)> done_;
+  TensorList& arguments_;
+  TensorList& results_;
+  SharedFunction<void(absl::Status)> done_;
   std::vector<std::unique_ptr<Frame>> frames_;
   std::deque<Frame*> lanes_;
   std::deque<Ready> ready_;
@@ -130,8 +130,8 @@ class EventRun : public std::enable_shared_from_this<EventRun> {
 
 class EventDriver final : public StepDriver {
  public:
-  void Run(StepPlan& plan, const StepCall& call, std::vector<Tensor>& arguments, std::vector<Tensor>& results,
-           std::function<void(absl::Status)> done) override {
+  void Run(StepPlan& plan, const StepCall& call, TensorList& arguments, TensorList& results, bool,
+           SharedFunction<void(absl::Status)> done) override {
     std::make_shared<EventRun>(plan, call, arguments, results, std::move(done))->Start();
   }
 };

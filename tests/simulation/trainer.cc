@@ -175,7 +175,7 @@ struct Trainer::State : public std::enable_shared_from_this<Trainer::State> {
     }
     for (const std::string& f : fetches) run.add_fetch(f);
     for (const std::string& t : targets) run.add_target(t);
-    message.body = run.SerializeAsString();
+    message.body = Pack(run).body;
     Ask("RunStep", std::move(message), settings.step_timeout + absl::Seconds(30),
         [this, then = std::move(then)](absl::StatusOr<Message> reply) {
           if (!reply.ok()) {
