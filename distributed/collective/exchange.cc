@@ -91,9 +91,15 @@ void Exchange::Fail(absl::Status why) {
 
 void Exchange::ReportIfOver() {
   Collectives::Done done;
-  if (over_ && active_ == 0) done.swap(done_);
+  // Packets of others keep their exchanges, in one process, and theirs may keep this one: a run that failed gives them back too.
+  std::vector<Tensor> others;
+  if (over_ && active_ == 0) {
+    done.swap(done_);
+    others.swap(hellos_);
+  }
   const absl::Status status = status_;
   mu_.Unlock();
+  others.clear();
   if (done) done(status);
 }
 

@@ -660,7 +660,9 @@ void MasterSession::StartPartialRun(std::shared_ptr<const Plan> plan, const Call
     absl::MutexLock lock(&mu_);
     handle = absl::StrCat(handle_, "/partial_run_", next_partial_run_++);
     broken = CheckUsable();
-    active_[id] = {step, request_id};
+    Active& active = active_[id];
+    active.step = step;
+    active.request_id = request_id;
     if (broken.ok()) partial_runs_[handle] = run;
   }
   run->Start(handle, step, options_.partial_run_limit);

@@ -153,7 +153,10 @@ def _aligned(columns, table, left):
 def _number(value):
     if value is None:
         return "-"
-    return "%.0f" % value if value >= 100 else "%.1f" % value if value >= 10 else "%.2f" % value
+    for least, digits in ((100, 0), (10, 1), (0.1, 2), (1e-9, 4)):
+        if value >= least:
+            return "%.*f" % (digits, value)
+    return "0.00"
 
 
 def _scaled(value, unit):
