@@ -119,6 +119,11 @@ PyObject* OpNames(PyObject*, PyObject*) {
   return text ? PyObject_CallMethod(text.get(), "split", nullptr) : nullptr;
 }
 
+PyObject* Passes(PyObject*, PyObject*) {
+  Ref text(TakeText(SL_ListPasses()));
+  return text ? PyObject_CallMethod(text.get(), "split", nullptr) : nullptr;
+}
+
 PyObject* OpList(PyObject*, PyObject*) { return TakeBytes(SL_ListOps()); }
 
 PyObject* KernelDevices(PyObject*, PyObject* name) {
@@ -196,6 +201,7 @@ PyMethodDef functions[] = {{"setup", Setup, METH_VARARGS, nullptr},
                            {"op_def", OpDefBytes, METH_O, nullptr},
                            {"op_names", OpNames, METH_NOARGS, nullptr},
                            {"op_list", OpList, METH_NOARGS, nullptr},
+                           {"passes", Passes, METH_NOARGS, nullptr},
                            {"kernel_devices", KernelDevices, METH_O, nullptr},
                            {"load_op_library", LoadLibrary, METH_O, nullptr},
                            {"version", Version, METH_NOARGS, nullptr},

@@ -5,6 +5,7 @@ import sys
 # {command: (module with main(arguments) -> exit code, what it does)}
 _COMMANDS = {
     "profile": ("sluice.profiling.command", "run a program and say where its steps spend their time"),
+    "bisect": ("sluice.bisecting.command", "find the compiler's pass that changes what a program computes"),
     "launch": ("sluice.distribute.launcher", "start the tasks of a cluster as processes of this machine"),
     "top": ("sluice.distribute.top", "show what the tasks of a cluster do, live"),
 }

@@ -76,6 +76,15 @@ SL_Buffer* SL_ListOpNames(void) {
   return sluice::NewBuffer(Lines(names));
 }
 
+SL_Buffer* SL_ListPasses(void) {
+  const sluice::ProcessEnvironment& all = sluice::GetProcessEnvironment();
+  std::vector<std::string> names;
+  for (const auto* passes : {&all.passes, &all.device_passes}) {
+    for (const auto& pass : *passes) names.push_back(pass->name());
+  }
+  return sluice::NewBuffer(Lines(names));
+}
+
 SL_Buffer* SL_ListOps(void) {
   sluice::proto::OpList list;
   for (const sluice::OpDef* op : sluice::GetProcessEnvironment().ops.List()) sluice::OpDefToProto(*op, list.add_op());

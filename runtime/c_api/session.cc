@@ -15,9 +15,8 @@ using sluice::ToNode;
 namespace {
 
 absl::StatusOr<sluice::SessionOptions> ParseConfig(const void* data, size_t size) {
-  if (data == nullptr) return sluice::SessionOptions();
   sluice::proto::ConfigProto config;
-  if (!config.ParseFromArray(data, static_cast<int>(size)))
+  if (data != nullptr && !config.ParseFromArray(data, static_cast<int>(size)))
     return sluice::InvalidArgument("these bytes are not a serialised ConfigProto");
   return sluice::SessionOptionsFromProto(config);
 }

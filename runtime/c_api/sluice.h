@@ -128,6 +128,8 @@ SL_API SL_Buffer* SL_ListOps(void);
 SL_API SL_Buffer* SL_OpDefProto(const SL_OpDef* def);
 /* The device types with a kernel for the op, each ended by '\n'. */
 SL_API SL_Buffer* SL_KernelDevices(const char* op_type);
+/* The compiler's passes in the order in which they run, each ended by '\n'. SLUICE_DISABLE_PASSES switches them off by name. */
+SL_API SL_Buffer* SL_ListPasses(void);
 /* Loads a shared library of custom ops (core/kernel/op_library.h). Gives the names of the ops that it added, each ended
  * by '\n'. A library with a mistake, or compiled against other headers, is refused and changes nothing. No other thread
  * may build or start to run a graph meanwhile. */

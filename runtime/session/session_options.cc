@@ -1,7 +1,9 @@
 #include "runtime/session/session_options.h"
 
 #include <algorithm>
+#include <cstdlib>
 
+#include "absl/strings/str_split.h"
 #include "core/base/status.h"
 #include "core/proto/config.pb.h"
 
@@ -39,6 +41,14 @@ absl::StatusOr<SessionOptions> SessionOptionsFromProto(const proto::ConfigProto&
   if (rewrite.dependency_optimization() == off) options.disabled_passes.push_back("dependency");
   if (rewrite.remapping() == off) options.disabled_passes.push_back("fusion");
   if (rewrite.layout_optimizer() == off) options.disabled_passes.push_back("layout");
+  // For all sessions of a process, whatever its program asks for.
+  if (const char* names = std::getenv("SLUICE_DISABLE_PASSES")) {
+    for (absl::string_view name : absl::StrSplit(names, absl::ByAnyChar(", "), absl::SkipEmpty())) {
+      options.disabled_passes.emplace_back(name);
+    }
+  }
+  const char* dump = std::getenv("SLUICE_DUMP_PASSES");
+  options.dump_passes = dump != nullptr && *dump != '\0' && *dump != '0';
   return options;
 }
 
