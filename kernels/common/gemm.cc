@@ -6,11 +6,13 @@
 
 #include "kernels/common/cpu_isa.h"
 #include "kernels/common/gemm_blocked.h"
+#include "kernels/common/gemm_direct.h"
 
 namespace sluice {
 namespace {
 
 using internal::BlockedGemm;
+using internal::DirectGemm;
 using internal::GemmArgs;
 using internal::RowTimesMatrix;
 
@@ -58,6 +60,10 @@ void BlockedBaseline(const GemmArgs<T>& g) {
   BlockedGemm<T, 16, 4, 2>(g);
 }
 template <class T>
+void DirectBaseline(const GemmArgs<T>& g) {
+  DirectGemm<T, 16, 4>(g);
+}
+template <class T>
 void RowBaseline(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
   RowTimesMatrix<T, 16>(g, x, step, c);
 }
@@ -69,6 +75,14 @@ SLUICE_TARGET_AVX2 void BlockedAvx2(const GemmArgs<T>& g) {
 template <class T>
 SLUICE_TARGET_AVX512 void BlockedAvx512(const GemmArgs<T>& g) {
   BlockedGemm<T, 64, 12, 2>(g);
+}
+template <class T>
+SLUICE_TARGET_AVX2 void DirectAvx2(const GemmArgs<T>& g) {
+  DirectGemm<T, 32, 4>(g);
+}
+template <class T>
+SLUICE_TARGET_AVX512 void DirectAvx512(const GemmArgs<T>& g) {
+  DirectGemm<T, 64, 8>(g);
 }
 template <class T>
 SLUICE_TARGET_AVX2 void RowAvx2(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
@@ -90,6 +104,15 @@ void RunBlocked(const GemmArgs<T>& g) {
 }
 
 template <class T>
+void RunDirect(const GemmArgs<T>& g) {
+#ifdef SLUICE_HAS_X86_LOOPS
+  if (BestCpuIsa() == CpuIsa::kAvx512) return DirectAvx512(g);
+  if (BestCpuIsa() == CpuIsa::kAvx2) return DirectAvx2(g);
+#endif
+  DirectBaseline(g);
+}
+
+template <class T>
 void RunRow(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
 #ifdef SLUICE_HAS_X86_LOOPS
   if (BestCpuIsa() == CpuIsa::kAvx512) return RowAvx512(g, x, step, c);
@@ -98,8 +121,10 @@ void RunRow(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
   RowBaseline(g, x, step, c);
 }
 
-// Below this many multiplications oneDNN's own overhead shows.
-constexpr int64_t kSmall = 24 * 24 * 24;
+// Up to these, packing and a library's own overhead show. The panel of b that is read for each tile, k rows of it, has
+// to stay in the first-level cache.
+constexpr int64_t kSmall = 96 * 96 * 96;
+constexpr int64_t kSmallDepth = 256;
 
 template <class T>
 void RunPiece(const GemmArgs<T>& g) {
@@ -113,8 +138,11 @@ void RunPiece(const GemmArgs<T>& g) {
     RunRow(t, g.b, g.tb ? 1 : g.ldb, g.c);
     return;
   }
+  if constexpr (std::is_floating_point_v<T>) {
+    if (g.k <= kSmallDepth && g.m * g.n * g.k <= kSmall) return RunDirect(g);
+  }
   if constexpr (std::is_same_v<T, float>) {
-    if (g.m * g.n * g.k > kSmall && RunOneDnn(g)) return;
+    if (RunOneDnn(g)) return;
   }
   RunBlocked(g);
 }

@@ -62,7 +62,7 @@ BENCHMARK(BM_Peak)->Name("peak_one_core")->MeasureProcessCPUTime();
 void Sizes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"m", "n", "k", "threads"})->MeasureProcessCPUTime();
   for (int64_t threads : {1, 2}) {
-    for (int64_t n : {128, 512, 1024, 2048}) b->Args({n, n, n, threads});
+    for (int64_t n : {16, 32, 64, 96, 128, 512, 1024, 2048}) b->Args({n, n, n, threads});
     b->Args({32, 1024, 1024, threads});
     b->Args({1, 1024, 1024, threads});
   }
