@@ -13,6 +13,7 @@
 #include "kernels/nn/activation.h"
 #include "kernels/nn/nn_kernels.h"
 #include "kernels/nn/simd.h"
+#include "kernels/nn/softmax_rows.h"
 
 namespace sluice {
 namespace {
@@ -102,6 +103,12 @@ class SoftmaxOf : public Kernel {
     const int64_t n = logits.dim(logits.rank() - 1), rows = n == 0 ? 0 : logits.num_elements() / n;
     const T* from = logits.data<T>();
     T* to = out->data<T>();
+    if constexpr (std::is_same_v<T, float>) {
+      if (const RowPasses* passes = FastRows()) {
+        RunPasses(c, *passes, from, rows, n, to);
+        return absl::OkStatus();
+      }
+    }
     c.ParallelFor(rows, (sizeof(W) == 8 ? 8.0 : 0.8) * n + 10, [&](int64_t begin, int64_t end) {
       RowLoop<T>([&]() SLUICE_INLINE_LOOP {
         for (int64_t r = begin; r < end; ++r) {
@@ -125,6 +132,23 @@ class SoftmaxOf : public Kernel {
       });
     });
     return absl::OkStatus();
+  }
+
+ private:
+  static void RunPasses(KernelContext& c, const RowPasses& passes, const float* from, int64_t rows, int64_t n,
+                        float* to) {
+    c.ParallelFor(rows, 0.3 * static_cast<double>(n) + 10, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const float* x = from + r * n;
+        float* y = to + r * n;
+        const float largest = passes.largest(x, n);
+        if constexpr (kLog) {
+          passes.subtract(x, n, largest + std::log(passes.sum_of_exponentials(x, n, largest)), y);
+        } else {
+          passes.multiply(y, n, 1 / passes.exponentials(x, n, largest, y));
+        }
+      }
+    });
   }
 };
 template <typename T>
@@ -205,6 +229,23 @@ class SparseCrossEntropyKernel : public Kernel {
     ASSIGN_OR_RETURN(Tensor * backprop, c.ForwardOrAllocate(0, 1, features.shape()));
     const T* from = features.data<T>();
     T *losses = loss->data<T>(), *to = backprop->data<T>();
+    if constexpr (std::is_same_v<T, float>) {
+      if (const RowPasses* passes = FastRows()) {
+        c.ParallelFor(rows, 0.3 * static_cast<double>(n) + 20, [&](int64_t begin, int64_t end) {
+          for (int64_t r = begin; r < end; ++r) {
+            const float* x = from + r * n;
+            float* y = to + r * n;
+            const int64_t label = labels.IntAt(r);
+            const float largest = passes->largest(x, n), chosen = x[label] - largest;
+            const float total = passes->exponentials(x, n, largest, y);
+            losses[r] = std::log(total) - chosen;
+            passes->multiply(y, n, 1 / total);
+            y[label] -= 1;
+          }
+        });
+        return absl::OkStatus();
+      }
+    }
     c.ParallelFor(rows, (sizeof(W) == 8 ? 8.0 : 0.8) * n + 20, [&](int64_t begin, int64_t end) {
       RowLoop<T>([&]() SLUICE_INLINE_LOOP {
         for (int64_t r = begin; r < end; ++r) {
