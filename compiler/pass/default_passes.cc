@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "compiler/fusion/element_wise.h"
+#include "compiler/fusion/rows.h"
 #include "compiler/simplify/arithmetic.h"
 #include "compiler/simplify/common_subexpression.h"
 #include "compiler/simplify/constant_folding.h"
@@ -14,8 +16,9 @@ std::vector<std::shared_ptr<const Pass>> DefaultPasses() {
           std::make_shared<CommonSubexpression>(), std::make_shared<Prune>()};
 }
 
-std::vector<std::shared_ptr<const Pass>> DevicePasses(ElementWiseFusion::CanRunFused can_run_fused) {
-  return {std::make_shared<ElementWiseFusion>(std::move(can_run_fused))};
+std::vector<std::shared_ptr<const Pass>> DevicePasses(NodePredicate element_wise, NodePredicate reduction) {
+  return {std::make_shared<RowFusion>(element_wise, std::move(reduction)),
+          std::make_shared<ElementWiseFusion>(std::move(element_wise))};
 }
 
 }  // namespace sluice

@@ -5,15 +5,16 @@
 #include <memory>
 #include <vector>
 
-#include "compiler/fusion/element_wise.h"
+#include "compiler/fusion/group.h"
 #include "core/graph/pass.h"
 
 namespace sluice {
 
 // constant_folding, arithmetic, common_subexpression, prune.
 std::vector<std::shared_ptr<const Pass>> DefaultPasses();
-// What runs on the part of a graph that one device has: fusion.
-std::vector<std::shared_ptr<const Pass>> DevicePasses(ElementWiseFusion::CanRunFused can_run_fused);
+// What runs on the part of a graph that one device has: row_fusion, fusion. The predicates say whether a node's kernel
+// can be a member of a group: as a loop over elements, as a reduction.
+std::vector<std::shared_ptr<const Pass>> DevicePasses(NodePredicate element_wise, NodePredicate reduction);
 
 }  // namespace sluice
 

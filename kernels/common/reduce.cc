@@ -8,10 +8,10 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kPiece = 8192;    // elements of a contiguous run joined at a time
-constexpr int64_t kRowBlock = 128;  // rows joined at a time
-constexpr int64_t kWidth = 512;     // columns carried at a time
-constexpr int64_t kMaxSum = 16;     // bytes of a carried value
+constexpr int64_t kPiece = kLongestRow;  // elements of a contiguous run joined at a time
+constexpr int64_t kRowBlock = 128;       // rows joined at a time
+constexpr int64_t kWidth = 512;          // columns carried at a time
+constexpr int64_t kMaxSum = 16;          // bytes of a carried value
 
 // The input as alternating groups of dimensions that are kept and reduced.
 struct Layout {
@@ -91,6 +91,7 @@ absl::StatusOr<Layout> Layout::Make(const Shape& in, const Tensor& axes, bool ke
 class ReduceKernel : public Kernel {
  public:
   explicit ReduceKernel(const ReduceLoops& loops) : f_(loops) {}
+  const ReduceLoops& loops() const { return f_; }
   absl::Status Prepare(PrepareContext& p) override {
     if (f_.rows == nullptr) return Unimplemented("no reduction of ", DTypeName(p.input_type(0)));
     ASSIGN_OR_RETURN(keep_dims_, p.Attr<bool>("keep_dims"));
@@ -127,13 +128,7 @@ class ReduceKernel : public Kernel {
     if (l.num_reduced == 1 && pieces == 1) {
       // Rows side by side: many for each call.
       c.ParallelFor(l.num_kept, 5 + 0.2 * static_cast<double>(l.inner), [&](int64_t begin, int64_t end) {
-        alignas(16) char sums[kMaxSum * kRowBlock];
-        for (int64_t i = begin; i < end; i += kRowBlock) {
-          const int64_t rows = std::min(kRowBlock, end - i);
-          f_.start(sums, rows);
-          f_.rows(x + i * l.inner * f_.in_bytes, rows, l.inner, sums);
-          f_.finish(sums, y + i * f_.out_bytes, rows, count);
-        }
+        ReduceRows(f_, x + begin * l.inner * f_.in_bytes, end - begin, l.inner, y + begin * f_.out_bytes);
       });
       return;
     }
@@ -231,6 +226,21 @@ class ReduceKernel : public Kernel {
 };
 
 }  // namespace
+
+const ReduceLoops* LoopsOf(const Kernel& kernel) {
+  const auto* reduce = dynamic_cast<const ReduceKernel*>(&kernel);
+  return reduce == nullptr ? nullptr : &reduce->loops();
+}
+
+void ReduceRows(const ReduceLoops& f, const void* x, int64_t rows, int64_t n, void* y) {
+  alignas(16) char sums[kMaxSum * kRowBlock];
+  for (int64_t i = 0; i < rows; i += kRowBlock) {
+    const int64_t block = std::min(kRowBlock, rows - i);
+    f.start(sums, block);
+    f.rows(static_cast<const char*>(x) + i * n * f.in_bytes, block, n, sums);
+    f.finish(sums, static_cast<char*>(y) + i * f.out_bytes, block, n);
+  }
+}
 
 std::unique_ptr<Kernel> MakeReduceKernel(const ReduceLoops& loops) { return std::make_unique<ReduceKernel>(loops); }
 

@@ -45,6 +45,11 @@ struct ReduceLoops {
 };
 
 std::unique_ptr<Kernel> MakeReduceKernel(const ReduceLoops& loops);
+// What a kernel made by that runs, for kernels that reduce rows between other work; else null.
+const ReduceLoops* LoopsOf(const Kernel& kernel);
+// y[i] is row i of x, of 1 to kLongestRow elements, reduced as those kernels do.
+inline constexpr int64_t kLongestRow = 8192;
+void ReduceRows(const ReduceLoops& f, const void* x, int64_t rows, int64_t n, void* y);
 
 namespace internal {
 

@@ -13,6 +13,8 @@
 #include "core/base/status.h"
 #include "kernels/common/broadcast.h"
 #include "kernels/common/element_wise.h"
+#include "kernels/common/stream.h"
+#include "kernels/math/fused_member.h"
 #include "kernels/math/topics.h"
 
 namespace sluice {
@@ -39,23 +41,17 @@ class FusedKernel final : public Kernel {
   explicit FusedKernel(const KernelRegistry* kernels) : kernels_(kernels) {}
 
   absl::Status Prepare(PrepareContext& p) override {
-    ASSIGN_OR_RETURN(std::vector<FuncRef> program, p.Attr<std::vector<FuncRef>>("program"));
-    ASSIGN_OR_RETURN(std::vector<int64_t> operands, p.Attr<std::vector<int64_t>>("operands"));
-    ASSIGN_OR_RETURN(std::vector<DType> types, p.Attr<std::vector<DType>>("types"));
-    if (operands.size() != 2 * program.size() || types.size() != program.size()) {
-      return InvalidArgument(program.size(), " instructions have ", operands.size(), " operands and ", types.size(),
-                             " types");
+    ASSIGN_OR_RETURN(program_, MakeFusedProgram(*kernels_, p, /*reductions=*/false));
+    num_inputs_ = program_.num_inputs;
+    num_blocks_ = AssignBlocks(&program_);
+    if (num_blocks_ > kMaxBlocks) return Internal(num_blocks_, " blocks, at most ", kMaxBlocks);
+    size_t widest = 1;
+    for (DType t : program_.types) widest = std::max(widest, ElementSize(t));
+    block_elements_ = kBlockBytes / static_cast<int64_t>(widest);
+    in_unary_.assign(num_inputs_, false);
+    for (const FusedInstruction& i : program_.instructions) {
+      if (i.b < 0 && i.a < num_inputs_) in_unary_[i.a] = true;
     }
-    num_inputs_ = p.num_inputs();
-    for (int i = 0; i < num_inputs_; ++i) value_type_.push_back(p.input_type(i));
-    for (size_t i = 0; i < program.size(); ++i) {
-      RETURN_IF_ERROR(AddInstruction(p, program[i], operands[2 * i], operands[2 * i + 1], types[i]));
-    }
-    if (value_type_.back() != p.output_type(0)) {
-      return InvalidArgument("the last instruction makes ", DTypeName(value_type_.back()), ", the node ",
-                             DTypeName(p.output_type(0)));
-    }
-    RETURN_IF_ERROR(AssignBlocks());
     std::vector<Shape> shapes;
     for (const PartialShape& s : p.input_shapes) {
       if (!s.IsFullyKnown()) return absl::OkStatus();
@@ -80,12 +76,6 @@ class FusedKernel final : public Kernel {
   }
 
  private:
-  struct Instruction {
-    ElementWiseFunction f;
-    int a = 0, b = -1;   // values
-    int block = -1;      // where the result goes; -1: to the output
-    std::string source;  // the node that it was
-  };
   // How each input is read, for one set of shapes.
   struct Layout {
     enum Mode : uint8_t { kWhole, kScalar, kSpread };
@@ -93,87 +83,6 @@ class FusedKernel final : public Kernel {
     std::vector<Mode> modes;
     std::vector<BroadcastPlan> plans;  // of kSpread
   };
-
-  absl::Status AddInstruction(const PrepareContext& p, const FuncRef& ref, int64_t a, int64_t b, DType type) {
-    const int64_t known = static_cast<int64_t>(value_type_.size());
-    if (a < 0 || a >= known || b < -1 || b >= known) return InvalidArgument("operands ", a, ", ", b, " of ", known);
-    if (b >= 0 && value_type_[a] != value_type_[b]) return InvalidArgument("operands of two types");
-    OpDef op;
-    op.name = ref.name;
-    NodeInfo info;
-    info.name = p.node().name;
-    info.op = &op;
-    info.attrs = ref.attrs;
-    info.input_types.push_back(value_type_[a]);
-    if (b >= 0) info.input_types.push_back(value_type_[b]);
-    info.output_types.push_back(type);
-    ASSIGN_OR_RETURN(std::unique_ptr<Kernel> kernel, kernels_->MakeKernel(info, kCpu));
-    PrepareContext member;
-    member.info = &info;
-    member.device = p.device;
-    member.input_shapes.resize(info.input_types.size());
-    member.output_shapes.resize(1);
-    member.constant_inputs.resize(info.input_types.size());
-    const ElementWiseFunction* f = FunctionOf(*kernel);
-    if (f == nullptr || (b < 0 ? f->unary == nullptr : f->binary == nullptr)) {
-      return InvalidArgument(ref.name, " has no loop over the elements of ", b < 0 ? "one tensor" : "two tensors");
-    }
-    RETURN_IF_ERROR(kernel->Prepare(member));
-    if (f->nonzero_divisor) return InvalidArgument(ref.name, " of integers can fail");
-    Instruction i;
-    i.f = *f;
-    i.a = static_cast<int>(a);
-    i.b = static_cast<int>(b);
-    if (const AttrValue* at = ref.attrs.Find("_source"); at != nullptr && at->As<std::string>() != nullptr) {
-      i.source = *at->As<std::string>();
-    }
-    cost_ns_ += 0.7 * f->cost_ns;
-    instructions_.push_back(std::move(i));
-    value_type_.push_back(type);
-    return absl::OkStatus();
-  }
-
-  // Blocks for values between instructions and for inputs that have to be spread, shared when lifetimes allow.
-  absl::Status AssignBlocks() {
-    const int values = static_cast<int>(value_type_.size());
-    std::vector<int> last(values, -1);
-    size_t widest = 1;
-    for (size_t i = 0; i < instructions_.size(); ++i) {
-      last[instructions_[i].a] = static_cast<int>(i);
-      if (instructions_[i].b >= 0) last[instructions_[i].b] = static_cast<int>(i);
-    }
-    for (DType t : value_type_) widest = std::max(widest, ElementSize(t));
-    block_elements_ = kBlockBytes / static_cast<int64_t>(widest);
-    input_block_.assign(num_inputs_, -1);
-    in_unary_.assign(num_inputs_, false);
-    for (const Instruction& i : instructions_) {
-      if (i.b < 0 && i.a < num_inputs_) in_unary_[i.a] = true;
-    }
-    std::vector<int> block_of(values, -1);
-    std::vector<bool> taken;
-    auto take = [&] {
-      for (size_t k = 0; k < taken.size(); ++k) {
-        if (!taken[k]) {
-          taken[k] = true;
-          return static_cast<int>(k);
-        }
-      }
-      taken.push_back(true);
-      return static_cast<int>(taken.size() - 1);
-    };
-    // Which inputs need a block depends on shapes, so each has one of its own.
-    for (int i = 0; i < num_inputs_; ++i) input_block_[i] = take();
-    for (size_t i = 0; i < instructions_.size(); ++i) {
-      Instruction& at = instructions_[i];
-      for (int v : {at.a, at.b}) {
-        if (v >= num_inputs_ && last[v] == static_cast<int>(i) && block_of[v] >= 0) taken[block_of[v]] = false;
-      }
-      if (i + 1 == instructions_.size()) break;
-      at.block = block_of[num_inputs_ + static_cast<int>(i)] = take();
-    }
-    num_blocks_ = static_cast<int>(taken.size());
-    return num_blocks_ <= kMaxBlocks ? absl::OkStatus() : Internal(num_blocks_, " blocks, at most ", kMaxBlocks);
-  }
 
   absl::Status MakeLayout(absl::Span<const Shape* const> shapes, Layout* layout) const {
     layout->output = *shapes[0];
@@ -202,7 +111,7 @@ class FusedKernel final : public Kernel {
   absl::Status NameTheNode(absl::Span<const Shape* const> shapes, const absl::Status& otherwise) const {
     std::vector<Shape> known;
     for (const Shape* s : shapes) known.push_back(*s);
-    for (const Instruction& i : instructions_) {
+    for (const FusedInstruction& i : program_.instructions) {
       if (i.b < 0 || known[i.a] == known[i.b]) {
         known.push_back(known[i.a]);
         continue;
@@ -218,8 +127,11 @@ class FusedKernel final : public Kernel {
     ASSIGN_OR_RETURN(Tensor * out, Output(c, layout));
     const int64_t n = layout.output.num_elements();
     char* y = static_cast<char*>(out->raw_data());
+    // An output in the place of an input is in the caches already.
+    bool stream = WorthStreaming(static_cast<int64_t>(out->num_bytes()));
+    for (int i = 0; i < num_inputs_; ++i) stream &= c.input(i).raw_data() != y;
     c.ParallelFor(
-        n, cost_ns_, [&](int64_t begin, int64_t end) { RunPiece(c, layout, y, begin, end); }, 64);
+        n, program_.cost_ns, [&](int64_t begin, int64_t end) { RunPiece(c, layout, y, stream, begin, end); }, 64);
     return absl::OkStatus();
   }
 
@@ -227,24 +139,26 @@ class FusedKernel final : public Kernel {
   absl::StatusOr<Tensor*> Output(KernelContext& c, const Layout& layout) const {
     for (int i = 0; i < num_inputs_; ++i) {
       if (layout.modes[i] == Layout::kWhole && c.InputIsLastUse(i) &&
-          ElementSize(value_type_[i]) == ElementSize(value_type_.back())) {
+          ElementSize(program_.types[i]) == ElementSize(program_.types.back())) {
         return c.ForwardOrAllocate(i, 0, layout.output);
       }
     }
     return c.Allocate(0, layout.output);
   }
 
-  void RunPiece(KernelContext& c, const Layout& layout, char* y, int64_t begin, int64_t end) const {
-    alignas(64) char blocks[kMaxBlocks * kBlockBytes];
+  void RunPiece(KernelContext& c, const Layout& layout, char* y, bool stream, int64_t begin, int64_t end) const {
+    alignas(64) char blocks[(kMaxBlocks + 1) * kBlockBytes];
+    char* last_block = blocks + kMaxBlocks * kBlockBytes;
+    const int64_t output_bytes = static_cast<int64_t>(ElementSize(program_.types.back()));
     struct Place {
       char* data;
       int64_t bytes;  // from one element to the next in memory; 0: `data` is the block's
       int64_t step;   // 0: one value for all
     };
-    absl::InlinedVector<Place, 48> places(value_type_.size());
+    absl::InlinedVector<Place, 48> places(program_.types.size());
     for (int i = 0; i < num_inputs_; ++i) {
       char* data = static_cast<char*>(const_cast<void*>(c.input(i).raw_data()));
-      const int64_t bytes = static_cast<int64_t>(ElementSize(value_type_[i]));
+      const int64_t bytes = static_cast<int64_t>(ElementSize(program_.types[i]));
       switch (layout.modes[i]) {
         case Layout::kWhole:
           places[i] = {data, bytes, 1};
@@ -253,28 +167,29 @@ class FusedKernel final : public Kernel {
           places[i] = {data, 0, 0};
           break;
         case Layout::kSpread:
-          places[i] = {blocks + input_block_[i] * kBlockBytes, 0, 1};
+          places[i] = {blocks + i * kBlockBytes, 0, 1};
           break;
       }
     }
-    for (size_t i = 0; i < instructions_.size(); ++i) {
-      const int block = instructions_[i].block;
-      const int64_t bytes = static_cast<int64_t>(ElementSize(value_type_[num_inputs_ + i]));
+    for (size_t i = 0; i < program_.instructions.size(); ++i) {
+      const int block = program_.instructions[i].block;
+      const int64_t bytes = static_cast<int64_t>(ElementSize(program_.types[num_inputs_ + i]));
       places[num_inputs_ + i] = block < 0 ? Place{y, bytes, 1} : Place{blocks + block * kBlockBytes, 0, 1};
     }
+    if (stream) places.back() = {last_block, 0, 1};
     for (int64_t at = begin; at < end; at += block_elements_) {
       const int64_t count = std::min(block_elements_, end - at);
       for (int i = 0; i < num_inputs_; ++i) {
         if (layout.modes[i] != Layout::kSpread) continue;
         const char* from = static_cast<const char*>(c.input(i).raw_data());
         const BroadcastPlan& plan = layout.plans[i];
-        const int64_t bytes = static_cast<int64_t>(ElementSize(value_type_[i]));
+        const int64_t bytes = static_cast<int64_t>(ElementSize(program_.types[i]));
         plan.ForEachRun(at, at + count, [&](const int64_t* offset, int64_t to, int64_t run) {
           CopyRun(from + offset[1] * bytes, plan.step(1), run, bytes, places[i].data + (to - at) * bytes);
         });
       }
-      for (size_t i = 0; i < instructions_.size(); ++i) {
-        const Instruction& instruction = instructions_[i];
+      for (size_t i = 0; i < program_.instructions.size(); ++i) {
+        const FusedInstruction& instruction = program_.instructions[i];
         const Place& a = places[instruction.a];
         const Place& to = places[num_inputs_ + i];
         char* result = to.data + at * to.bytes;
@@ -286,17 +201,16 @@ class FusedKernel final : public Kernel {
                                result, count);
         }
       }
+      if (stream) StreamCopy(y + at * output_bytes, last_block, count * output_bytes);
     }
+    if (stream) StreamFence();
   }
 
   const KernelRegistry* kernels_;
   int num_inputs_ = 0;
   int num_blocks_ = 0;
   int64_t block_elements_ = 0;
-  double cost_ns_ = 0.1;
-  std::vector<DType> value_type_;  // inputs, then results
-  std::vector<Instruction> instructions_;
-  std::vector<int> input_block_;
+  FusedProgram program_;
   std::vector<bool> in_unary_;  // a unary loop reads the input
   std::vector<Shape> planned_shapes_;
   Layout planned_;

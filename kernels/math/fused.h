@@ -8,6 +8,8 @@ namespace sluice {
 
 // The node's CPU kernel is a loop over elements that cannot fail.
 bool CanRunFused(const KernelRegistry& kernels, const NodeInfo& node);
+// The node's CPU kernel is a reduction that can join the rows of a tensor.
+bool CanReduceRows(const KernelRegistry& kernels, const NodeInfo& node);
 
 }  // namespace sluice
 

@@ -60,8 +60,26 @@ void DefineRuntimeOps(OpRegistry& ops) {
       .Attr("shape: shape = { unknown_rank: true }")
       .Traits(kElementwise | kNotDifferentiable)
       .Shape(FromAttr("shape"))
-      .Doc("Instruction i computes program[i] of the values operands[2i] and operands[2i + 1] (-1: it takes one), and makes "
-           "value N + i of type types[i]; values 0 to N - 1 are the inputs. The last one is the output.");
+      .Doc(
+          "Instruction i computes program[i] of the values operands[2i] and operands[2i + 1] (-1: it takes one), and "
+          "makes value N + i of type types[i]; values 0 to N - 1 are the inputs. The last one is the output.");
+  ops.Define("_FusedRows",
+             "Element-wise ops and reductions over rows in one pass over memory; made by the row_fusion pass.")
+      .Input("inputs", "Tin")
+      .Output("output", "T")
+      .Attr("Tin: list(type) >= 1")
+      .Type("T")
+      .Attr("program: list(func) >= 1")
+      .Attr("operands: list(int) >= 1")
+      .Attr("types: list(type) >= 1")
+      .Attr("row: int >= 1")
+      .Attr("keep_dims: bool = true")
+      .Attr("shape: shape = { unknown_rank: true }")
+      .Traits(kNotDifferentiable)
+      .Shape(FromAttr("shape"))
+      .Doc(
+          "As _Fused, of inputs whose last axis has `row` elements or one. An instruction that reduces takes one "
+          "operand, and makes one element of each row. Without keep_dims the output has no last axis.");
   DefineTransfer(ops, "_Send", "Hands its input to the _Recv of the same name.", true);
   DefineTransfer(ops, "_HostSend", "As _Send, from host memory.", true);
   DefineTransfer(ops, "_Recv", "Waits for the tensor of the _Send of the same name.", false);

@@ -15,7 +15,8 @@ void FillProcessEnvironment(ProcessEnvironment* environment) {
   AddHostFunctionKernels(environment->kernels);
   environment->passes = DefaultPasses();
   const KernelRegistry* kernels = &environment->kernels;
-  environment->device_passes = DevicePasses([kernels](const NodeInfo& n) { return CanRunFused(*kernels, n); });
+  environment->device_passes = DevicePasses([kernels](const NodeInfo& n) { return CanRunFused(*kernels, n); },
+                                            [kernels](const NodeInfo& n) { return CanReduceRows(*kernels, n); });
 }
 
 }  // namespace sluice

@@ -18,8 +18,7 @@ absl::StatusOr<SessionOptions> SessionOptionsFromProto(const proto::ConfigProto&
     options.cpu_devices = cpus->second;
   }
   const int threads = std::max(config.intra_op_parallelism_threads(), config.inter_op_parallelism_threads());
-  if (threads < 0 || threads > 4096)
-    return InvalidArgument("parallelism_threads is ", threads, ", wanted 0 to 4096");
+  if (threads < 0 || threads > 4096) return InvalidArgument("parallelism_threads is ", threads, ", wanted 0 to 4096");
   if (threads > 0) {
     options.parallelism = threads;
     options.own_pool = true;
@@ -39,7 +38,9 @@ absl::StatusOr<SessionOptions> SessionOptionsFromProto(const proto::ConfigProto&
   if (rewrite.arithmetic_optimization() == off) options.disabled_passes.push_back("arithmetic");
   if (rewrite.common_subgraph_elimination() == off) options.disabled_passes.push_back("common_subexpression");
   if (rewrite.dependency_optimization() == off) options.disabled_passes.push_back("dependency");
-  if (rewrite.remapping() == off) options.disabled_passes.push_back("fusion");
+  if (rewrite.remapping() == off) {
+    for (const char* pass : {"row_fusion", "fusion"}) options.disabled_passes.push_back(pass);
+  }
   if (rewrite.layout_optimizer() == off) options.disabled_passes.push_back("layout");
   // For all sessions of a process, whatever its program asks for.
   if (const char* names = std::getenv("SLUICE_DISABLE_PASSES")) {

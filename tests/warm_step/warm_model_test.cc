@@ -39,7 +39,8 @@ class WarmModelTest : public ::testing::Test {
     environment_.ops = &ops_;
     environment_.kernels = &kernels_;
     environment_.passes = DefaultPasses();
-    environment_.device_passes = DevicePasses([this](const NodeInfo& n) { return CanRunFused(kernels_, n); });
+    environment_.device_passes = DevicePasses([this](const NodeInfo& n) { return CanRunFused(kernels_, n); },
+                                              [this](const NodeInfo& n) { return CanReduceRows(kernels_, n); });
     options_.own_pool = true;
     options_.parallelism = 1;
   }

@@ -1,0 +1,124 @@
+#include "kernels/math/fused_member.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/base/status.h"
+
+namespace sluice {
+namespace {
+
+absl::StatusOr<FusedInstruction> MakeInstruction(const KernelRegistry& kernels, const PrepareContext& p,
+                                                 const FuncRef& ref, std::vector<DType> inputs, DType output,
+                                                 bool reductions) {
+  OpDef op;
+  op.name = ref.name;
+  NodeInfo info;
+  info.name = p.node().name;
+  info.op = &op;
+  info.attrs = ref.attrs;
+  for (DType t : inputs) info.input_types.push_back(t);
+  info.output_types.push_back(output);
+  ASSIGN_OR_RETURN(std::unique_ptr<Kernel> kernel, kernels.MakeKernel(info, kCpu));
+  FusedInstruction made;
+  if (const AttrValue* at = ref.attrs.Find("_source"); at != nullptr && at->As<std::string>() != nullptr) {
+    made.source = *at->As<std::string>();
+  }
+  if (const ReduceLoops* loops = LoopsOf(*kernel); loops != nullptr && reductions && inputs.size() == 1) {
+    if (loops->rows == nullptr || loops->out_bytes != ElementSize(output) || inputs[0] != output) {
+      return InvalidArgument(ref.name, " makes no ", DTypeName(output), " of ", DTypeName(inputs[0]));
+    }
+    made.reduce = *loops;
+    return made;
+  }
+  const ElementWiseFunction* f = FunctionOf(*kernel);
+  if (f == nullptr || (inputs.size() == 1 ? f->unary == nullptr : f->binary == nullptr)) {
+    return InvalidArgument(ref.name, " has no loop over the elements of ",
+                           inputs.size() == 1 ? "one tensor" : "two tensors");
+  }
+  PrepareContext member;
+  member.info = &info;
+  member.device = p.device;
+  member.input_shapes.resize(inputs.size());
+  member.output_shapes.resize(1);
+  member.constant_inputs.resize(inputs.size());
+  RETURN_IF_ERROR(kernel->Prepare(member));
+  if (f->nonzero_divisor) return InvalidArgument(ref.name, " of integers can fail");
+  made.f = *f;
+  return made;
+}
+
+}  // namespace
+
+absl::StatusOr<FusedProgram> MakeFusedProgram(const KernelRegistry& kernels, const PrepareContext& p, bool reductions) {
+  ASSIGN_OR_RETURN(std::vector<FuncRef> refs, p.Attr<std::vector<FuncRef>>("program"));
+  ASSIGN_OR_RETURN(std::vector<int64_t> operands, p.Attr<std::vector<int64_t>>("operands"));
+  ASSIGN_OR_RETURN(std::vector<DType> types, p.Attr<std::vector<DType>>("types"));
+  if (operands.size() != 2 * refs.size() || types.size() != refs.size()) {
+    return InvalidArgument(refs.size(), " instructions have ", operands.size(), " operands and ", types.size(),
+                           " types");
+  }
+  FusedProgram program;
+  program.num_inputs = p.num_inputs();
+  for (int i = 0; i < p.num_inputs(); ++i) program.types.push_back(p.input_type(i));
+  for (size_t i = 0; i < refs.size(); ++i) {
+    const int64_t a = operands[2 * i], b = operands[2 * i + 1], known = static_cast<int64_t>(program.types.size());
+    if (a < 0 || a >= known || b < -1 || b >= known) return InvalidArgument("operands ", a, ", ", b, " of ", known);
+    if (b >= 0 && program.types[a] != program.types[b]) return InvalidArgument("operands of two types");
+    std::vector<DType> of = {program.types[a]};
+    if (b >= 0) of.push_back(program.types[b]);
+    ASSIGN_OR_RETURN(FusedInstruction made, MakeInstruction(kernels, p, refs[i], of, types[i], reductions));
+    made.a = static_cast<int>(a);
+    made.b = static_cast<int>(b);
+    program.cost_ns += made.IsReduction() ? 0.1 : 0.7 * made.f.cost_ns;
+    program.instructions.push_back(std::move(made));
+    program.types.push_back(types[i]);
+  }
+  if (program.types.back() != p.output_type(0)) {
+    return InvalidArgument("the last instruction makes ", DTypeName(program.types.back()), ", the node ",
+                           DTypeName(p.output_type(0)));
+  }
+  return program;
+}
+
+int AssignBlocks(FusedProgram* program) {
+  std::vector<FusedInstruction>& instructions = program->instructions;
+  const int values = static_cast<int>(program->types.size()), num_inputs = program->num_inputs;
+  std::vector<int> last(values, -1);
+  for (size_t i = 0; i < instructions.size(); ++i) {
+    last[instructions[i].a] = static_cast<int>(i);
+    if (instructions[i].b >= 0) last[instructions[i].b] = static_cast<int>(i);
+  }
+  std::vector<int> block_of(values, -1);
+  std::vector<bool> taken(num_inputs, true);
+  auto take = [&] {
+    for (size_t k = 0; k < taken.size(); ++k) {
+      if (!taken[k]) {
+        taken[k] = true;
+        return static_cast<int>(k);
+      }
+    }
+    taken.push_back(true);
+    return static_cast<int>(taken.size() - 1);
+  };
+  const bool rows =
+      std::any_of(instructions.begin(), instructions.end(), [](const FusedInstruction& i) { return i.IsReduction(); });
+  for (size_t i = 0; i + 1 < instructions.size(); ++i) {
+    FusedInstruction& at = instructions[i];
+    const int result = num_inputs + static_cast<int>(i);
+    auto release = [&](bool before) {
+      for (int v : {at.a, at.b}) {
+        if (v < num_inputs || last[v] != static_cast<int>(i)) continue;
+        // A result may be written over an operand whose elements lie where its own will.
+        const bool in_place = !rows && ElementSize(program->types[v]) == ElementSize(program->types[result]);
+        if (in_place == before) taken[block_of[v]] = false;
+      }
+    };
+    release(true);
+    at.block = block_of[result] = take();
+    release(false);
+  }
+  return static_cast<int>(taken.size());
+}
+
+}  // namespace sluice

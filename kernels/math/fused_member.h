@@ -1,0 +1,43 @@
+// The kernels that a fused kernel is made of.
+#ifndef SLUICE_KERNELS_MATH_FUSED_MEMBER_H_
+#define SLUICE_KERNELS_MATH_FUSED_MEMBER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/kernel/kernel_registry.h"
+#include "kernels/common/element_wise.h"
+#include "kernels/common/reduce.h"
+
+namespace sluice {
+
+// One instruction: a loop over the elements of one or two values, or a reduction of the rows of one.
+struct FusedInstruction {
+  ElementWiseFunction f;
+  ReduceLoops reduce;  // of a reduction; else its `rows` is null
+  int a = 0, b = -1;   // values: the inputs, then what instructions make
+  int block = -1;      // where the result goes; -1: to the output
+  std::string source;  // the node that it was
+  bool IsReduction() const { return reduce.rows != nullptr; }
+};
+
+// The instructions of the node that `p` describes, by its attributes program, operands and types, and the types of all
+// values. Only a kernel that takes rows has reductions.
+struct FusedProgram {
+  std::vector<FusedInstruction> instructions;
+  std::vector<DType> types;
+  int num_inputs = 0;
+  double cost_ns = 0.1;  // of one element through all instructions
+};
+absl::StatusOr<FusedProgram> MakeFusedProgram(const KernelRegistry& kernels, const PrepareContext& p, bool reductions);
+
+// Gives each instruction but the last a block, shared when lifetimes allow; inputs have blocks of their own, the first
+// ones. Returns how many there are.
+int AssignBlocks(FusedProgram* program);
+
+}  // namespace sluice
+
+#endif  // SLUICE_KERNELS_MATH_FUSED_MEMBER_H_

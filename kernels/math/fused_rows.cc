@@ -1,0 +1,299 @@
+// _FusedRows: element-wise ops and reductions over the last axis, a few rows at a time, which stay in the caches.
+//
+// As _Fused it runs the loops of the very kernels that it replaces, and reduces rows in the order of theirs, so results
+// are theirs bit for bit. A value is wide (a row of elements for each row of the output) or narrow (one element).
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "core/base/status.h"
+#include "kernels/common/broadcast.h"
+#include "kernels/common/stream.h"
+#include "kernels/math/fused.h"
+#include "kernels/math/fused_member.h"
+#include "kernels/math/topics.h"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kBlockBytes = 4096;  // what a wide value takes, unless one row is longer
+constexpr int64_t kMaxRows = 64;       // at a time
+constexpr int kMaxBlocks = 16;
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+// Memory of the calling thread, aligned to 64 bytes; grows to the most ever asked for.
+char* Scratch(size_t bytes) {
+  thread_local std::unique_ptr<void, Free> memory;
+  thread_local size_t size = 0;
+  if (size < bytes) {
+    size = (bytes + 4095) / 4096 * 4096;
+    memory.reset(std::aligned_alloc(64, size));
+  }
+  return static_cast<char*>(memory.get());
+}
+
+class FusedRowsKernel final : public Kernel {
+ public:
+  explicit FusedRowsKernel(const KernelRegistry* kernels) : kernels_(kernels) {}
+
+  absl::Status Prepare(PrepareContext& p) override {
+    ASSIGN_OR_RETURN(program_, MakeFusedProgram(*kernels_, p, /*reductions=*/true));
+    ASSIGN_OR_RETURN(n_, p.Attr<int64_t>("row"));
+    ASSIGN_OR_RETURN(keep_dims_, p.Attr<bool>("keep_dims"));
+    if (n_ < 2 || n_ > kLongestRow) return InvalidArgument("rows of ", n_, " elements, wanted 2 to ", kLongestRow);
+    num_inputs_ = program_.num_inputs;
+    num_blocks_ = AssignBlocks(&program_);
+    if (num_blocks_ > kMaxBlocks) return Internal(num_blocks_, " blocks, at most ", kMaxBlocks);
+    size_t widest = 1;
+    for (DType t : program_.types) widest = std::max(widest, ElementSize(t));
+    const int64_t row_bytes = n_ * static_cast<int64_t>(widest);
+    rows_at_once_ = std::min(kMaxRows, std::max<int64_t>(1, kBlockBytes / row_bytes));
+    block_bytes_ = (std::max(rows_at_once_ * row_bytes, rows_at_once_ * 16) + 63) / 64 * 64;
+    std::vector<Shape> shapes;
+    for (const PartialShape& s : p.input_shapes) {
+      if (!s.IsFullyKnown()) return absl::OkStatus();
+      shapes.push_back(s.ToShape());
+    }
+    absl::InlinedVector<const Shape*, 8> pointers;
+    for (const Shape& s : shapes) pointers.push_back(&s);
+    RETURN_IF_ERROR(MakeLayout(pointers, &planned_));
+    planned_shapes_ = std::move(shapes);
+    return absl::OkStatus();
+  }
+
+  absl::Status Run(KernelContext& c) const override {
+    bool as_planned = !planned_shapes_.empty();
+    for (int i = 0; as_planned && i < num_inputs_; ++i) as_planned = c.input(i).shape() == planned_shapes_[i];
+    if (as_planned) return RunLayout(c, planned_);
+    absl::InlinedVector<const Shape*, 8> shapes;
+    for (int i = 0; i < num_inputs_; ++i) shapes.push_back(&c.input(i).shape());
+    Layout layout;
+    RETURN_IF_ERROR(MakeLayout(shapes, &layout));
+    return RunLayout(c, layout);
+  }
+
+ private:
+  // How values lie, for one set of shapes of the inputs.
+  struct Layout {
+    enum Mode : uint8_t { kRows, kSame, kSpread };  // one for each row, one for all, else copied into a block
+    Shape output;
+    int64_t rows = 1;
+    std::vector<bool> wide;            // of each value
+    std::vector<Mode> modes;           // of each input
+    std::vector<BroadcastPlan> plans;  // of rows, for kSpread
+  };
+  // Where the rows of a value lie while a block runs.
+  struct Place {
+    char* data;
+    int64_t row_bytes;  // from one row to the next; 0: one for all
+    bool moves;         // `data` is that of row 0 of the output, not of the block
+    bool wide;
+  };
+
+  absl::Status MakeLayout(absl::Span<const Shape* const> shapes, Layout* layout) const {
+    Shape lead;
+    std::vector<Shape> leads;
+    for (int i = 0; i < num_inputs_; ++i) {
+      const Shape& s = *shapes[i];
+      const int64_t last = s.rank() == 0 ? 1 : s.dim(s.rank() - 1);
+      if (last != 1 && last != n_) {
+        return NameTheNode(shapes, InvalidArgument("an operand is ", s.ToString(), ", wanted rows of ", n_, " or 1"));
+      }
+      layout->wide.push_back(last == n_);
+      leads.push_back(s.rank() == 0 ? Shape() : Shape(s.dims().subspan(0, s.rank() - 1)));
+      absl::StatusOr<Shape> both = BroadcastShapes(lead, leads.back());
+      if (!both.ok()) return NameTheNode(shapes, both.status());
+      lead = *std::move(both);
+    }
+    for (const FusedInstruction& i : program_.instructions) {
+      const bool wide = layout->wide[i.a] || (i.b >= 0 && layout->wide[i.b]);
+      if (i.IsReduction() && !wide) return InvalidArgument(i.source, " reduces rows of 1 element, wanted ", n_);
+      layout->wide.push_back(wide && !i.IsReduction());
+    }
+    layout->rows = lead.num_elements();
+    layout->modes.resize(num_inputs_);
+    layout->plans.resize(num_inputs_);
+    for (int i = 0; i < num_inputs_; ++i) {
+      if (leads[i] == lead) {
+        layout->modes[i] = Layout::kRows;
+      } else if (leads[i].num_elements() == 1) {
+        layout->modes[i] = Layout::kSame;
+      } else {
+        layout->modes[i] = Layout::kSpread;
+        ASSIGN_OR_RETURN(layout->plans[i], BroadcastPlan::Make({&lead, &leads[i]}));
+      }
+    }
+    layout->output = lead;
+    if (keep_dims_ || layout->wide.back()) layout->output.AddDim(layout->wide.back() ? n_ : 1);
+    return absl::OkStatus();
+  }
+
+  // Shapes do not go together: finds the node at which they meet, as if each ran by itself.
+  absl::Status NameTheNode(absl::Span<const Shape* const> shapes, const absl::Status& otherwise) const {
+    std::vector<Shape> known;
+    for (const Shape* s : shapes) known.push_back(*s);
+    for (const FusedInstruction& i : program_.instructions) {
+      if (i.IsReduction()) {
+        const Shape& s = known[i.a];
+        if (s.rank() == 0) return otherwise;
+        Shape one(s.dims().subspan(0, s.rank() - 1));
+        one.AddDim(1);
+        known.push_back(one);
+        continue;
+      }
+      absl::StatusOr<Shape> both = i.b < 0 ? known[i.a] : BroadcastShapes(known[i.a], known[i.b]);
+      if (!both.ok()) return Annotate(both.status(), i.source.empty() ? "" : absl::StrCat(i.source, ": "));
+      known.push_back(*std::move(both));
+    }
+    return otherwise;
+  }
+
+  absl::Status RunLayout(KernelContext& c, const Layout& layout) const {
+    ASSIGN_OR_RETURN(Tensor * out, Output(c, layout));
+    char* y = static_cast<char*>(out->raw_data());
+    // An output in the place of an input is in the caches already.
+    bool stream = WorthStreaming(static_cast<int64_t>(out->num_bytes()));
+    for (int i = 0; i < num_inputs_; ++i) stream &= c.input(i).raw_data() != y;
+    c.ParallelFor(layout.rows, program_.cost_ns * static_cast<double>(n_) + 20,
+                  [&](int64_t begin, int64_t end) { RunPiece(c, layout, y, stream, begin, end); });
+    return absl::OkStatus();
+  }
+
+  // Each row of the output is written after its last read, so that an input of the same rows that dies can give its
+  // buffer.
+  absl::StatusOr<Tensor*> Output(KernelContext& c, const Layout& layout) const {
+    for (int i = 0; i < num_inputs_; ++i) {
+      if (layout.modes[i] == Layout::kRows && layout.wide[i] && layout.wide.back() && c.InputIsLastUse(i) &&
+          ElementSize(program_.types[i]) == ElementSize(program_.types.back())) {
+        return c.ForwardOrAllocate(i, 0, layout.output);
+      }
+    }
+    return c.Allocate(0, layout.output);
+  }
+
+  int64_t RowBytes(int value, bool wide) const {
+    return static_cast<int64_t>(ElementSize(program_.types[value])) * (wide ? n_ : 1);
+  }
+
+  void RunPiece(KernelContext& c, const Layout& layout, char* y, bool stream, int64_t begin, int64_t end) const {
+    char* blocks = Scratch(static_cast<size_t>((num_blocks_ + 1) * block_bytes_));
+    char* last_block = blocks + num_blocks_ * block_bytes_;
+    absl::InlinedVector<Place, 48> places;
+    for (int i = 0; i < num_inputs_; ++i) {
+      const int64_t row_bytes = RowBytes(i, layout.wide[i]);
+      char* data = static_cast<char*>(const_cast<void*>(c.input(i).raw_data()));
+      switch (layout.modes[i]) {
+        case Layout::kRows:
+          places.push_back({data, row_bytes, true, layout.wide[i]});
+          break;
+        case Layout::kSame:
+          places.push_back({data, 0, false, layout.wide[i]});
+          break;
+        case Layout::kSpread:
+          places.push_back({blocks + i * block_bytes_, row_bytes, false, layout.wide[i]});
+          break;
+      }
+    }
+    for (size_t i = 0; i < program_.instructions.size(); ++i) {
+      const int value = num_inputs_ + static_cast<int>(i), block = program_.instructions[i].block;
+      const int64_t row_bytes = RowBytes(value, layout.wide[value]);
+      places.push_back({block < 0 ? y : blocks + block * block_bytes_, row_bytes, block < 0, layout.wide[value]});
+    }
+    const int64_t output_bytes = places.back().row_bytes;
+    if (stream) places.back() = {last_block, output_bytes, false, places.back().wide};
+    for (int64_t at = begin; at < end; at += rows_at_once_) {
+      const int64_t rows = std::min(rows_at_once_, end - at);
+      for (int i = 0; i < num_inputs_; ++i) {
+        if (layout.modes[i] == Layout::kSpread) Spread(c.input(i), layout.plans[i], at, rows, places[i]);
+      }
+      for (size_t i = 0; i < program_.instructions.size(); ++i) {
+        const FusedInstruction& instruction = program_.instructions[i];
+        const Place a = At(places[instruction.a], at), to = At(places[num_inputs_ + i], at);
+        if (instruction.IsReduction()) {
+          Reduce(instruction, a, to, rows);
+        } else if (instruction.b < 0) {
+          Unary(instruction, a, to, rows);
+        } else {
+          Binary(instruction, a, At(places[instruction.b], at), to, rows);
+        }
+      }
+      if (stream) StreamCopy(y + at * output_bytes, last_block, rows * output_bytes);
+    }
+    if (stream) StreamFence();
+  }
+
+  static Place At(Place p, int64_t row) {
+    if (p.moves) p.data += row * p.row_bytes;
+    return p;
+  }
+
+  static void Spread(const Tensor& from, const BroadcastPlan& plan, int64_t at, int64_t rows, const Place& to) {
+    const char* data = static_cast<const char*>(from.raw_data());
+    plan.ForEachRun(at, at + rows, [&](const int64_t* offset, int64_t first, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) {
+        std::memcpy(to.data + (first - at + i) * to.row_bytes, data + (offset[1] + i * plan.step(1)) * to.row_bytes,
+                    static_cast<size_t>(to.row_bytes));
+      }
+    });
+  }
+
+  void Reduce(const FusedInstruction& i, const Place& a, const Place& to, int64_t rows) const {
+    if (a.row_bytes != 0) return ReduceRows(i.reduce, a.data, rows, n_, to.data);
+    for (int64_t r = 0; r < rows; ++r) ReduceRows(i.reduce, a.data, 1, n_, to.data + r * to.row_bytes);
+  }
+
+  void Unary(const FusedInstruction& i, const Place& a, const Place& to, int64_t rows) const {
+    const int64_t width = to.wide ? n_ : 1;
+    if (a.row_bytes != 0) return i.f.unary(i.f.bytes, a.data, to.data, rows * width);
+    for (int64_t r = 0; r < rows; ++r) i.f.unary(i.f.bytes, a.data, to.data + r * to.row_bytes, width);
+  }
+
+  void Binary(const FusedInstruction& i, const Place& a, const Place& b, const Place& to, int64_t rows) const {
+    const int64_t width = to.wide ? n_ : 1;
+    // One call when each operand goes through the whole block at one step.
+    auto is_one_run = [&](const Place& p) { return p.row_bytes == 0 ? !p.wide : p.wide == to.wide; };
+    if (is_one_run(a) && is_one_run(b)) {
+      i.f.binary(i.f.bytes, a.data, a.row_bytes != 0, b.data, b.row_bytes != 0, to.data, rows * width);
+      return;
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      i.f.binary(i.f.bytes, a.data + r * a.row_bytes, a.wide, b.data + r * b.row_bytes, b.wide,
+                 to.data + r * to.row_bytes, width);
+    }
+  }
+
+  const KernelRegistry* kernels_;
+  int64_t n_ = 0;
+  bool keep_dims_ = true;
+  int num_inputs_ = 0;
+  int num_blocks_ = 0;
+  int64_t rows_at_once_ = 1;
+  int64_t block_bytes_ = 0;
+  FusedProgram program_;
+  std::vector<Shape> planned_shapes_;
+  Layout planned_;
+};
+
+}  // namespace
+
+bool CanReduceRows(const KernelRegistry& kernels, const NodeInfo& node) {
+  if (node.input_types.size() != 2 || node.output_types.size() != 1) return false;
+  if (node.attrs.Find("_kernel") != nullptr || kernels.Find(node, kCpu) == nullptr) return false;
+  absl::StatusOr<std::unique_ptr<Kernel>> kernel = kernels.MakeKernel(node, kCpu);
+  if (!kernel.ok() || *kernel == nullptr) return false;
+  const ReduceLoops* loops = LoopsOf(**kernel);
+  return loops != nullptr && loops->rows != nullptr && BaseType(node.input_types[0]) == node.output_types[0];
+}
+
+void AddFusedRowsKernels(KernelRegistry& k) {
+  k.Add("_FusedRows", kCpu,
+        KernelDef().Factory([&k](const NodeInfo&) { return std::make_unique<FusedRowsKernel>(&k); }));
+}
+
+}  // namespace sluice
