@@ -130,7 +130,7 @@ MasterSession::~MasterSession() {
 }
 
 void MasterSession::Create(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::CreateSessionRequest& request,
-                           Created done) {
+                           std::function<absl::Status()> ended, Created done) {
   for (const std::string& filter : request.config().device_filters()) {
     absl::StatusOr<DeviceName> name = DeviceName::Parse(filter);
     if (!name.ok()) return done(Annotate(name.status(), absl::StrCat("device_filters has '", filter, "': ")));
@@ -159,6 +159,7 @@ void MasterSession::Create(std::shared_ptr<const MasterOptions> options, std::st
   for (const std::string& task : session->cluster_.tasks()) {
     if (Passes(request.config(), task, options->task)) meeting->missing[task] = "not asked yet";
   }
+  meeting->ended = std::move(ended);
   meeting->done = std::move(done);
   session->Meet(std::move(meeting));
 }
@@ -182,6 +183,7 @@ absl::StatusOr<std::shared_ptr<Channel>> MasterSession::Connect(const std::strin
 }
 
 void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
+  if (absl::Status ended = meeting->ended(); !ended.ok()) return meeting->done(ended);
   std::vector<TaskCall> calls;
   auto asked = std::make_shared<std::vector<MasterTask>>();
   const absl::Duration sent = options_.clock->Now();

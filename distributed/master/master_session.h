@@ -43,9 +43,10 @@ struct MasterTask {
 class MasterSession : public std::enable_shared_from_this<MasterSession> {
  public:
   using Created = std::function<void(absl::StatusOr<std::shared_ptr<MasterSession>>)>;
-  // Meets every task that the configuration's device_filters let in, within the join timeout.
+  // Meets every task that the configuration's device_filters let in, within the join timeout, and as long as `ended` says
+  // OK.
   static void Create(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::CreateSessionRequest& request,
-                     Created done);
+                     std::function<absl::Status()> ended, Created done);
   ~MasterSession();
 
   const std::string& handle() const { return handle_; }
@@ -104,6 +105,7 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
     absl::Duration complained;
     absl::Duration limit;
     std::map<std::string, std::string> missing;  // task -> why
+    std::function<absl::Status()> ended;  // why nobody wants the session any more
     Created done;
   };
   struct Active {

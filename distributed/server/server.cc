@@ -180,6 +180,32 @@ absl::StatusOr<std::shared_ptr<Transport>> DefaultTransport() {
   return *shared;
 }
 
+namespace {
+
+// How to reach the tasks of a cluster. Callers may outlive the server.
+struct Peers {
+  std::string task;
+  std::shared_ptr<Channel> self;
+  Cluster cluster;
+  std::shared_ptr<Transport> transport;
+  Clock* clock;
+
+  absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& to) const {
+    if (to == task) return self;
+    ASSIGN_OR_RETURN(std::string address, cluster.Find(to));
+    return ConnectTo(to, address);
+  }
+
+  absl::StatusOr<std::shared_ptr<Channel>> ConnectTo(const std::string& to, const std::string& address) const {
+    if (to == task) return self;
+    WatchOptions watch;
+    watch.name = to;
+    return ConnectWatched(*transport, address, clock, std::move(watch));
+  }
+};
+
+}  // namespace
+
 struct Server::Impl {
   std::string task;
   std::string target;
@@ -222,19 +248,6 @@ struct Server::Impl {
     }
     reply(Unimplemented(task, " has no call ", call.method));
   }
-
-  absl::StatusOr<std::shared_ptr<Channel>> Connect(const std::string& to) {
-    if (to == task) return self;
-    ASSIGN_OR_RETURN(std::string address, cluster.Find(to));
-    return ConnectTo(to, address);
-  }
-
-  absl::StatusOr<std::shared_ptr<Channel>> ConnectTo(const std::string& to, const std::string& address) {
-    if (to == task) return self;
-    WatchOptions watch;
-    watch.name = to;
-    return ConnectWatched(*options.transport, address, options.clock, std::move(watch));
-  }
 };
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def, ServerOptions options) {
@@ -267,8 +280,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   impl->local = std::make_unique<InProcessServer>(impl->listener->address(), handler, options.clock);
   impl->self = impl->local->Connect();
 
-  auto connect = [i](const std::string& task) { return i->Connect(task); };
-  auto connect_to = [i](const std::string& task, const std::string& address) { return i->ConnectTo(task, address); };
+  auto peers = std::make_shared<const Peers>(
+      Peers{impl->task, impl->self, impl->cluster, options.transport, options.clock});
+  auto connect = [peers](const std::string& task) { return peers->Connect(task); };
+  auto connect_to = [peers](const std::string& task, const std::string& address) { return peers->ConnectTo(task, address); };
   WorkerOptions worker;
   worker.task = impl->task;
   worker.environment = options.environment;
