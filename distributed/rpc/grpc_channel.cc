@@ -93,23 +93,23 @@ class GrpcChannel : public Channel {
   void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) override {
     auto wire = ToWireForm(request);
     absl::Status refused = wire.status();
-    if (wire.ok() && wire->bytes > state_->max_bytes) {
-      refused = TransportError(
-          absl::StatusCode::kResourceExhausted,
-          absl::StrCat("a request of ", wire->bytes, " bytes: gRPC carries at most ", state_->max_bytes,
-                       "; send the tensors in parts, or use shared memory or sockets between the tasks"));
+    if (wire.ok() && wire->bytes > kMaxMessageBytes) {
+      refused = TransportError(absl::StatusCode::kResourceExhausted,
+                               absl::StrCat("a request of ", wire->bytes, " bytes: a call carries at most ",
+                                            kMaxMessageBytes, "; send the tensors in several calls"));
     }
     if (!refused.ok()) {
       SystemClock()->RunAfter(absl::ZeroDuration(), [done, refused] { done(refused); });
       return;
     }
-    state_->Start(method, wire->ToByteBuffer(), timeout,
-                  [state = state_, done = std::move(done)](const absl::Status& status, Pending& call) {
-                    if (status.ok()) return done(FromByteBuffer(&call.response));
-                    absl::optional<absl::Cord> offer = status.GetPayload(kPartsPayload);
-                    if (!offer.has_value()) return done(status);
-                    state->FetchParts(std::string(*offer), call, done);
-                  });
+    Ended ended = [state = state_, done = std::move(done)](const absl::Status& status, Pending& call) {
+      if (status.ok()) return done(FromByteBuffer(&call.response));
+      absl::optional<absl::Cord> offer = status.GetPayload(kPartsPayload);
+      if (!offer.has_value()) return done(status);
+      state->FetchParts(std::string(*offer), call, done);
+    };
+    if (wire->bytes > state_->max_bytes) return state_->SendParts(method, *std::move(wire), timeout, std::move(ended));
+    state_->Start(method, wire->ToByteBuffer(), timeout, std::move(ended), method);
   }
 
   std::string Describe() const override { return absl::StrCat("grpc ", state_->address); }
@@ -129,9 +129,23 @@ class GrpcChannel : public Channel {
     Ended ended;
   };
 
+  // A request that goes in parts.
+  struct Upload {
+    WireForm request;  // until all of it has gone
+    std::string method;
+    uint64_t id = 0, bytes = 0, part_bytes = 0;
+    absl::Duration deadline;
+    Ended ended;
+    absl::Mutex mu;
+    uint64_t next ABSL_GUARDED_BY(mu) = 0;
+    size_t open ABSL_GUARDED_BY(mu) = 0;
+    bool failed ABSL_GUARDED_BY(mu) = false;
+  };
+
   // A reply that comes in parts.
   struct Fetch {
     uint64_t id = 0, bytes = 0, part_bytes = 0;
+    Bytes method;
     absl::Duration deadline;
     Reply done;
     absl::Mutex mu;
@@ -163,19 +177,24 @@ class GrpcChannel : public Channel {
              !absl::StrContains(status.error_message(), "eepalive");
     }
 
-    void Start(const std::string& method, grpc::ByteBuffer request, absl::Duration timeout, Ended ended) {
+    // `named`: the call in errors.
+    void Start(const std::string& method, grpc::ByteBuffer request, absl::Duration timeout, Ended ended,
+               absl::string_view named) {
       auto call = MakeRecycled<Pending>();
-      call->method = Bytes(method);
+      call->method = Bytes(named);
       call->timeout = timeout;
       call->deadline = SystemClock()->Now() + timeout;
       call->began = absl::Now();
       call->ended = std::move(ended);
       call->request = std::move(request);
       call->context.set_deadline(DeadlineAfter(timeout));
+      bool gone = false;
       {
         absl::MutexLock lock(&mu);
         calls.insert(call);
+        gone = dropped;
       }
+      if (gone) call->context.TryCancel();  // the next part of something whose caller has gone
       Pending* raw = call.get();
       using OnStatus = SharedFunction<void(grpc::Status)>;
       stub.UnaryCall(&raw->context, method, grpc::StubOptions(), &raw->request, &raw->response,
@@ -193,6 +212,63 @@ class GrpcChannel : public Channel {
                      }));
     }
 
+    void SendParts(const std::string& method, WireForm request, absl::Duration timeout, Ended ended) {
+      auto upload = std::make_shared<Upload>();
+      upload->bytes = request.bytes;
+      upload->request = std::move(request);
+      upload->method = method;
+      upload->id = NewPartsId();
+      upload->part_bytes = std::min(max_bytes, kPartBytes);
+      upload->deadline = SystemClock()->Now() + timeout;
+      upload->ended = std::move(ended);
+      SendNext(upload);
+    }
+
+    void SendNext(const std::shared_ptr<Upload>& upload) {
+      while (true) {
+        uint64_t offset = 0, bytes = 0;
+        {
+          absl::MutexLock lock(&upload->mu);
+          const uint64_t left = upload->bytes - upload->next;
+          if (upload->failed || left == 0 || upload->open == kPartsAtOnce) return;
+          ++upload->open;
+          offset = upload->next;
+          bytes = std::min(upload->part_bytes, left);
+          upload->next += bytes;
+        }
+        Start(
+            kGiveMethod, PartOfRequest(upload->request, upload->id, offset, bytes), TimeLeft(upload->deadline),
+            [state = shared_from_this(), upload](const absl::Status& status, Pending& call) {
+              state->Sent(upload, status, call);
+            },
+            upload->method);
+      }
+    }
+
+    void Sent(const std::shared_ptr<Upload>& upload, const absl::Status& status, Pending& call) {
+      bool all = false;
+      {
+        absl::MutexLock lock(&upload->mu);
+        if (upload->failed) return;
+        --upload->open;
+        upload->failed = !status.ok();
+        all = upload->next == upload->bytes && upload->open == 0;
+      }
+      if (!status.ok()) return upload->ended(status, call);
+      if (!all) return SendNext(upload);
+      proto::WholeRequest whole;  // nobody else comes any more
+      whole.set_id(upload->id);
+      whole.set_bytes(upload->bytes);
+      whole.set_method(upload->method);
+      upload->request = WireForm();
+      Start(kWholeMethod, ToWireForm(Pack(whole))->ToByteBuffer(), TimeLeft(upload->deadline), std::move(upload->ended),
+            upload->method);
+    }
+
+    static absl::Duration TimeLeft(absl::Duration deadline) {
+      return std::max(deadline - SystemClock()->Now(), absl::Milliseconds(1));
+    }
+
     void FetchParts(const std::string& offered, const Pending& call, Reply done) {
       proto::PartsOffer offer;
       if (!offer.ParseFromString(offered) || offer.part_bytes() == 0 || offer.bytes() > kMaxMessageBytes) {
@@ -204,6 +280,7 @@ class GrpcChannel : public Channel {
       fetch->bytes = offer.bytes();
       fetch->part_bytes = offer.part_bytes();
       fetch->deadline = call.deadline;
+      fetch->method = call.method;
       fetch->done = std::move(done);
       FetchNext(fetch);
     }
@@ -220,10 +297,10 @@ class GrpcChannel : public Channel {
           part.set_bytes(std::min(fetch->part_bytes, fetch->bytes - fetch->next));
           fetch->next += part.bytes();
         }
-        const absl::Duration left = std::max(fetch->deadline - SystemClock()->Now(), absl::Milliseconds(1));
-        Start(kPartMethod, ToWireForm(Pack(part))->ToByteBuffer(), left,
+        Start(kPartMethod, ToWireForm(Pack(part))->ToByteBuffer(), TimeLeft(fetch->deadline),
               [state = shared_from_this(), fetch, offset = part.offset(), bytes = part.bytes()](
-                  const absl::Status& status, Pending& call) { state->Fetched(fetch, offset, bytes, status, call); });
+                  const absl::Status& status, Pending& call) { state->Fetched(fetch, offset, bytes, status, call); },
+              {fetch->method.data(), fetch->method.size()});
       }
     }
 

@@ -6,6 +6,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -63,9 +64,43 @@ class ParkedReplies : public std::enable_shared_from_this<ParkedReplies> {
   const size_t part_bytes_;
   absl::Mutex mu_;
   std::unordered_map<uint64_t, std::shared_ptr<Parked>> parked_ ABSL_GUARDED_BY(mu_);
+  bool sweeping_ ABSL_GUARDED_BY(mu_) = false;
 };
 
+// Requests that are too large for one message, each until it is whole: they come in parts, in any order, and then one
+// call says which method they are of. So a request runs at most once, as every other one.
+//
+// Memory grows with what came, not with what was announced. What nobody goes on with is dropped after kParkedTime.
+class IncomingRequests : public std::enable_shared_from_this<IncomingRequests> {
+ public:
+  absl::Status Add(grpc::ByteBuffer* part);
+  // The request that `call` (a WholeRequest) names, and its method. INVALID_ARGUMENT when parts of it are missing.
+  absl::StatusOr<Message> Take(grpc::ByteBuffer* call, std::string* method);
+
+ private:
+  struct Request {
+    uint64_t bytes = 0;  // when it is whole
+    uint64_t came = 0;
+    std::map<uint64_t, std::vector<grpc::Slice>> parts;  // by offset
+    std::map<uint64_t, uint64_t> ends;                   // of each part, by its offset
+    absl::Duration used;
+  };
+  void Sweep();  // drops what nobody goes on with, again and again until nothing is left
+
+  absl::Mutex mu_;
+  uint64_t held_ ABSL_GUARDED_BY(mu_) = 0;  // bytes of all
+  std::unordered_map<uint64_t, Request> requests_ ABSL_GUARDED_BY(mu_);
+  bool sweeping_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+// A part as Add takes it: it refers to the request's tensors.
+grpc::ByteBuffer PartOfRequest(const WireForm& request, uint64_t id, uint64_t offset, uint64_t bytes);
+uint64_t NewPartsId();
+
+inline constexpr size_t kPartBytes = 64 << 20;
 inline constexpr char kPartMethod[] = "/sluice.Transport/Part";
+inline constexpr char kGiveMethod[] = "/sluice.Transport/Give";
+inline constexpr char kWholeMethod[] = "/sluice.Transport/Whole";
 inline constexpr char kPartsPayload[] = "sluice/parts";
 
 // The calls that a listener has not answered.
@@ -96,6 +131,9 @@ grpc::Status ShuttingDown();
 bool IsReflectionMethod(const std::string& method);
 // gRPC owns it. `services` are full names of services whose descriptors are linked in.
 grpc::ServerGenericBidiReactor* MakeReflectionCall(OpenCalls* open, const std::vector<std::string>* services);
+
+// What gRPC would print reaches callers as errors.
+void KeepGrpcQuiet();
 
 // INVALID_ARGUMENT for addresses of the wrong form.
 absl::Status CheckAddress(const std::string& address);

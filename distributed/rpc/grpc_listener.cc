@@ -25,8 +25,6 @@ namespace sluice {
 namespace grpc_internal {
 namespace {
 
-constexpr size_t kPartBytes = 64 << 20;
-
 absl::Duration TimeLeft(const grpc::GenericCallbackServerContext& context) {
   const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_MONOTONIC);
   if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) == 0) return absl::InfiniteDuration();
@@ -106,12 +104,14 @@ class Service : public grpc::CallbackGenericService {
   OpenCalls* open() { return &open_; }
   size_t max_bytes() const { return max_bytes_; }
   ParkedReplies* parked() const { return parked_.get(); }
+  IncomingRequests* incoming() const { return incoming_.get(); }
 
  private:
   const sluice::Handler handler_;  // gRPC's base class has a Handler of its own
   const std::vector<std::string> services_;
   const size_t max_bytes_;
   const std::shared_ptr<ParkedReplies> parked_;
+  const std::shared_ptr<IncomingRequests> incoming_ = std::make_shared<IncomingRequests>();
   OpenCalls open_;
 };
 
@@ -142,12 +142,22 @@ void ServerCall::OnReadDone(bool ok) {
     return part.ok() ? Write(*std::move(part)) : Finish(ToGrpcStatus(part.status()));
   }
   auto reply = MakeRecycled<ReplyOnce>(this, finished_);
-  auto request = FromByteBuffer(&request_);
+  if (context_->method() == kGiveMethod) {
+    absl::Status taken = service_->incoming()->Add(&request_);
+    request_.Clear();
+    return taken.ok() ? reply->Run(Message()) : reply->Run(taken);
+  }
+  const bool in_parts = context_->method() == kWholeMethod;
+  std::string method;  // of a request that came in parts
+  auto request = in_parts ? service_->incoming()->Take(&request_, &method) : FromByteBuffer(&request_);
   request_.Clear();
-  if (!request.ok()) return reply->Run(Annotate(request.status(), absl::StrCat(context_->method(), ": ")));
+  if (!request.ok()) {
+    return reply->Run(Annotate(request.status(), absl::StrCat(context_->method(), ": ")));
+  }
   IncomingCall call;
-  call.method = context_->method();
+  call.method = in_parts ? absl::string_view(method) : absl::string_view(context_->method());
   call.timeout = TimeLeft(*context_);
+  call.way = Way::kGrpc;
   service_->handler()(call, *std::move(request),
                       [reply = std::move(reply)](absl::StatusOr<Message> answer) { reply->Run(std::move(answer)); });
 }

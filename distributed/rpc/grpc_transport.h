@@ -17,15 +17,25 @@
 
 namespace sluice {
 
-// A gRPC message's own limit. A larger reply is fetched in parts; a larger request ends with RESOURCE_EXHAUSTED before anything
-// is sent.
+// A gRPC message's own limit. What is larger goes in parts, up to kMaxMessageBytes; a larger request ends with
+// RESOURCE_EXHAUSTED before anything is sent.
 inline constexpr size_t kMaxGrpcMessageBytes = (size_t{1} << 31) - 1;
+
+// Where users say what the fields of GrpcOptions are, for errors that tell the cure.
+struct TlsSettings {
+  std::string root = "SLUICE_TLS_ROOT";
+  std::string certificate = "SLUICE_TLS_CERT and SLUICE_TLS_KEY";
+  // Of the peer: whom its certificate is signed by, and who signs those of its callers.
+  std::string peer_root = "SLUICE_TLS_ROOT over there";
+  std::string peer_certificate = "SLUICE_TLS_CERT and SLUICE_TLS_KEY over there";
+};
 
 struct GrpcOptions {
   // PEM texts. A listener with `certificate` and `private_key` speaks TLS; so does a channel with `root_certificates`.
   std::string root_certificates;
   std::string certificate;
   std::string private_key;
+  TlsSettings settings;
   // Mutual TLS: the listener refuses peers without a certificate signed by `root_certificates`.
   bool require_client_certificate = false;
   // The name that a listener's certificate must carry, when it is not the host of the address.

@@ -343,24 +343,116 @@ TEST(GrpcTransportTest, LargeRepliesComeInParts) {
     for (std::thread& t : threads) t.join();
   }
   EXPECT_LT(HostAllocator()->stats().live_bytes - before, 8 << 20) << "what was fetched is not kept";
-  // A request is not cut: it ends before it is sent.
-  const absl::Status request = CallAndWait(channel->get(), "/test/Large", large, absl::Seconds(60)).status();
-  EXPECT_EQ(request.code(), absl::StatusCode::kResourceExhausted) << request;
+}
+
+// So does a request, which runs once.
+TEST(GrpcTransportTest, LargeRequestsGoInParts) {
+  GrpcOptions options;
+  options.max_message_bytes = 100'000;
+  auto transport = MakeGrpcTransport(options);
+  Message large = TextMessage("large");
+  large.tensors = {Ramp(3), Ramp(100'001), Tensor(), Ramp(7), Ramp(50'000), Tensor::Vector<std::string>({"a", "bc"})};
+  std::atomic<int> runs{0};
+  auto listener = transport->Listen("localhost:0", [&](const IncomingCall& call, Message request, Reply reply) {
+    ++runs;
+    if (call.method == "/test/Fail") return reply(absl::InvalidArgumentError("refused"));
+    EXPECT_EQ(call.method, "/test/Large");
+    EXPECT_EQ(call.way, Way::kGrpc);
+    EXPECT_LT(call.timeout, absl::Seconds(61));
+    EXPECT_EQ(request.body, large.body);
+    ASSERT_EQ(request.tensors.size(), large.tensors.size());
+    for (size_t i = 0; i < large.tensors.size(); ++i) {
+      if (!large.tensors[i].IsValid()) continue;
+      EXPECT_TRUE(IdenticalTensors(request.tensors[i], large.tensors[i])) << i;
+    }
+    reply(std::move(request));  // which is as large
+  });
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  auto channel = transport->Connect((*listener)->address());
+  const int64_t before = HostAllocator()->stats().live_bytes;
+  for (int round = 0; round < 5; ++round) {
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        auto reply = CallAndWait(channel->get(), "/test/Large", large, absl::Seconds(60));
+        ASSERT_TRUE(reply.ok()) << reply.status();
+        EXPECT_TRUE(IdenticalTensors(reply->tensors[1], large.tensors[1]));
+      });
+    }
+    for (std::thread& t : threads) t.join();
+  }
+  EXPECT_EQ(runs, 20);
+  EXPECT_EQ(CallAndWait(channel->get(), "/test/Fail", large, absl::Seconds(60)).status(),
+            absl::InvalidArgumentError("refused"));
+  EXPECT_LT(HostAllocator()->stats().live_bytes - before, 8 << 20) << "what was sent is not kept";
+  // A listener that goes while parts are on their way ends the call, by its own name.
+  listener->reset();
+  const absl::Status gone = CallAndWait(channel->get(), "/test/Large", large, absl::Seconds(60)).status();
+  EXPECT_EQ(gone.code(), absl::StatusCode::kUnavailable) << gone;
+  EXPECT_TRUE(absl::StrContains(gone.message(), "/test/Large")) << gone;
+}
+
+// What strangers may send as parts of requests.
+TEST(GrpcTransportTest, PartsThatMakeNoRequestAreRefused) {
+  auto transport = MakeGrpcTransport(GrpcOptions());
+  auto listener =
+      transport->Listen("localhost:0", [&](const IncomingCall&, Message, Reply reply) { reply(Message()); });
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  auto channel = transport->Connect((*listener)->address());
+  // "id, bytes of the whole, offset", and the bytes; as a message whose body has them.
+  const auto give = [&](uint64_t id, uint64_t whole, uint64_t offset, size_t bytes) {
+    const uint64_t header[] = {id, whole, offset};
+    std::string part(reinterpret_cast<const char*>(header), sizeof header);
+    part.append(bytes, '\xff');
+    return CallAndWait(channel->get(), "/sluice.Transport/Give", Message(part), absl::Seconds(20)).status().code();
+  };
+  const auto take = [&](uint64_t id, uint64_t bytes) {
+    std::string call = "\x09";
+    call.append(reinterpret_cast<const char*>(&id), sizeof id);
+    call += {'\x10', static_cast<char>(bytes), '\x1a', '\x02', '/', 'x'};
+    return CallAndWait(channel->get(), "/sluice.Transport/Whole", Message(call), absl::Seconds(20)).status().code();
+  };
+  using absl::StatusCode;
+  EXPECT_EQ(give(1, 100, 0, 0), StatusCode::kInvalidArgument);
+  EXPECT_EQ(give(1, 100, 90, 11), StatusCode::kInvalidArgument);
+  EXPECT_EQ(give(1, 100, ~uint64_t{0}, 11), StatusCode::kInvalidArgument);
+  EXPECT_EQ(give(1, ~uint64_t{0}, 0, 11), StatusCode::kInvalidArgument);
+  EXPECT_EQ(take(1, 100), StatusCode::kNotFound);
+  EXPECT_EQ(give(2, 100, 10, 50), StatusCode::kOk);
+  EXPECT_EQ(give(2, 100, 0, 11), StatusCode::kInvalidArgument);
+  EXPECT_EQ(give(2, 100, 59, 41), StatusCode::kInvalidArgument);
+  EXPECT_EQ(give(2, 101, 60, 41), StatusCode::kInvalidArgument);
+  EXPECT_EQ(take(2, 100), StatusCode::kInvalidArgument);  // ten bytes and forty are missing
+  EXPECT_EQ(give(2, 100, 60, 40), StatusCode::kOk);
+  EXPECT_EQ(give(2, 100, 0, 10), StatusCode::kOk);
+  EXPECT_EQ(take(2, 100), StatusCode::kInvalidArgument);  // no message
+  EXPECT_EQ(take(2, 100), StatusCode::kNotFound);
+  EXPECT_EQ(CallAndWait(channel->get(), "/sluice.Transport/Give", Message(), absl::Seconds(20)).status().code(),
+            StatusCode::kInvalidArgument);
 }
 
 // Full size: 2.5 GiB. Wants 8 GB of memory, so it runs only when it is asked for (SLUICE_LARGE_TESTS=1).
-TEST(GrpcTransportTest, RepliesBeyondTwoGibibytesComeInParts) {
+TEST(GrpcTransportTest, RequestsAndRepliesBeyondTwoGibibytesComeInParts) {
   if (std::getenv("SLUICE_LARGE_TESTS") == nullptr) GTEST_SKIP() << "wants 8 GB of memory: SLUICE_LARGE_TESTS=1";
   auto transport = MakeGrpcTransport(GrpcOptions());
   Message large;
   large.tensors = {Ramp(671'088'640)};
-  auto listener = transport->Listen("localhost:0", [&](const IncomingCall&, Message, Reply reply) { reply(large); });
+  bool same = false;
+  auto listener = transport->Listen("localhost:0", [&](const IncomingCall&, Message request, Reply reply) {
+    if (request.tensors.empty()) return reply(large);
+    same = IdenticalTensors(request.tensors[0], large.tensors[0]);
+    reply(Message());
+  });
   ASSERT_TRUE(listener.ok()) << listener.status();
   auto channel = transport->Connect((*listener)->address());
   auto reply = CallAndWait(channel->get(), "/test/Large", Message(), absl::Seconds(250));
   ASSERT_TRUE(reply.ok()) << reply.status();
   EXPECT_GT(reply->tensors[0].num_bytes(), size_t{1} << 31);
   EXPECT_TRUE(IdenticalTensors(reply->tensors[0], large.tensors[0]));
+  reply = Message();
+  reply = CallAndWait(channel->get(), "/test/Large", large, absl::Seconds(250));
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_TRUE(same);
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ std::shared_ptr<Channel> InProcessServer::Connect() {
       IncomingCall call;
       call.method = method;
       call.timeout = timeout;
+      call.way = Way::kInProcess;
       if (timeout >= kTimedBelow) {
         shared_->handler(call, std::move(request), std::move(done));
       } else {

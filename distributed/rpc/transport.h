@@ -31,17 +31,18 @@ inline constexpr char kTransportPayload[] = "sluice/transport";
 // Runs once.
 using Reply = SharedFunction<void(absl::StatusOr<Message>)>;
 
-struct IncomingCall {
-  absl::string_view method;  // "/sluice.proto.WorkerService/RunGraph"; valid during the handler only
-  absl::Duration timeout = absl::InfiniteDuration();  // what the caller will wait
-};
-// `reply` may run during the handler or later, from any thread.
-using Handler = std::function<void(const IncomingCall& call, Message request, Reply reply)>;
-
 // What carries a call, for statistics.
 enum class Way : uint8_t { kOther, kGrpc, kSharedMemory, kUnixSocket, kTcp, kInProcess };
 inline constexpr int kWays = 6;
 inline constexpr const char* kWayNames[kWays] = {"other", "grpc", "shm", "unix", "tcp", "inproc"};
+
+struct IncomingCall {
+  absl::string_view method;  // "/sluice.proto.WorkerService/RunGraph"; valid during the handler only
+  absl::Duration timeout = absl::InfiniteDuration();  // what the caller will wait
+  Way way = Way::kOther;                              // by which it came
+};
+// `reply` may run during the handler or later, from any thread.
+using Handler = std::function<void(const IncomingCall& call, Message request, Reply reply)>;
 
 // The way to one task. Dropping it ends its calls with CANCELLED.
 class Channel {

@@ -55,6 +55,7 @@ class Target : public std::enable_shared_from_this<Target> {
     IncomingCall call;
     call.method = method;
     call.timeout = timeout;
+    call.way = Way::kInProcess;
     handler_(call, std::move(request),
              [reply = std::move(reply)](absl::StatusOr<Message> answer) { reply->Run(std::move(answer)); });
     absl::MutexLock lock(&mu_);

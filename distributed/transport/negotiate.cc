@@ -115,7 +115,12 @@ class SetChannel : public Channel {
   }
   Way way() const override {
     absl::MutexLock lock(&state_->mu);
-    return state_->way ? state_->way->way() : state_->grpc->way();
+    if (state_->way) return state_->way->way();
+    // A call waits for the way that is prescribed.
+    for (int w = 0; w < kWays; ++w) {
+      if (!state_->AnyWay() && state_->options.force == kWayNames[w]) return static_cast<Way>(w);
+    }
+    return state_->grpc->way();
   }
 
  private:

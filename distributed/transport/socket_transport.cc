@@ -148,6 +148,8 @@ class SocketListener : public Listener {
     handshake.arena_bytes = options_.arena_bytes;
     handshake.timeout = options_.handshake_timeout;
     auto arenas = ServerHandshake(socket.fd(), handshake, is_unix);
+    // As the caller sees it (SocketChannel::way), who offers memory when its address says so.
+    const Way way = !is_unix ? Way::kTcp : arenas.ok() && arenas->in ? Way::kSharedMemory : Way::kUnixSocket;
     std::shared_ptr<Connection> connection;
     {
       absl::MutexLock lock(&shared->mu);
@@ -159,19 +161,20 @@ class SocketListener : public Listener {
       }
     }
     if (connection) {
-      connection->ReadLoop([&](IncomingFrame frame) { OnFrame(connection, std::move(frame)); }).IgnoreError();
+      connection->ReadLoop([&](IncomingFrame frame) { OnFrame(connection, way, std::move(frame)); }).IgnoreError();
       absl::MutexLock lock(&shared->mu);
       shared->connection = nullptr;
     }
     shared->ended = true;
   }
 
-  void OnFrame(const std::shared_ptr<Connection>& connection, IncomingFrame frame) {
+  void OnFrame(const std::shared_ptr<Connection>& connection, Way way, IncomingFrame frame) {
     if (frame.header.kind != FrameKind::kRequest) return connection->Close();
     auto reply = MakeRecycled<ReplyOnce>(connection, frame.header.call);
     if (!frame.message.ok()) return reply->Run(Annotate(frame.message.status(), absl::StrCat(frame.method, ": ")));
     IncomingCall call;
     call.method = frame.method;
+    call.way = way;
     if (frame.header.timeout_ns > 0) call.timeout = absl::Nanoseconds(frame.header.timeout_ns);
     handler_(call, *std::move(frame.message),
              [reply = std::move(reply)](absl::StatusOr<Message> answer) { reply->Run(std::move(answer)); });
