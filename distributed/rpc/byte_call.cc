@@ -2,17 +2,21 @@
 
 #include <grpcpp/generic/generic_stub.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "core/base/status.h"
 #include "distributed/rpc/grpc_internal.h"
+#include "distributed/rpc/tls_diagnosis.h"
 
 namespace sluice {
 namespace {
 
 constexpr absl::Duration kFinishTimeout = absl::Seconds(5);
+constexpr absl::Duration kDiagnosisTimeout = absl::Seconds(2), kPlainDiagnosisTimeout = absl::Milliseconds(500);
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments args;
@@ -41,8 +45,8 @@ struct ByteCall::Impl {
     bool ok = false;
   };
 
-  Impl(const std::string& a, const std::string& m, std::shared_ptr<grpc::Channel> channel)
-      : address(a), method(m), stub(std::move(channel)) {}
+  Impl(const std::string& a, const std::string& m, const GrpcOptions& o, std::shared_ptr<grpc::Channel> channel)
+      : address(a), method(m), options(o), stub(std::move(channel)) {}
 
   void* Ask(Work work) {
     works[work] = {true, false, false};
@@ -69,20 +73,30 @@ struct ByteCall::Impl {
     return absl::DeadlineExceededError(absl::StrCat(What(), " ", waiting, " within ", absl::FormatDuration(timeout)));
   }
 
-  // How the call ended.
-  absl::Status End() {
+  // How the call ended. A connection that failed is looked into until `until`: gRPC does not say what is wrong with a
+  // certificate.
+  absl::Status End(absl::Time until) {
     if (!works[kFinish].asked) call->Finish(&status, Ask(kFinish));
     if (!Await(kFinish, kFinishTimeout)) {
       context.TryCancel();
       return TimedOut("did not end", kFinishTimeout);
     }
     if (status.ok()) return absl::OutOfRangeError(absl::StrCat(What(), " has ended"));
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE && !answered) {
+      const absl::Duration limit =
+          std::min(options.root_certificates.empty() ? kPlainDiagnosisTimeout : kDiagnosisTimeout, until - absl::Now());
+      const std::string why = limit > absl::Milliseconds(20) ? DiagnoseTls(address, options, limit) : std::string();
+      if (!why.empty())
+        return absl::UnavailableError(absl::StrCat(What(), ": ", why, " [", status.error_message(), "]"));
+    }
     return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                         absl::StrCat(What(), ": ", status.error_message()));
   }
 
   const std::string address;
   const std::string method;
+  const GrpcOptions options;
+  bool answered = false;
   grpc::GenericStub stub;
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
@@ -94,13 +108,15 @@ struct ByteCall::Impl {
 
 absl::StatusOr<std::unique_ptr<ByteCall>> ByteCall::Start(const std::string& address, const std::string& method,
                                                           const GrpcOptions& options, absl::Duration limit) {
+  grpc_internal::KeepGrpcQuiet();
   RETURN_IF_ERROR(grpc_internal::CheckAddress(address));
   if (method.empty() || method[0] != '/') {
     return InvalidArgument("the method '", method, "' is not of the form /package.Service/Method");
   }
   ASSIGN_OR_RETURN(auto credentials, grpc_internal::ClientCredentials(options));
   std::unique_ptr<ByteCall> made(new ByteCall);
-  made->impl_ = std::make_unique<Impl>(address, method, grpc::CreateCustomChannel(address, credentials, Arguments()));
+  made->impl_ =
+      std::make_unique<Impl>(address, method, options, grpc::CreateCustomChannel(address, credentials, Arguments()));
   Impl& i = *made->impl_;
   if (limit < absl::InfiniteDuration()) i.context.set_deadline(grpc_internal::DeadlineAfter(limit));
   i.call = i.stub.PrepareCall(&i.context, method, &i.queue);
@@ -119,8 +135,9 @@ ByteCall::~ByteCall() {
 
 absl::Status ByteCall::Send(absl::string_view message, bool last, absl::Duration timeout) {
   Impl& i = *impl_;
+  const absl::Time until = absl::Now() + timeout;
   if (!i.Await(Impl::kStart, timeout)) return i.TimedOut("was not reached", timeout);
-  if (!i.works[Impl::kStart].ok) return i.End();
+  if (!i.works[Impl::kStart].ok) return i.End(until);
   if (i.works[Impl::kWrite].asked && !i.works[Impl::kWrite].done) {
     return FailedPrecondition(i.What(), ": the message before was not sent in time; start another call");
   }
@@ -132,17 +149,19 @@ absl::Status ByteCall::Send(absl::string_view message, bool last, absl::Duration
     i.call->Write(bytes, i.Ask(Impl::kWrite));
   }
   if (!i.Await(Impl::kWrite, timeout)) return i.TimedOut("took no message", timeout);
-  return i.works[Impl::kWrite].ok ? absl::OkStatus() : i.End();
+  return i.works[Impl::kWrite].ok ? absl::OkStatus() : i.End(until);
 }
 
 absl::StatusOr<std::string> ByteCall::Receive(absl::Duration timeout) {
   Impl& i = *impl_;
+  const absl::Time until = absl::Now() + timeout;
   if (!i.Await(Impl::kStart, timeout)) return i.TimedOut("was not reached", timeout);
-  if (!i.works[Impl::kStart].ok) return i.End();
+  if (!i.works[Impl::kStart].ok) return i.End(until);
   if (!i.works[Impl::kRead].asked) i.call->Read(&i.received, i.Ask(Impl::kRead));
   if (!i.Await(Impl::kRead, timeout)) return i.TimedOut("sent nothing", timeout);
-  if (!i.works[Impl::kRead].ok) return i.End();
+  if (!i.works[Impl::kRead].ok) return i.End(until);
   i.works[Impl::kRead] = {};
+  i.answered = true;
   std::vector<grpc::Slice> slices;
   if (!i.received.Dump(&slices).ok()) return Internal(i.What(), ": a message that cannot be read");
   std::string message;

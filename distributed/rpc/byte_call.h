@@ -6,7 +6,8 @@
 //
 // Threads:  one at a time; Cancel from any.
 // Blocking: Send and Receive, at most for the time that they are given.
-// Errors:   name the method and the address. A service's own error keeps its code.
+// Errors:   name the method and the address, and what is wrong with the TLS of the two. A service's own error keeps its
+// code.
 #ifndef SLUICE_DISTRIBUTED_RPC_BYTE_CALL_H_
 #define SLUICE_DISTRIBUTED_RPC_BYTE_CALL_H_
 

@@ -60,6 +60,11 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
                       EncodeStatus(status));
 }
 
+void KeepGrpcQuiet() {
+  if (std::getenv("GRPC_VERBOSITY") != nullptr) return;
+  gpr_set_log_verbosity(static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1));
+}
+
 absl::Status CheckAddress(const std::string& address) {
   absl::string_view rest = address;
   if (absl::ConsumePrefix(&rest, "unix:") || absl::ConsumePrefix(&rest, "unix-abstract:")) {
@@ -100,10 +105,7 @@ void KeepCallbackThreads() {
 class GrpcTransport : public Transport {
  public:
   explicit GrpcTransport(GrpcOptions options) : options_(std::move(options)) {
-    // What gRPC would print reaches callers as errors.
-    if (std::getenv("GRPC_VERBOSITY") == nullptr) {
-      gpr_set_log_verbosity(static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1));
-    }
+    KeepGrpcQuiet();
     KeepCallbackThreads();
     // gRPC takes what it receives from the general heap. Giving the pages of a large message back after each call costs
     // a third of its throughput.

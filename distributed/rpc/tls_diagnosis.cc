@@ -16,6 +16,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -117,7 +118,7 @@ int OnCertificate(int ok, X509_STORE_CTX* store) {
   return 1;
 }
 
-std::string Explain(const Verdict& v) {
+std::string Explain(const Verdict& v, const TlsSettings& settings) {
   switch (v.error) {
     case X509_V_OK:
       return "";
@@ -132,28 +133,35 @@ std::string Explain(const Verdict& v) {
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
       return absl::StrCat("its certificate (", v.certificate, ") was signed by ", v.issuer,
-                          ", whom this task's root certificates do not name; add that authority to SLUICE_TLS_ROOT");
+                          ", whom this task's root certificates do not name; add that authority to ", settings.root);
     default:
       return absl::StrCat("its certificate (", v.certificate, ") is not accepted: ", X509_verify_cert_error_string(v.error));
   }
 }
 
 // What the peer said before it hung up; empty when it said nothing of certificates.
-std::string ExplainAlert(unsigned long error, bool has_certificate) {
+std::string ExplainAlert(unsigned long error, const GrpcOptions& options) {
+  const TlsSettings& settings = options.settings;
   switch (ERR_GET_REASON(error)) {
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
       return "it says that this task's certificate has expired; renew it";
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-      return "it does not know the authority that signed this task's certificate; add that to SLUICE_TLS_ROOT over there";
+      return absl::StrCat("it does not know the authority that signed this task's certificate; add that to ",
+                          settings.peer_root);
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
-      return "it does not accept this task's certificate (is it expired, or signed by an authority that it does not know?)";
-    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-      return "it wants a certificate of its callers; set SLUICE_TLS_CERT and SLUICE_TLS_KEY";
+      // So Go's servers say that they wanted one.
+      if (options.certificate.empty())
+        return absl::StrCat("it wants a certificate of its callers; set ", settings.certificate);
+      return absl::StrCat(
+          "it does not accept this task's certificate (is it expired, or signed by an authority that is not in ",
+          settings.peer_root, "?)");
     case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
-      if (!has_certificate) return "it wants a certificate of its callers; set SLUICE_TLS_CERT and SLUICE_TLS_KEY";
-      return "";
+      if (!options.certificate.empty()) return "";
+      ABSL_FALLTHROUGH_INTENDED;
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+      return absl::StrCat("it wants a certificate of its callers; set ", settings.certificate);
     default:
       return "";
   }
@@ -198,6 +206,7 @@ void Present(SSL_CTX* context, const GrpcOptions& options) {
 std::string DiagnoseTls(const std::string& address, const GrpcOptions& options, absl::Duration timeout) {
   const absl::Time until = absl::Now() + timeout;
   const bool tls = !options.root_certificates.empty();
+  const TlsSettings& settings = options.settings;
   const int fd = Connect(address, until);
   if (fd < 0) return "";
   std::unique_ptr<const int, void (*)(const int*)> closer(&fd, [](const int* f) { close(*f); });
@@ -218,17 +227,22 @@ std::string DiagnoseTls(const std::string& address, const GrpcOptions& options, 
   const bool ended = Drive(ssl.get(), fd, until, &result, [&] { return SSL_connect(ssl.get()); });
   const unsigned long error = ERR_peek_last_error();
   if (!tls) {
-    if (result == 1) return "it speaks TLS and this task does not; set SLUICE_TLS_ROOT to the file of its authority's certificate";
-    return "";
+    if (result != 1) return "";
+    return absl::StrCat("it speaks TLS and this task does not; set ", settings.root,
+                        " to the file of its authority's certificate");
   }
-  if (!ended) return "it does not answer to TLS; does it speak it? (SLUICE_TLS_CERT and SLUICE_TLS_KEY are set over there, or SLUICE_TLS_ROOT is not set here)";
+  if (!ended) {
+    return absl::StrCat("it does not answer to TLS; does it speak it? (set ", settings.peer_certificate, ", or unset ",
+                        settings.root, " here)");
+  }
   if (result != 1) {
-    const std::string said = ExplainAlert(error, !options.certificate.empty());
+    const std::string said = ExplainAlert(error, options);
     if (!said.empty()) return said;
-    if (verdict.error != X509_V_OK) return Explain(verdict);
-    return "it does not speak TLS, and this task does; set SLUICE_TLS_CERT and SLUICE_TLS_KEY over there, or unset SLUICE_TLS_ROOT here";
+    if (verdict.error != X509_V_OK) return Explain(verdict, settings);
+    return absl::StrCat("it does not speak TLS, and this task does; set ", settings.peer_certificate, ", or unset ",
+                        settings.root, " here");
   }
-  if (verdict.error != X509_V_OK) return Explain(verdict);
+  if (verdict.error != X509_V_OK) return Explain(verdict, settings);
   Owned<X509> peer(SSL_get1_peer_certificate(ssl.get()), X509_free);
   if (peer && X509_check_host(peer.get(), host.c_str(), host.size(), 0, nullptr) != 1 &&
       X509_check_ip_asc(peer.get(), host.c_str(), 0) != 1) {
@@ -240,12 +254,15 @@ std::string DiagnoseTls(const std::string& address, const GrpcOptions& options, 
   char byte;
   if (Drive(ssl.get(), fd, std::min(until, absl::Now() + absl::Milliseconds(500)), &result, [&] { return SSL_read(ssl.get(), &byte, 1); }) &&
       result <= 0) {
-    const std::string said = ExplainAlert(ERR_peek_last_error(), !options.certificate.empty());
+    const std::string said = ExplainAlert(ERR_peek_last_error(), options);
     if (!said.empty()) return said;
     return options.certificate.empty()
-               ? "it hung up after the handshake: it wants a certificate of its callers; set SLUICE_TLS_CERT and SLUICE_TLS_KEY"
-               : "it hung up after the handshake: it does not accept this task's certificate (is it expired, or signed by an "
-                 "authority that SLUICE_TLS_ROOT over there does not name?)";
+               ? absl::StrCat("it hung up after the handshake: it wants a certificate of its callers; set ",
+                              settings.certificate)
+               : absl::StrCat(
+                     "it hung up after the handshake: it does not accept this task's certificate (is it expired, or "
+                     "signed by an authority that is not in ",
+                     settings.peer_root, "?)");
   }
   return "";
 }

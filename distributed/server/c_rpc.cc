@@ -16,6 +16,8 @@ SL_Rpc* SL_StartRpc(const char* address, const char* method, const char* roots, 
   options.root_certificates = roots;
   options.certificate = certificate;
   options.private_key = key;
+  options.settings = {"the root certificates of this call", "the certificate and the key of this call",
+                      "the root certificates over there", "a certificate and its key over there"};
   auto call = sluice::ByteCall::Start(address, method, options,
                                       timeout_seconds > 0 ? absl::Seconds(timeout_seconds) : absl::InfiniteDuration());
   status->Set(call.status());

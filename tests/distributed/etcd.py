@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 from sluice.distribute._etcd import Client
 from sluice.distribute.launcher import free_ports
@@ -14,10 +15,16 @@ def missing():
 
 
 class Etcd:
-    """Runs from `start` to `stop`; what is in it outlives both."""
+    """Runs from `start` to `stop`; what is in it outlives both.
 
-    def __init__(self, folder):
+    With `certificate` and `key`, paths of PEM files, its clients need TLS; with `authority` they need certificates which that
+    one has signed.
+    """
+
+    def __init__(self, folder, certificate=None, key=None, authority=None):
         self._folder = str(folder)
+        self._tls = ["--cert-file", certificate, "--key-file", key] if certificate else []
+        self._tls += ["--client-cert-auth", "--trusted-ca-file", authority] if authority else []
         client, peer = free_ports("127.0.0.1", 2)
         self.address, self._peer = "127.0.0.1:%d" % client, "http://127.0.0.1:%d" % peer
         self._process = None
@@ -27,14 +34,24 @@ class Etcd:
 
     def start(self, deadline=60):
         os.makedirs(self._folder, exist_ok=True)
-        at = "http://" + self.address
-        with open(os.path.join(self._folder, "log"), "ab") as log:
+        at = ("https://" if self._tls else "http://") + self.address
+        path = os.path.join(self._folder, "log")
+        with open(path, "ab") as log:
             self._process = subprocess.Popen(
                 ["etcd", "--data-dir", os.path.join(self._folder, "data"), "--listen-client-urls", at,
                  "--advertise-client-urls", at, "--listen-peer-urls", self._peer, "--initial-advertise-peer-urls", self._peer,
-                 "--initial-cluster", "default=" + self._peer], stdout=log, stderr=log)
-        Client([self.address], timeout=deadline).get("/")
-        return self
+                 "--initial-cluster", "default=" + self._peer] + self._tls, stdout=log, stderr=log)
+        if not self._tls:
+            Client([self.address], timeout=deadline).get("/")
+            return self
+        end = time.monotonic() + deadline
+        while True:  # no client needs to get in
+            with open(path, encoding="utf-8", errors="replace") as log:
+                said = log.read()
+            if "ready to serve client requests" in said:
+                return self
+            assert self._process.poll() is None and time.monotonic() < end, said
+            time.sleep(0.05)
 
     def kill(self):
         """Ends it as a crash would."""

@@ -1,10 +1,10 @@
 """Clusters with TLS: what they compute, and what each mistake with certificates says, naming the task and the cure."""
-import os
 import subprocess
 import sys
 
 import pytest
 
+from certificates import Certificates
 from sluice.distribute.launcher import free_ports
 
 _TASK = """
@@ -28,38 +28,6 @@ with sl.Session(server.target, config=sl.ConfigProto(operation_timeout_in_ms=800
     except sl.errors.OpError as e:
         print(type(e).__name__, e.message)
 """
-
-
-class Certificates:
-    """Made by openssl, each in a folder of the test."""
-
-    def __init__(self, folder):
-        self.folder = str(folder)
-        for authority in ("ca", "other"):
-            self._openssl("ecparam -name prime256v1 -genkey -noout -out %s.key" % authority)
-            self._openssl("req -x509 -new -key %s.key -days 2 -subj /CN=%s-authority -out %s.pem" % ((authority,) * 3))
-
-    def _openssl(self, command):
-        subprocess.run(["openssl"] + command.split(), cwd=self.folder, check=True, capture_output=True, timeout=60)
-
-    def make(self, name, host="localhost", authority="ca"):
-        with open(self.folder + "/names", "w", encoding="utf-8") as f:
-            f.write("subjectAltName=DNS:%s\n" % host)
-        self._openssl("ecparam -name prime256v1 -genkey -noout -out %s.key" % name)
-        self._openssl("req -new -key %s.key -subj /CN=%s -out %s.csr" % ((name,) * 3))
-        self._openssl("x509 -req -in %s.csr -CA %s.pem -CAkey %s.key -CAcreateserial -extfile names -days 2 -out %s.pem"
-                      % (name, authority, authority, name))
-
-    def environ(self, certificate=None, root="ca", mutual=False):
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("SLUICE_TLS")}
-        if root:
-            environ["SLUICE_TLS_ROOT"] = "%s/%s.pem" % (self.folder, root)
-        if certificate:
-            environ["SLUICE_TLS_CERT"] = "%s/%s.pem" % (self.folder, certificate)
-            environ["SLUICE_TLS_KEY"] = "%s/%s.key" % (self.folder, certificate)
-        if mutual:
-            environ["SLUICE_TLS_MUTUAL"] = "1"
-        return environ
 
 
 @pytest.fixture(scope="module")

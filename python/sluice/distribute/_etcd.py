@@ -27,6 +27,10 @@ _LOST = (errors.UnavailableError, errors.DeadlineExceededError, errors.InternalE
          errors.ResourceExhaustedError)
 
 
+_TLS_HELP = "; the root certificates are in the file that SLUICE_ETCD_CACERT names, this task's certificate and key in those " \
+    "of SLUICE_ETCD_CERT and SLUICE_ETCD_KEY"
+
+
 class CompactedError(Exception):
     """A watch began at a revision that etcd has dropped; `revision` is the oldest one it has."""
 
@@ -68,7 +72,8 @@ class Client:
     Args:
       addresses: "host:port" of its members, any of which will do.
       timeout: seconds that a call may take.
-      tls: (root certificates, certificate, key), PEM texts; without the first there is no TLS.
+      tls: (root certificates, certificate, key), PEM texts; without the first there is no TLS. Errors say what is wrong with the
+        certificates of either side.
     """
 
     def __init__(self, addresses, timeout=5.0, tls=("", "", "")):
@@ -134,7 +139,7 @@ class Client:
                 if time.monotonic() + _PAUSE > deadline:
                     raise errors.UnavailableError(
                         None, None, "%s did not answer %s within %.3g s; is it running, and is the address right? Last "
-                        "error: %s" % (self, method, timeout, e.message)) from None
+                        "error: %s%s" % (self, method, timeout, e.message, _tls_help(e.message))) from None
                 time.sleep(_PAUSE)
 
     def _call_once(self, address, method, request, timeout):
@@ -144,7 +149,10 @@ class Client:
 
     def start(self, address, method, timeout):
         """A call of one member; 0: without an end."""
-        return _sluice.Rpc(address, "/etcdserverpb." + method, *self._tls, float(timeout))
+        try:
+            return _sluice.Rpc(address, "/etcdserverpb." + method, *self._tls, float(timeout))
+        except (errors.FailedPreconditionError, errors.InvalidArgumentError) as e:
+            raise type(e)(None, None, "%s: %s%s" % (self, e.message, _tls_help(e.message))) from None
 
     def address(self):
         """The member that answered last, or the next one to try."""
@@ -190,6 +198,10 @@ class Watch:
 
     def __exit__(self, *unused):
         self._call.cancel()
+
+
+def _tls_help(message):
+    return _TLS_HELP if "TLS" in message or "certificate" in message else ""
 
 
 # ---- Messages: field numbers of etcdserverpb and mvccpb.

@@ -459,6 +459,9 @@ def _tls(environ):
         if not path:
             texts.append("")
             continue
-        with open(path, encoding="utf-8") as f:
-            texts.append(f.read())
+        try:
+            with open(path, encoding="utf-8") as f:
+                texts.append(f.read())
+        except OSError as e:
+            raise OSError(e.errno, "%s cannot be read: %s" % (variable, e.strerror), path) from None
     return texts
