@@ -31,12 +31,12 @@ uint64_t RandomId() {
 
 // An engine may lose its last user on its own thread, which cannot wait for itself.
 std::shared_ptr<SharedEngine> MakeEngine(std::unique_ptr<SharedSegment> segment, int rank,
-                                         std::vector<std::string> devices) {
-  return std::shared_ptr<SharedEngine>(new SharedEngine(std::move(segment), rank, std::move(devices)),
-                                       [](SharedEngine* e) {
-                                         if (!e->OnOwnThread()) return delete e;
-                                         std::thread([e] { delete e; }).detach();
-                                       });
+                                         std::vector<std::string> devices, SharedEngine::Counters counters) {
+  return std::shared_ptr<SharedEngine>(
+      new SharedEngine(std::move(segment), rank, std::move(devices), std::move(counters)), [](SharedEngine* e) {
+        if (!e->OnOwnThread()) return delete e;
+        std::thread([e] { delete e; }).detach();
+      });
 }
 
 absl::Status Derived(absl::Status status) {
@@ -339,13 +339,15 @@ void ClusterCollectives::Vote(const MemberKey& key, const std::shared_ptr<Genera
 }
 
 HostView ClusterCollectives::ViewOfHost(const Generation& generation, int rank, const GroupView& all,
-                                        std::unique_ptr<SharedSegment> segment) {
+                                        std::unique_ptr<SharedSegment> segment) const {
   HostView view;
   const std::vector<int> here = generation.OnHostOf(rank);
   std::vector<std::string> devices;
+  SharedEngine::Counters counters;
   for (int r : here) {
     if (r == rank) view.rank = static_cast<int>(devices.size());
     devices.push_back(all.devices[r]);
+    counters.push_back(options_.wire ? options_.wire->Of(TaskOfDevice(all.devices[r])) : nullptr);
   }
   view.size = static_cast<int>(here.size());
   view.hosts = all;
@@ -354,7 +356,7 @@ HostView ClusterCollectives::ViewOfHost(const Generation& generation, int rank, 
     if (r == here[0]) view.hosts.rank = view.hosts.size();
     view.hosts.devices.push_back(all.devices[r]);
   }
-  if (view.size > 1) view.engine = MakeEngine(std::move(segment), view.rank, std::move(devices));
+  if (view.size > 1) view.engine = MakeEngine(std::move(segment), view.rank, std::move(devices), std::move(counters));
   return view;
 }
 

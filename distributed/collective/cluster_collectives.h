@@ -39,6 +39,7 @@
 #include "distributed/proto/worker.pb.h"
 #include "distributed/rendezvous/step_rendezvous.h"
 #include "distributed/rpc/transport.h"
+#include "distributed/stats/wire_stats.h"
 
 namespace sluice {
 
@@ -48,6 +49,7 @@ struct ClusterCollectivesOptions {
   std::vector<std::string> tasks;  // of the cluster, for messages
   std::string host;                // equal for tasks that can share memory; empty: shares none
   absl::Duration timeout = absl::Minutes(10);  // of one wait for the other members
+  std::shared_ptr<WireStats> wire;  // for what is read in shared memory; who calls counts messages. May be null
   Clock* clock = nullptr;
   Executor* executor = nullptr;
   ThreadPool* pool = nullptr;
@@ -91,8 +93,8 @@ class ClusterCollectives final : public Collectives {
   void Joined(const MemberKey& key, uint64_t id, absl::StatusOr<proto::JoinGroupResponse> response);
   // The members of one host: tell each other whether they can map the memory of the first, and use it if all can.
   void Vote(const MemberKey& key, const std::shared_ptr<Generation>& generation);
-  static HostView ViewOfHost(const Generation& generation, int rank, const GroupView& all,
-                             std::unique_ptr<SharedSegment> segment);
+  HostView ViewOfHost(const Generation& generation, int rank, const GroupView& all,
+                      std::unique_ptr<SharedSegment> segment) const;
   void Ready(const MemberKey& key, const std::shared_ptr<Generation>& generation);
   // Notices members that are lost: each has a question open at the others that nobody ever answers.
   void WatchOthers(const MemberKey& key, const std::shared_ptr<Generation>& generation);

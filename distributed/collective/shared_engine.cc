@@ -33,11 +33,13 @@ void Pause() {
 
 }  // namespace
 
-SharedEngine::SharedEngine(std::unique_ptr<SharedSegment> segment, int rank, std::vector<std::string> devices)
+SharedEngine::SharedEngine(std::unique_ptr<SharedSegment> segment, int rank, std::vector<std::string> devices,
+                           Counters counters)
     : segment_(std::move(segment)),
       rank_(rank),
       devices_(std::move(devices)),
       members_(static_cast<int>(devices_.size())),
+      counters_(std::move(counters)),
       thread_([this] { Loop(); }) {}
 
 SharedEngine::~SharedEngine() {
@@ -245,8 +247,28 @@ void SharedEngine::RingAll() {
 absl::Status SharedEngine::Do(const CollectiveRequest& request, int source) {
   const bool divide =
       request.kind == CollectiveKind::kReduce && members_ > 2 && request.num_bytes() > kDivideBytes;
+  const auto began = std::chrono::steady_clock::now();
   const absl::Status status = divide ? Divide(request) : Exchange(request, source);
+  if (status.ok()) Count(request, source, divide, absl::FromChrono(std::chrono::steady_clock::now() - began));
   return status.ok() || !segment_->failed() ? status : segment_->reason();
+}
+
+void SharedEngine::Count(const CollectiveRequest& r, int source, bool divided, absl::Duration took) const {
+  const size_t element = ElementSize(r.dtype);
+  const int64_t per_chunk = static_cast<int64_t>(Segment::kSlotBytes / element);
+  const int64_t whole = r.num_elements() / per_chunk, rest = r.num_elements() % per_chunk;
+  // Of a tensor that is divided: the elements that a member merges.
+  const auto part = [&](int m) {
+    const auto of = [&](int64_t n) { return PartBegin(n, members_, m + 1) - PartBegin(n, members_, m); };
+    return whole * of(per_chunk) + of(rest);
+  };
+  for (int m = 0; m < members_; ++m) {
+    if (m == rank_ || !counters_[m]) continue;
+    if (r.kind == CollectiveKind::kBroadcast && m != source) continue;
+    // Divided: this member's part as the other one has it, and the other one's, merged.
+    const int64_t read = divided ? part(rank_) + part(m) : r.num_elements();
+    counters_[m]->Add(Way::kSharedMemory, {1, read * static_cast<int64_t>(element), absl::ToInt64Nanoseconds(took)});
+  }
 }
 
 // Every member reads what every other one has published.

@@ -31,15 +31,18 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "core/kernel/collectives.h"
 #include "distributed/collective/shared_segment.h"
+#include "distributed/stats/wire_stats.h"
 
 namespace sluice {
 
 class SharedEngine {
  public:
-  // `devices` are the members', by rank.
-  SharedEngine(std::unique_ptr<SharedSegment> segment, int rank, std::vector<std::string> devices);
+  // `devices` are the members', by rank. What this member reads of each other one is counted, where there is a counter.
+  using Counters = std::vector<std::shared_ptr<WireCounters>>;
+  SharedEngine(std::unique_ptr<SharedSegment> segment, int rank, std::vector<std::string> devices, Counters counters);
   ~SharedEngine();
 
   void Start(CollectiveRequest request, int64_t run, Collectives::Done done);
@@ -65,6 +68,8 @@ class SharedEngine {
   absl::Status Do(const CollectiveRequest& request, int source);
   absl::Status Exchange(const CollectiveRequest& request, int source);
   absl::Status Divide(const CollectiveRequest& request);
+  // Counts a run: one tensor of each member that it has read from.
+  void Count(const CollectiveRequest& request, int source, bool divided, absl::Duration took) const;
   // False when the group has failed.
   bool Wait(absl::FunctionRef<bool()> ready);
   bool WaitAll(std::atomic<uint64_t> SharedSegment::Member::*counter, uint64_t at_least);
@@ -76,6 +81,7 @@ class SharedEngine {
   const int rank_;
   const std::vector<std::string> devices_;
   const int members_;
+  const Counters counters_;
   uint64_t chunks_ = 0;  // that all runs so far had
   uint64_t runs_ = 0;
   // Member 0: what it has seen, by run.

@@ -81,6 +81,7 @@ void ClusterStep::Start() {
     for (int a : part.arguments) messages[i].tensors.push_back(call_.arguments[a]);
   }
   call_.arguments.clear();
+  began_ns_ = absl::ToInt64Nanoseconds(call_.clock->Now());
   for (const bool here : {false, true}) {
     for (size_t i = 0; i < parts_.size(); ++i) {
       if (parts_[i].here != here) continue;
@@ -88,15 +89,20 @@ void ClusterStep::Start() {
         absl::MutexLock lock(&mu_);
         sent_ns_[i] = absl::ToInt64Nanoseconds(call_.clock->Now());
       }
-      parts_[i].channel->Call(RunMethod(), std::move(messages[i]), timeout, [self = shared_from_this(), i](auto reply) {
-        self->Answer(i, std::move(reply));
-      });
+      const Way way = parts_[i].channel->way();
+      parts_[i].channel->Call(
+          RunMethod(), std::move(messages[i]), timeout,
+          [self = shared_from_this(), i, way](auto reply) { self->Answer(i, way, std::move(reply)); });
     }
   }
 }
 
-absl::Status ClusterStep::Accept(size_t part, Message message) {
+absl::Status ClusterStep::Accept(size_t part, Way way, Message message) {
   thread_local proto::RunGraphResponse response;  // nothing below comes back here
+  int64_t bytes = 0;
+  if (WireCounters* received = parts_[part].received.get(); received != nullptr && !message.tensors.empty()) {
+    bytes = received->Received(way, message.tensors, absl::ToInt64Nanoseconds(call_.clock->Now()) - began_ns_);
+  }
   RETURN_IF_ERROR(Unpack(message, &response));
   if (response.result_size() != static_cast<int>(message.tensors.size()))
     return Internal("a task answered with ", message.tensors.size(), " tensors for ", response.result_size(), " results");
@@ -113,6 +119,8 @@ absl::Status ClusterStep::Accept(size_t part, Message message) {
     trace.sent_ns = sent_ns_[part];
     trace.got_ns = absl::ToInt64Nanoseconds(call_.clock->Now());
     trace.busy_ns = response.busy_nanos();
+    trace.result_bytes = bytes;
+    trace.way = way;
     result_.reply_times.push_back({trace.sent_ns, response.received_nanos(), response.replied_nanos(), trace.got_ns});
     result_.traces.push_back(std::move(trace));
   }
@@ -122,7 +130,7 @@ absl::Status ClusterStep::Accept(size_t part, Message message) {
   return absl::OkStatus();
 }
 
-void ClusterStep::Answer(size_t part, absl::StatusOr<Message> reply) {
+void ClusterStep::Answer(size_t part, Way way, absl::StatusOr<Message> reply) {
   absl::Status tell;
   bool last = false;
   {
@@ -131,7 +139,7 @@ void ClusterStep::Answer(size_t part, absl::StatusOr<Message> reply) {
     answered_[part] = true;
     --open_;
     absl::Status status = reply.status();
-    if (status.ok()) status = Accept(part, *std::move(reply));
+    if (status.ok()) status = Accept(part, way, *std::move(reply));
     if (Bug(kErrorSwallowed)) status = absl::OkStatus();
     if (Bug(kFirstAnswerEnough) && open_ > 0) {
       answered_.assign(parts_.size(), true);
@@ -151,7 +159,7 @@ void ClusterStep::Answer(size_t part, absl::StatusOr<Message> reply) {
             for (size_t i = 0; i < self->parts_.size(); ++i) {
               absl::Status silent = absl::UnavailableError("did not answer in time that the step has failed");
               silent.SetPayload(kDerivedPayload, absl::Cord("1"));
-              self->Answer(i, silent);
+              self->Answer(i, Way::kOther, silent);
             }
           }
         });
@@ -201,7 +209,7 @@ void ClusterStep::Cancel(const absl::Status& why) {
   for (size_t i = 0; i < parts_.size(); ++i) {
     absl::Status ended = why;
     ended.SetPayload(kDerivedPayload, absl::Cord("1"));
-    Answer(i, ended);
+    Answer(i, Way::kOther, ended);
   }
 }
 
@@ -209,7 +217,7 @@ void ClusterStep::Release() { TellAll(absl::OkStatus()); }
 
 void ClusterStep::LoseTask(const std::string& task, const absl::Status& why) {
   for (size_t i = 0; i < parts_.size(); ++i) {
-    if (parts_[i].task == task) Answer(i, why);
+    if (parts_[i].task == task) Answer(i, Way::kOther, why);
   }
 }
 

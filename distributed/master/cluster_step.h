@@ -13,12 +13,13 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/clock.h"
-#include "core/base/step_times.h"
 #include "core/base/recycled_memory.h"
 #include "core/base/shared_function.h"
+#include "core/base/step_times.h"
 #include "core/types/tensor.h"
 #include "distributed/rpc/transport.h"
 #include "distributed/stats/step_trace.h"
+#include "distributed/stats/wire_stats.h"
 
 namespace sluice {
 
@@ -30,6 +31,7 @@ struct TaskPart {
   uint64_t incarnation = 0;
   std::vector<int> arguments;  // which of the step's arguments it needs
   StepTimes* times = nullptr;  // of this task's parts
+  std::shared_ptr<WireCounters> received;  // what came from it; null for the master's own task
   bool here = false;           // the master's own task, which may run its part within the call: it is asked last
 };
 
@@ -77,8 +79,9 @@ class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
   void LoseTask(const std::string& task, const absl::Status& why);
 
  private:
-  void Answer(size_t part, absl::StatusOr<Message> reply);
-  absl::Status Accept(size_t part, Message message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // `way`: by which a reply came.
+  void Answer(size_t part, Way way, absl::StatusOr<Message> reply);
+  absl::Status Accept(size_t part, Way way, Message message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Tells every task that the step is over.
   void TellAll(const absl::Status& why);
   void Finish();
@@ -89,6 +92,7 @@ class ClusterStep : public std::enable_shared_from_this<ClusterStep> {
   absl::Mutex mu_;
   std::vector<bool, RecyclingAllocator<bool>> answered_ ABSL_GUARDED_BY(mu_);
   std::vector<int64_t> sent_ns_ ABSL_GUARDED_BY(mu_);  // of a traced step
+  int64_t began_ns_ = 0;                               // before the first call
   size_t open_ ABSL_GUARDED_BY(mu_) = 0;
   bool failing_ ABSL_GUARDED_BY(mu_) = false;
   Clock::TimerId grace_ ABSL_GUARDED_BY(mu_) = 0;

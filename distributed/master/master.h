@@ -24,6 +24,7 @@
 #include "core/device/device.h"
 #include "distributed/cluster/cluster.h"
 #include "distributed/rpc/transport.h"
+#include "distributed/stats/wire_stats.h"
 #include "runtime/session/session.h"
 
 namespace sluice {
@@ -41,6 +42,7 @@ struct MasterOptions {
       connect_to;
   Clock* clock = nullptr;
   std::shared_ptr<Metrics> metrics;  // may be null
+  std::shared_ptr<WireStats> wire;   // the worker's, of the same task; may be null
   Executor* executor = nullptr;  // for planning
   absl::Duration join_timeout = absl::Seconds(120);      // for every task of a new session to answer
   absl::Duration heartbeat_period = absl::Seconds(1);

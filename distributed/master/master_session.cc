@@ -440,6 +440,7 @@ absl::StatusOr<std::shared_ptr<MasterSession::Plan>> MasterSession::Place(
     part.here = name == options_.task;
     part.arguments.assign(arguments[name].begin(), arguments[name].end());
     part.times = it->second.times.get();
+    if (options_.wire) part.received = options_.wire->Of(name);
     plan->parts.push_back(std::move(part));
   }
   std::map<std::string, std::vector<int>> jobs;
@@ -643,7 +644,8 @@ void MasterSession::StartPartialRun(std::shared_ptr<const Plan> plan, const Call
   call.in_parts = true;
   call.clock = options_.clock;
   const int64_t id = call.step_id;
-  auto run = std::make_shared<PartialStep>(spec, &plan->partial, &plan->feeds, &plan->parts, id, options_.clock, plan);
+  auto run = std::make_shared<PartialStep>(spec, &plan->partial, &plan->feeds, &plan->parts, handle_, id,
+                                           options_.clock, plan);
   step_metrics_.Began();
   auto step = std::make_shared<ClusterStep>(
       &plan->parts, std::move(call),

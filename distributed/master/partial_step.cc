@@ -21,12 +21,13 @@ constexpr absl::Duration kReceiveTimeout = absl::Hours(24 * 30);  // a part has 
 }  // namespace
 
 PartialStep::PartialStep(CallableSpec spec, const PartialPlan* plan, const std::vector<FeedCheck>* feeds,
-                         const std::vector<TaskPart>* parts, int64_t id, Clock* clock,
+                         const std::vector<TaskPart>* parts, std::string session, int64_t id, Clock* clock,
                          std::shared_ptr<const void> keep)
     : spec_(std::move(spec)),
       plan_(*plan),
       feeds_(*feeds),
       parts_(*parts),
+      session_(std::move(session)),
       id_(id),
       clock_(clock),
       keep_(std::move(keep)),
@@ -134,6 +135,7 @@ void PartialStep::Run(const std::vector<std::string>& names, TensorList feeds,
   for (const TaskPart& task : parts_) {
     proto::SendTensorsRequest request;
     request.set_step_id(id_);
+    request.set_session_handle(session_);
     request.set_incarnation(task.incarnation);
     Message message;
     for (const PartialPort& port : plan_.feeds) {
@@ -165,8 +167,13 @@ void PartialStep::Ask(const TaskPart& task, const char* method, Message message,
     absl::MutexLock lock(&mu_);
     ++part->open;
   }
-  task.channel->Call(absl::StrCat(Worker::kService, method), std::move(message), value < 0 ? kSendTimeout : kReceiveTimeout,
-                     [self = shared_from_this(), part, value](absl::StatusOr<Message> reply) {
+  task.channel->Call(absl::StrCat(Worker::kService, method), std::move(message),
+                     value < 0 ? kSendTimeout : kReceiveTimeout,
+                     [self = shared_from_this(), part, value, received = task.received, way = task.channel->way(),
+                      asked = clock_->Now()](absl::StatusOr<Message> reply) {
+                       if (reply.ok() && received) {
+                         received->Received(way, reply->tensors, absl::ToInt64Nanoseconds(self->clock_->Now() - asked));
+                       }
                        self->Came(part, value, std::move(reply));
                      });
 }

@@ -30,7 +30,8 @@ class PartialStep : public std::enable_shared_from_this<PartialStep> {
 
   // `keep` holds what the pointers point to.
   PartialStep(CallableSpec spec, const PartialPlan* plan, const std::vector<FeedCheck>* feeds,
-              const std::vector<TaskPart>* parts, int64_t id, Clock* clock, std::shared_ptr<const void> keep);
+              const std::vector<TaskPart>* parts, std::string session, int64_t id, Clock* clock,
+              std::shared_ptr<const void> keep);
 
   int64_t id() const { return id_; }
   // Starts `step`, which ends with DEADLINE_EXCEEDED when no part of it runs for `limit`.
@@ -74,6 +75,7 @@ class PartialStep : public std::enable_shared_from_this<PartialStep> {
   const PartialPlan& plan_;
   const std::vector<FeedCheck>& feeds_;
   const std::vector<TaskPart>& parts_;
+  const std::string session_;  // on the tasks
   const int64_t id_;
   Clock* const clock_;
   const std::shared_ptr<const void> keep_;

@@ -129,6 +129,23 @@ std::vector<std::string> CountedMethods() {
   return methods;
 }
 
+// Of a training that this process drives; as of its last step.
+void CollectEffectiveTime(const proto::EffectiveTime& time, sluice::MetricsText* out) {
+  out->Family("sluice_training_seconds_total", "counter",
+              "Where the time of the training that this process drives went: into steps that counted, or lost.");
+  const std::pair<const char*, double> spent[] = {{"productive", time.productive()},
+                                                  {"detecting", time.detect()},
+                                                  {"restarting", time.restart()},
+                                                  {"restoring", time.restore()},
+                                                  {"reexecuting", time.reexecute()}};
+  for (const auto& [what, seconds] : spent) out->Sample({{"spent", what}}, seconds);
+  out->Family("sluice_training_wall_seconds_total", "counter",
+              "Since the training began, with the time until its first session.");
+  out->Sample({}, time.wall());
+  out->Family("sluice_training_failures_total", "counter", "Losses of tasks that the training has survived.");
+  out->Sample({}, static_cast<double>(time.failures()));
+}
+
 // What workers and masters count for themselves, in the words of Prometheus.
 void CollectState(const std::string& task, const proto::WorkerStateResponse& state, int master_sessions,
                   const std::vector<std::pair<std::string, AllocatorStats>>& memory, sluice::MetricsText* out) {
@@ -142,15 +159,15 @@ void CollectState(const std::string& task, const proto::WorkerStateResponse& sta
   out->Family("sluice_refused_calls_total", "counter",
               "Calls that were refused: of a former life of a task, an old epoch, a session or step that has ended.");
   out->Sample({}, static_cast<double>(state.refused_calls()));
+  const auto pair = [&](const proto::WorkerStateResponse::Peer& p) {
+    return MetricLabels{{"from", p.task()}, {"to", task}, {"transport", p.transport()}};
+  };
   out->Family("sluice_received_tensors_total", "counter", "Tensors that came from other tasks.");
-  for (const auto& p : state.peer()) {
-    out->Sample({{"from", p.task()}, {"transport", p.transport()}}, static_cast<double>(p.received_tensors()));
-  }
+  for (const auto& p : state.peer()) out->Sample(pair(p), static_cast<double>(p.received_tensors()));
   out->Family("sluice_received_tensor_bytes_total", "counter",
               "Their bytes. A transfer is counted once, by the task that receives it.");
-  for (const auto& p : state.peer()) {
-    out->Sample({{"from", p.task()}, {"transport", p.transport()}}, static_cast<double>(p.received_bytes()));
-  }
+  for (const auto& p : state.peer()) out->Sample(pair(p), static_cast<double>(p.received_bytes()));
+  if (state.has_effective_time()) CollectEffectiveTime(state.effective_time(), out);
   out->Family("sluice_memory_bytes", "gauge", "Memory of devices: in use, most ever in use, held from the system, limit (0: none).");
   for (const auto& [device, m] : memory) {
     const std::pair<const char*, int64_t> uses[] = {
@@ -241,7 +258,7 @@ struct Server::Impl {
       return reply(absl::UnavailableError(absl::StrCat(task, " is not running (not started yet, or stopped)")));
     }
     if (absl::ConsumePrefix(&method, Worker::kService)) {
-      return worker->Handle(method, call.timeout, std::move(request), std::move(reply));
+      return worker->Handle(method, call.timeout, std::move(request), std::move(reply), call.way);
     }
     if (absl::ConsumePrefix(&method, Master::kService)) {
       return master->Handle(method, call.timeout, std::move(request), std::move(reply));
@@ -309,6 +326,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   master.connect_to = connect_to;
   master.clock = options.clock;
   master.metrics = impl->metrics;
+  master.wire = impl->worker->wire();
   master.executor = impl->worker->executor();
   master.heartbeat_timeout = options.heartbeat_timeout;
   master.join_timeout = options.join_timeout;

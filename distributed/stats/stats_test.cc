@@ -55,19 +55,34 @@ TEST(ClockOffsetTest, AfterAJumpTheNewerAnswersCount) {
 }
 
 TEST(WireStatsTest, CountsByTaskAndWay) {
-  WireStats stats;
-  WireCounters& ps = stats.Of("/job:ps/replica:0/task:0");
+  WireStats stats("/job:worker/replica:0/task:0");
+  const std::string name = "/job:ps/replica:0/task:0";
+  std::shared_ptr<WireCounters> ps = stats.Of(name);
   stats.Of("/job:worker/replica:0/task:1");  // nothing came from it
-  ps.Received(Way::kGrpc, 100, 5);
-  ps.Received(Way::kSharedMemory, 1000, 7);
-  stats.Of("/job:ps/replica:0/task:0").Received(Way::kSharedMemory, 24, 1);
+  EXPECT_EQ(stats.Of("/job:worker/replica:0/task:0"), nullptr);
+  EXPECT_EQ(stats.Of(""), nullptr);
+  EXPECT_EQ(ps->Received(Way::kGrpc, {Tensor::Vector<float>({1, 2})}, 5), 8);
+  EXPECT_EQ(ps->Received(Way::kGrpc, {}, 5), 0);  // no tensors, no wait
+  const Tensor texts = Tensor::Vector<std::string>({"", "four", "a longer text than fits into the string itself"});
+  EXPECT_EQ(ps->Received(Way::kSharedMemory, {Tensor::Scalar<double>(1), Tensor(), texts}, 7), 8 + 4 + 46);
+  stats.Of(name)->Add(Way::kSharedMemory, {1, 24, 1});
   const std::vector<WireStats::Row> rows = stats.List();
   ASSERT_EQ(rows.size(), 2);
-  EXPECT_EQ(rows[1].from, "/job:ps/replica:0/task:0");
+  EXPECT_EQ(rows[0].totals.wait_ns, 5);
+  EXPECT_EQ(rows[1].from, name);
   EXPECT_EQ(rows[1].way, Way::kSharedMemory);
-  EXPECT_EQ(rows[1].totals.messages, 2);
-  EXPECT_EQ(rows[1].totals.bytes, 1024);
+  EXPECT_EQ(rows[1].totals.tensors, 4);
+  EXPECT_EQ(rows[1].totals.bytes, 82);
   EXPECT_EQ(rows[1].totals.wait_ns, 8);
+}
+
+TEST(WireStatsTest, StrangersCannotMakeItGrow) {
+  WireStats stats("/job:worker/replica:0/task:0");
+  for (int i = 0; i < 5000; ++i) stats.Of(std::to_string(i))->Add(Way::kGrpc, {1, 1, 0});
+  EXPECT_EQ(stats.List().size(), 1001);
+  int64_t bytes = 0;
+  for (const auto& row : stats.List()) bytes += row.totals.bytes;
+  EXPECT_EQ(bytes, 5000);
 }
 
 }  // namespace

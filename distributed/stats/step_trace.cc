@@ -3,6 +3,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -11,7 +12,7 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kClockRow = 0, kCallRow = 1, kFirstTransferRow = 1000;
+constexpr uint32_t kClockRow = 0, kCallRow = 1, kCallTensorsRow = 999, kFirstTransferRow = 1000;
 
 proto::DeviceStepStats* RpcOf(const std::string& task, proto::StepStats* stats) {
   const std::string name = absl::StrCat(task, "/rpc");
@@ -38,6 +39,10 @@ proto::NodeExecStats* AddEvent(proto::DeviceStepStats* device, const char* name,
   n->set_all_end_rel_nanos(end_ns - start_ns);
   n->set_all_end_rel_micros((end_ns - start_ns + 999) / 1000);
   return n;
+}
+
+void SetBytes(int64_t bytes, proto::NodeExecStats* event) {
+  event->add_output()->mutable_tensor_description()->mutable_allocation_description()->set_requested_bytes(bytes);
 }
 
 }  // namespace
@@ -68,9 +73,19 @@ void AddTransfers(const std::string& task, std::vector<TracedTransfer> transfers
                        absl::StrCat("[", t.bytes, " B over ", kWayNames[static_cast<int>(t.way)], "] ", key[3], " from ",
                                     key[0], " to ", key[2]),
                        row->second, t.asked_ns, t.got_ns);
-    auto* out = n->add_output()->mutable_tensor_description()->mutable_allocation_description();
-    out->set_requested_bytes(t.bytes);
+    SetBytes(t.bytes, n);
   }
+}
+
+void AddCallTensors(const char* name, const std::string& from, const std::string& to, const TracedTransfer& transfer,
+                    proto::StepStats* stats) {
+  proto::DeviceStepStats* rpc = RpcOf(to, stats);
+  (*rpc->mutable_thread_names())[kCallTensorsRow] = "feeds and fetches";
+  SetBytes(transfer.bytes,
+           AddEvent(rpc, name,
+                    absl::StrCat("[", transfer.bytes, " B over ", kWayNames[static_cast<int>(transfer.way)], "] ",
+                                 absl::AsciiStrToLower(name), " from ", from, " to ", to),
+                    kCallTensorsRow, transfer.asked_ns, transfer.got_ns));
 }
 
 void MergeParts(const std::string& master, int64_t wall_ns, std::vector<PartTrace> parts,
@@ -92,6 +107,10 @@ void MergeParts(const std::string& master, int64_t wall_ns, std::vector<PartTrac
     (*caller->mutable_thread_names())[row] = absl::StrCat("RunGraph ", part.task);
     AddEvent(caller, "RunGraph", absl::StrCat("[busy ", part.busy_ns, " ns] ", part.task), row++, part.sent_ns + wall_ns,
              part.got_ns + wall_ns);
+    if (part.result_bytes > 0) {
+      AddCallTensors("Fetches", part.task, master,
+                     {"", part.sent_ns + wall_ns, part.got_ns + wall_ns, part.result_bytes, part.way}, merged);
+    }
   }
   for (const Stragglers::Straggler& s : stragglers) {
     AddEvent(RpcOf(master, merged), "straggler",

@@ -54,16 +54,8 @@ struct Peer {
   std::string task;
   std::string address;  // empty: as the server's cluster says
   std::shared_ptr<Channel> channel;
-  WireCounters* received = nullptr;
+  std::shared_ptr<WireCounters> received;  // null for this task itself
 };
-
-// What an answer brought. Returns its bytes.
-int64_t Count(Peer& peer, Way way, const Message& message, int64_t waited_ns) {
-  int64_t bytes = 0;
-  for (const Tensor& t : message.tensors) bytes += t.IsValid() ? static_cast<int64_t>(t.num_bytes()) : 0;
-  if (!message.tensors.empty()) peer.received->Received(way, bytes, waited_ns);
-  return bytes;
-}
 
 int64_t Nanos(absl::Duration since) { return absl::ToInt64Nanoseconds(since); }
 
@@ -130,6 +122,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
             },
             options.clock),
         step_metrics(options.metrics.get(), "worker"),
+        wire(std::make_shared<WireStats>(options.task)),
         born(options.clock->Now()) {
     pool = ProcessPool(options.session.parallelism);
     if (options.executor == nullptr) own_executor = std::make_unique<PoolExecutor>(pool);
@@ -152,6 +145,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     o.tasks = options.tasks;
     o.host = options.host;
     o.timeout = options.collective_timeout;
+    o.wire = wire;
     o.clock = options.clock;
     o.executor = executor;
     o.pool = pool;
@@ -159,16 +153,18 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
                     Reply done) {
       absl::StatusOr<std::shared_ptr<Peer>> peer = FindPeer(task, NewestAddressOf(task));
       if (!peer.ok()) return done(peer.status());
-      (*peer)->channel->Call(kService + method, std::move(request), timeout,
-                             [clock = options.clock, asked_ns = Nanos(options.clock->Now()), peer = *peer, task,
-                              done = std::move(done)](absl::StatusOr<Message> reply) {
-                               if (reply.ok()) {
-                                 Count(*peer, peer->channel->way(), *reply, Nanos(clock->Now()) - asked_ns);
-                                 return done(std::move(reply));
-                               }
-                               done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ",
-                                                                          peer->channel->Describe(), ": ")));
-                             });
+      (*peer)->channel->Call(
+          kService + method, std::move(request), timeout,
+          [clock = options.clock, asked_ns = Nanos(options.clock->Now()), way = (*peer)->channel->way(), peer = *peer,
+           task, done = std::move(done)](absl::StatusOr<Message> reply) {
+            if (reply.ok()) {
+              if (peer->received) {
+                peer->received->Received(way, reply->tensors, Nanos(clock->Now()) - asked_ns);
+              }
+              return done(std::move(reply));
+            }
+            done(Annotate(reply.status(), absl::StrCat("asking ", task, " over ", peer->channel->Describe(), ": ")));
+          });
     };
     collectives = MakeRef<ClusterCollectives>(std::move(o));
     InstallCollectives(shared_stores);
@@ -253,6 +249,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     session->last_named = options.clock->Now();
     session->lineage = request.lineage();
     session->epoch = request.epoch();
+    session->master_task = request.master_task();
+    session->from_master = wire->Of(request.master_task());
     if (request.server_def().has_cluster() && options.connect_to != nullptr) {
       ASSIGN_OR_RETURN(session->cluster, Cluster::FromProto(request.server_def().cluster()));
       some_have_clusters.store(true, std::memory_order_relaxed);
@@ -410,6 +408,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     StepCall call;
     StepTrace records;
     std::shared_ptr<TransferTrace> transfers;  // of a traced step
+    Way way = Way::kOther;                     // by which the arguments came
+    int64_t argument_bytes = 0;
     absl::Duration start;
     int64_t waited_before = 0;
     int64_t timeout_ms = 0;
@@ -425,6 +425,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     RETURN_IF_ERROR(Unpack(message, &request));
     RETURN_IF_ERROR(CheckIncarnation(request.incarnation()));
     ASSIGN_OR_RETURN(run->session, FindSession(request.session_handle()));
+    if (run->session->from_master) {
+      run->argument_bytes = run->session->from_master->Received(run->way, message.tensors, 0);
+    }
     ASSIGN_OR_RETURN(run->graph, run->session->Find(request.graph_handle()));
     if (request.argument_size() != static_cast<int>(message.tensors.size())) {
       return InvalidArgument("a step with ", message.tensors.size(), " tensors for ", request.argument_size(),
@@ -451,8 +454,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     return absl::OkStatus();
   }
 
-  void RunGraph(Message message, Reply reply) {
+  void RunGraph(Message message, Way way, Reply reply) {
     auto run = MakeRecycled<RunCall>();
+    run->way = way;
     absl::Status ready = PrepareRun(std::move(message), run.get());
     if (!ready.ok()) return reply(Here(ready));
     run->reply = std::move(reply);
@@ -544,6 +548,11 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     StepStatsToProto(stats, all);
     ShiftTimes(begin_ns % 1000, all);
     AddTransfers(options.task, run->transfers->Take(), all);
+    if (run->argument_bytes > 0) {
+      const int64_t came_ns = Nanos(run->start);
+      AddCallTensors("Feeds", run->session->master_task, options.task,
+                     {"", came_ns, came_ns, run->argument_bytes, run->way}, all);
+    }
     response->set_received_nanos(Nanos(run->start));
     response->set_replied_nanos(Nanos(options.clock->Now()));
   }
@@ -590,7 +599,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     (*step)->rendezvous->RecvForPeer(request.rendezvous_key(), AnswerWithTensor(std::move(reply)));
   }
 
-  absl::StatusOr<Message> SendTensors(Message message) {
+  absl::StatusOr<Message> SendTensors(Message message, Way way) {
     proto::SendTensorsRequest request;
     RETURN_IF_ERROR(Unpack(message, &request));
     RETURN_IF_ERROR(CheckIncarnation(request.incarnation()));
@@ -603,10 +612,19 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       refused.fetch_add(1);
       return step.status();
     }
+    if (std::shared_ptr<WireCounters> from = FromMasterOf(request.session_handle()))
+      from->Received(way, message.tensors, 0);
     for (int i = 0; i < request.rendezvous_key_size(); ++i) {
       RETURN_IF_ERROR((*step)->rendezvous->Send(request.rendezvous_key(i), {std::move(message.tensors[i]), false}));
     }
     return Pack(proto::SendTensorsResponse());
+  }
+
+  // What has come from the master of a session; null when that is this task.
+  std::shared_ptr<WireCounters> FromMasterOf(const std::string& handle) {
+    absl::MutexLock lock(&mu);
+    auto session = sessions.find(handle);
+    return session == sessions.end() ? nullptr : session->second->from_master;
   }
 
   // Where the session of a step has a task; empty for the place that the server's cluster names.
@@ -642,7 +660,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       return channel.status();
     }
     made->channel = *std::move(channel);
-    made->received = &wire.Of(made->task);
+    made->received = wire->Of(made->task);
     peers[made->task] = made;  // calls on their way keep the old one
     return made;
   }
@@ -656,11 +674,12 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     request.set_rendezvous_key(key);
     static const std::string method = absl::StrCat(kService, "RecvTensor");
     Channel& channel = *(*peer)->channel;
+    const Way way = channel.way();
     const int64_t asked_ns = Nanos(options.clock->Now());
     std::shared_ptr<TransferTrace> trace = TraceOf(step);
     std::string traced_key = trace ? key : std::string();
     channel.Call(method, Pack(request), options.receive_timeout,
-                 [clock = options.clock, asked_ns, trace = std::move(trace), traced_key = std::move(traced_key),
+                 [clock = options.clock, asked_ns, way, trace = std::move(trace), traced_key = std::move(traced_key),
                   peer = *std::move(peer), done = std::move(done)](absl::StatusOr<Message> reply) {
                    if (!reply.ok() && Bug(kZeroForLost)) {
                      return done(Rendezvous::Value{Tensor::Scalar<int64_t>(0), false});
@@ -670,8 +689,8 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
                                                                        peer->channel->Describe(), ": ")));
                    }
                    const int64_t got_ns = Nanos(clock->Now());
-                   const Way way = peer->channel->way();
-                   const int64_t bytes = Count(*peer, way, *reply, got_ns - asked_ns);
+                   const int64_t bytes =
+                       peer->received ? peer->received->Received(way, reply->tensors, got_ns - asked_ns) : 0;
                    if (trace) trace->Add({traced_key, asked_ns, got_ns, bytes, way});
                    done(TensorOfAnswer(*std::move(reply)));
                  });
@@ -704,11 +723,11 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
         response.set_last_error_seconds(absl::ToDoubleSeconds(now - last_error_at));
       }
     }
-    for (const WireStats::Row& row : wire.List()) {
+    for (const WireStats::Row& row : wire->List()) {
       auto* view = response.add_peer();
       view->set_task(row.from);
       view->set_transport(kWayNames[static_cast<int>(row.way)]);
-      view->set_received_tensors(row.totals.messages);
+      view->set_received_tensors(row.totals.tensors);
       view->set_received_bytes(row.totals.bytes);
       view->set_wait_seconds(1e-9 * static_cast<double>(row.totals.wait_ns));
     }
@@ -773,7 +792,7 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
   StepTimes times;
   StepMetrics step_metrics;
   StepTimes busy;  // without waiting
-  WireStats wire;
+  const std::shared_ptr<WireStats> wire;
   const absl::Duration born;
   std::atomic<int64_t> heard_ns{-1};
   std::atomic<bool> tracing{false};
@@ -803,7 +822,7 @@ Worker::Worker(WorkerOptions options) : impl_(std::make_shared<Impl>(std::move(o
 
 Worker::~Worker() { Shutdown(); }
 
-void Worker::Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply) {
+void Worker::Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply, Way way) {
   Impl* w = impl_.get();
   if (method == "RecvTensor") {
     thread_local proto::RecvTensorRequest r;  // read before anything that it leads to
@@ -811,10 +830,10 @@ void Worker::Handle(absl::string_view method, absl::Duration timeout, Message re
     return valid.ok() ? w->RecvTensor(r, std::move(reply)) : reply(w->Here(valid));
   }
   if (method == "SendTensors") {
-    absl::StatusOr<Message> sent = w->SendTensors(std::move(request));
+    absl::StatusOr<Message> sent = w->SendTensors(std::move(request), way);
     return sent.ok() ? reply(std::move(sent)) : reply(w->Here(sent.status()));
   }
-  if (method == "RunGraph") return w->RunGraph(std::move(request), std::move(reply));
+  if (method == "RunGraph") return w->RunGraph(std::move(request), way, std::move(reply));
   if (method == "CleanupGraph") return w->Answer(&Impl::Cleanup, request, reply);
   if (method == "GetStatus") return w->Answer(&Impl::GetStatus, request, reply);
   if (method == "CreateWorkerSession") return w->CreateSession(std::move(request), std::move(reply));
@@ -835,7 +854,7 @@ std::vector<DeviceAttributes> Worker::devices() const {
   return list;
 }
 
-const WireStats& Worker::wire() const { return impl_->wire; }
+const std::shared_ptr<WireStats>& Worker::wire() const { return impl_->wire; }
 
 Device* Worker::first_device() const { return impl_->device_list[0]; }
 

@@ -70,13 +70,13 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   static constexpr char kService[] = "/sluice.proto.WorkerService/";
-  // Answers one call; `method` without kService.
-  void Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply);
+  // Answers one call, which came by `way`; `method` without kService.
+  void Handle(absl::string_view method, absl::Duration timeout, Message request, Reply reply, Way way = Way::kOther);
 
   uint64_t incarnation() const;
   std::vector<DeviceAttributes> devices() const;
-  // What it has received from other tasks.
-  const WireStats& wire() const;
+  // What this task has received from others; the master of the same server counts here, too.
+  const std::shared_ptr<WireStats>& wire() const;
   Device* first_device() const;
   // Of each device, by name.
   std::vector<std::pair<std::string, AllocatorStats>> memory() const;

@@ -15,6 +15,7 @@
 #include "core/proto/graph.pb.h"
 #include "distributed/cluster/cluster.h"
 #include "distributed/proto/worker.pb.h"
+#include "distributed/stats/wire_stats.h"
 #include "runtime/session/planner.h"
 
 namespace sluice {
@@ -52,6 +53,9 @@ class WorkerSession {
   // Where the tasks of this session are, for those that the server's own cluster has elsewhere or not at all. Set
   // before the session is known to anybody.
   Cluster cluster;
+  // The task of its master, and what came from there; null when that is this task. Set likewise.
+  std::string master_task;
+  std::shared_ptr<WireCounters> from_master;
 
   // Guarded by the worker.
   absl::Duration last_named;  // by a master

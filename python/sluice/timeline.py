@@ -153,7 +153,8 @@ class StepReport:
 
     Attributes:
       tasks: {task: (seconds of its part, seconds without waiting, bound of its clock's error in seconds)}.
-      wire: {(from task, to task, transport): (messages, bytes, seconds between asking and having)}; waits overlap.
+      wire: {(from task, to task, transport): (messages, bytes, seconds between asking and having)}: tensors from task to task,
+        and feeds and fetches on their way between the master and the tasks; waits overlap.
       stragglers: {name: (seconds, median of its peers)}.
     """
 
@@ -168,7 +169,7 @@ class StepReport:
                                                 clocks.get(run.group(2), 0) / 1e9)
                 elif stats.node_name == "straggler" and slow:
                     self.stragglers[slow.group(1)] = (float(slow.group(2)) / 1e3, float(slow.group(3)) / 1e3)
-        for t in transfers(step_stats):
+        for t in _received(step_stats, ("RecvTensor", "Feeds", "Fetches")):
             key = _task_of(t.source), _task_of(t.target), t.transport
             messages, size, seconds = self.wire.get(key, (0, 0, 0.0))
             self.wire[key] = messages + 1, size + t.bytes, seconds + (t.end - t.start) / 1e6
@@ -179,7 +180,7 @@ class StepReport:
             lines.append("%s: %.3f ms, of which %.3f ms were work (clock within %.1f us)" % (
                 task, 1e3 * seconds, 1e3 * busy, 1e6 * error))
         for (source, target, transport), (messages, size, seconds) in sorted(self.wire.items()):
-            lines.append("%s -> %s over %s: %d tensors, %d bytes, %.3f ms between asking and having" % (
+            lines.append("%s -> %s over %s: %d messages, %d bytes, %.3f ms between asking and having" % (
                 source, target, transport, messages, size, 1e3 * seconds))
         for name, (seconds, median) in sorted(self.stragglers.items()):
             lines.append("straggler: %s takes %.1f ms, its peers %.1f ms" % (name, 1e3 * seconds, 1e3 * median))
@@ -187,11 +188,15 @@ class StepReport:
 
 
 def transfers(step_stats):
-    """The tensors that went from one task to another, as a list of Transfer; times in microseconds."""
+    """The tensors that went from one task to another along edges of the graph, as a list of Transfer; times in microseconds."""
+    return _received(step_stats, ("RecvTensor",))
+
+
+def _received(step_stats, names):
     found = []
     for device in step_stats.dev_stats:
         for stats in device.node_stats if device.device.endswith(_RPC) else ():
-            match = _RECEIVE.match(stats.timeline_label) if stats.node_name == "RecvTensor" else None
+            match = _RECEIVE.match(stats.timeline_label) if stats.node_name in names else None
             if match:
                 size, transport, edge, source, target = match.groups()
                 found.append(Transfer(source, target, edge, int(size), transport, _time(stats)[0],

@@ -8,6 +8,7 @@ import pytest
 
 import sluice as sl
 from sluice.distribute.launcher import free_ports
+from sluice.train._effective_time import EffectiveTime
 
 _SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (-?[0-9.e+-]+|NaN|[+-]Inf)$')
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)')
@@ -69,6 +70,7 @@ def test_steps_calls_transfers_memory_and_checkpoints_are_counted(servers, tmp_p
                 session.run(y)
             with pytest.raises(sl.errors.InvalidArgumentError):
                 session.run(bad)
+            ran = scrape(servers["worker"])
             saver.save(session, str(tmp_path / "m"))
             after = {job: scrape(s) for job, s in servers.items()}
     more = lambda job, name, **labels: value(after[job], name, **labels) - value(before[job], name, **labels)
@@ -81,13 +83,42 @@ def test_steps_calls_transfers_memory_and_checkpoints_are_counted(servers, tmp_p
     assert more("worker", "sluice_calls_total", method="MasterService/RunCallable", code="OK") >= 7
     assert more("ps", "sluice_calls_total", method="WorkerService/RecvTensor", code="OK") >= 5
     assert more("ps", "sluice_call_sent_tensor_bytes_total", method="WorkerService/RecvTensor") >= 5 * 4000
-    assert more("worker", "sluice_received_tensor_bytes_total", **{"from": "/job:ps/replica:0/task:0"}) >= 5 * 4000
+    ps, worker = "/job:ps/replica:0/task:0", "/job:worker/replica:0/task:0"
+    # The client of the worker fetched v + 1, and the initializer nothing: all that crossed were five values of v.
+    crossed = lambda values: value(values, "sluice_received_tensor_bytes_total", **{"from": ps, "to": worker})
+    assert crossed(ran) - crossed(before["worker"]) == 5 * 4000
     assert value(after["worker"], "sluice_sessions_open", role="master") == 1
     assert value(after["ps"], "sluice_sessions_open", role="worker") == 1
     assert value(after["ps"], "sluice_memory_bytes", use="peak") > 0
     assert more("ps", "sluice_checkpoint_parts_total", outcome="saved") >= 1
     assert value(after["ps"], "process_resident_memory_bytes") > 1e6
     assert value(scrape(servers["ps"]), "sluice_sessions_open", role="worker") == 0
+
+
+def test_where_the_time_of_a_training_went_is_told(servers):
+    now = [0.0]
+    time = EffectiveTime(lambda: now[0], {"SLUICE_DOWN_SECONDS": "2.5"})
+    told = lambda what: value(scrape(servers["worker"]), "sluice_training_seconds_total", spent=what)
+    now[0] = 1.0
+    time.restored(0.25)
+    time.opened(step=4)
+    assert (told("restarting"), told("restoring"), told("productive")) == (3.25, 0.25, 0)
+    now[0] = 3.0
+    time.stepped(5)
+    now[0] = 4.5
+    time.failed()
+    now[0] = 8.5
+    time.restored(0.5)
+    time.opened(step=4)
+    now[0] = 9.5
+    time.stepped(5)
+    now[0] = 11.5
+    time.stepped(6)
+    values = scrape(servers["worker"])
+    spent = {dict(labels)["spent"]: v for (name, labels), v in values.items() if name == "sluice_training_seconds_total"}
+    assert spent == {"productive": 4.0, "detecting": 1.5, "restarting": 6.75, "restoring": 0.75, "reexecuting": 1.0}
+    assert value(values, "sluice_training_wall_seconds_total") == sum(spent.values()) == 14.0
+    assert value(values, "sluice_training_failures_total") == 2
 
 
 def test_missed_heartbeats_are_counted(servers):

@@ -99,8 +99,9 @@ def test_the_trace_of_a_step_has_all_tasks_on_one_clock_and_arrows_between_them(
     report = timeline.StepReport(stats)
     assert set(report.tasks) == {ps, first, second} and not report.stragglers
     assert all(0 <= busy <= seconds for seconds, busy, _ in report.tasks.values())
+    # z comes from the parameter server to the master, which is the first worker.
     assert {k[:2]: v[:2] for k, v in report.wire.items()} == {
-        (ps, second): (1, 1000), (first, ps): (1, 1000), (second, ps): (1, 1000)}
+        (ps, second): (1, 1000), (first, ps): (1, 1000), (second, ps): (1, 1000), (ps, first): (1, 1000)}
     assert "%s -> %s over" % (ps, second) in str(report)
     nodes = [{node.name for node in graph.node} for graph in metadata.partition_graphs]
     assert len(nodes) == 3 and any({"n", "z"} <= names for names in nodes)

@@ -64,6 +64,7 @@ void SimCluster::Start(const std::string& task) {
   master.connect = connect;
   master.clock = process->clock();
   master.executor = process->executor();
+  master.wire = t->worker->wire();
   master.client_ttl = absl::Minutes(2);
   t->master = std::make_unique<Master>(std::move(master));
   Worker* w = t->worker.get();
@@ -71,7 +72,7 @@ void SimCluster::Start(const std::string& task) {
   Handler handler = [w, m](const IncomingCall& call, Message request, Reply reply) {
     absl::string_view method = call.method;
     if (absl::ConsumePrefix(&method, Worker::kService)) {
-      return w->Handle(method, call.timeout, std::move(request), std::move(reply));
+      return w->Handle(method, call.timeout, std::move(request), std::move(reply), call.way);
     }
     if (absl::ConsumePrefix(&method, Master::kService)) {
       return m->Handle(method, call.timeout, std::move(request), std::move(reply));
