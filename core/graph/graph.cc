@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <queue>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
@@ -206,7 +207,8 @@ absl::StatusOr<Node*> Graph::AddNode(NodeSpec spec) {
     n->inputs_[i].node->out_edges_.push_back({n, i, n->inputs_[i].index});
   }
   for (Node* c : spec.control_inputs) {
-    if (std::find(n->control_inputs_.begin(), n->control_inputs_.end(), c) != n->control_inputs_.end()) continue;
+    // The new node is the last that a node it has been added to knows of.
+    if (!c->control_outputs_.empty() && c->control_outputs_.back() == n) continue;
     n->control_inputs_.push_back(c);
     c->control_outputs_.push_back(n);
   }
@@ -248,9 +250,12 @@ std::vector<Node*> Graph::nodes() const {
 
 absl::Status Graph::AddControlEdge(Node* from, Node* to) {
   if (from == to) return InvalidArgument(to->info().Describe(), ": a node cannot wait for itself");
-  if (std::find(to->control_inputs_.begin(), to->control_inputs_.end(), from) != to->control_inputs_.end()) {
-    return absl::OkStatus();
-  }
+  // In the shorter list: some nodes wait for thousands, some are waited for by thousands.
+  const bool known =
+      to->control_inputs_.size() <= from->control_outputs_.size()
+          ? std::find(to->control_inputs_.begin(), to->control_inputs_.end(), from) != to->control_inputs_.end()
+          : std::find(from->control_outputs_.begin(), from->control_outputs_.end(), to) != from->control_outputs_.end();
+  if (known) return absl::OkStatus();
   to->control_inputs_.push_back(from);
   from->control_outputs_.push_back(to);
   ++mutations_;
@@ -263,17 +268,22 @@ void Graph::RemoveControlEdge(Node* from, Node* to) {
   ++mutations_;
 }
 
-absl::Status Graph::UpdateInput(Node* node, int input, Endpoint source) {
-  Endpoint old = node->inputs_[input];
+absl::Status Graph::CheckInput(const Node& node, int input, Endpoint source) {
   if (source.index < 0 || source.index >= source.node->num_outputs()) {
-    return InvalidArgument(node->info().Describe(), ": there is no output ", source.index, " of ",
+    return InvalidArgument(node.info().Describe(), ": there is no output ", source.index, " of ",
                            source.node->info().Describe());
   }
-  DType found = source.node->output_type(source.index), wanted = node->info_.input_types[input];
+  DType found = source.node->output_type(source.index), wanted = node.info_.input_types[input];
   if (BaseType(found) != BaseType(wanted) || (IsRefType(wanted) && !IsRefType(found))) {
-    return InvalidArgument(node->info().Describe(), ": new input ", input, " is ", DTypeName(found), ", wanted ",
+    return InvalidArgument(node.info().Describe(), ": new input ", input, " is ", DTypeName(found), ", wanted ",
                            DTypeName(wanted));
   }
+  return absl::OkStatus();
+}
+
+absl::Status Graph::UpdateInput(Node* node, int input, Endpoint source) {
+  RETURN_IF_ERROR(CheckInput(*node, input, source));
+  Endpoint old = node->inputs_[input];
   for (size_t i = old.node->out_edges_.size(); i-- > 0;) {
     OutEdge& e = old.node->out_edges_[i];
     if (e.to == node && e.input == input) {
@@ -287,12 +297,33 @@ absl::Status Graph::UpdateInput(Node* node, int input, Endpoint source) {
   return absl::OkStatus();
 }
 
-absl::Status Graph::ReplaceEndpoint(Endpoint from, Endpoint to, const Node* keep) {
-  std::vector<OutEdge> edges = from.node->out_edges_;
-  for (const OutEdge& e : edges) {
-    if (e.output == from.index && e.to != keep) RETURN_IF_ERROR(UpdateInput(e.to, e.input, to));
+absl::Status Graph::UpdateInputs(absl::Span<const InputChange> changes) {
+  for (const InputChange& c : changes) RETURN_IF_ERROR(CheckInput(*c.node, c.input, c.source));
+  absl::flat_hash_set<Node*> left;
+  for (const InputChange& c : changes) {
+    left.insert(c.node->inputs_[c.input].node);
+    c.node->inputs_[c.input] = {nullptr, 0};
   }
+  for (Node* from : left) {
+    std::vector<OutEdge>& edges = from->out_edges_;
+    edges.erase(std::remove_if(edges.begin(), edges.end(),
+                               [](const OutEdge& e) { return e.to->inputs_[e.input].node == nullptr; }),
+                edges.end());
+  }
+  for (const InputChange& c : changes) {
+    c.node->inputs_[c.input] = c.source;
+    c.source.node->out_edges_.push_back({c.node, c.input, c.source.index});
+  }
+  if (!changes.empty()) ++mutations_;
   return absl::OkStatus();
+}
+
+absl::Status Graph::ReplaceEndpoint(Endpoint from, Endpoint to, const Node* keep) {
+  std::vector<InputChange> changes;
+  for (const OutEdge& e : from.node->out_edges_) {
+    if (e.output == from.index && e.to != keep) changes.push_back({e.to, e.input, to});
+  }
+  return UpdateInputs(changes);
 }
 
 void Graph::RemoveNode(Node* node) {

@@ -28,6 +28,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "core/op/node_info.h"
 #include "core/op/op_registry.h"
 #include "core/op/shape_context.h"
@@ -136,6 +137,14 @@ class Graph {
   void RemoveControlEdge(Node* from, Node* to);
   // Type and shape must be compatible. `shapes_follow`: run the shape rules of what depends on it again.
   absl::Status UpdateInput(Node* node, int input, Endpoint source);
+  // The same for many edges, in linear time however many readers a tensor has. All or, after an error, none.
+  // REQUIRES: each input at most once.
+  struct InputChange {
+    Node* node;
+    int input;
+    Endpoint source;
+  };
+  absl::Status UpdateInputs(absl::Span<const InputChange> changes);
   // Moves every data consumer of `from` to `to`, except `keep`.
   absl::Status ReplaceEndpoint(Endpoint from, Endpoint to, const Node* keep = nullptr);
   // REQUIRES: no data consumer left. Control dependents inherit its control inputs.
@@ -171,6 +180,7 @@ class Graph {
 
  private:
   absl::Status Resolve(NodeSpec* spec, Node* node) const;
+  static absl::Status CheckInput(const Node& node, int input, Endpoint source);
 
   const OpRegistry* ops_;
   std::vector<std::unique_ptr<Node>> nodes_;  // null where removed

@@ -6,14 +6,26 @@
 #include "core/base/status.h"
 
 namespace sluice {
+namespace {
+
+class Reading {
+ public:
+  explicit Reading(UseWord* use) : use_(*use) { use_.BeginRead(); }
+  ~Reading() { use_.EndRead(); }
+
+ private:
+  UseWord& use_;
+};
+
+}  // namespace
 
 bool Variable::IsInitialized() const {
-  absl::MutexLock lock(&mu_);
+  const Reading reading(&use_);
   return value_.IsValid();
 }
 
 absl::StatusOr<Tensor> Variable::Read() const {
-  absl::MutexLock lock(&mu_);
+  const Reading reading(&use_);
   RETURN_IF_ERROR(CheckInitialized());
   return value_;
 }
@@ -23,25 +35,26 @@ absl::Status Variable::Assign(Tensor value) {
     return InvalidArgument("variable '", name_, "' holds ", DTypeName(dtype_), ", the value is ",
                            DTypeName(value.dtype()));
   }
-  absl::MutexLock lock(&mu_);
+  VariableLocks lock({this});
   std::swap(value_, value);
   ++version_;
   return absl::OkStatus();
 }
 
 void Variable::Clear() {
-  absl::MutexLock lock(&mu_);
-  value_ = Tensor();
+  Tensor old;  // goes after the lock
+  VariableLocks lock({this});
+  std::swap(value_, old);
   ++version_;
 }
 
 uint64_t Variable::version() const {
-  absl::MutexLock lock(&mu_);
+  const Reading reading(&use_);
   return version_;
 }
 
 std::string Variable::DebugString() const {
-  absl::MutexLock lock(&mu_);
+  const Reading reading(&use_);
   return absl::StrCat("Variable '", name_, "' ", DTypeName(dtype_), " ",
                       value_.IsValid() ? value_.shape().ToString() : shape_.ToString() + " (uninitialized)");
 }
@@ -70,11 +83,11 @@ absl::StatusOr<Tensor> Variable::Target(Allocator* allocator) {
 VariableLocks::VariableLocks(absl::Span<Variable* const> variables) : sorted_(variables.begin(), variables.end()) {
   std::sort(sorted_.begin(), sorted_.end(), std::less<Variable*>());
   sorted_.erase(std::unique(sorted_.begin(), sorted_.end()), sorted_.end());
-  for (Variable* v : sorted_) v->mu_.Lock();
+  for (Variable* v : sorted_) v->use_.BeginWrite();
 }
 
 VariableLocks::~VariableLocks() {
-  for (auto v = sorted_.rbegin(); v != sorted_.rend(); ++v) (*v)->mu_.Unlock();
+  for (auto v = sorted_.rbegin(); v != sorted_.rend(); ++v) (*v)->use_.EndWrite();
 }
 
 absl::StatusOr<RefPtr<Variable>> FindVariable(const Tensor& handle, const ResourceStore& store) {

@@ -3,8 +3,8 @@
 //
 // Fresh pages cost microseconds each, a cached block costs nanoseconds, so what a step frees waits for the next step.
 // Small blocks (up to kMostCached) go through the thread's own lists without a lock; the lists exchange batches with
-// central ones. Larger blocks are kept by class under a lock. Four classes for each power of two bound the waste to a
-// quarter.
+// central ones. Larger blocks are kept by class under a lock, but for the few of each class that were freed last, which
+// are left and taken by one exchange. Four classes for each power of two bound the waste to a quarter.
 //
 // SLUICE_HOST_MEMORY_LIMIT (bytes, or with K, M, G) limits what is reserved; the default
 // is nine tenths of the machine's memory. At the limit unused large blocks go back to the
@@ -33,6 +33,7 @@ constexpr size_t kMostCached = 64 << 10;  // larger blocks bypass the threads' l
 constexpr size_t kSlab = 1 << 20;         // small blocks are cut from slabs of this size
 constexpr size_t kHugePage = 2 << 20;
 constexpr int64_t kCachedBytesOfClass = 128 << 10;  // a thread's list beyond it gives half back
+constexpr int kRecent = 4;                          // large blocks of a class that are to be had without the lock
 constexpr int64_t kReportBytes = 64 << 10;  // a thread's change of live bytes beyond it goes to the shared counter
 constexpr int kSteppedClasses = kStepped / kSmallStep;
 constexpr int kClasses = kSteppedClasses + 4 * 40;
@@ -114,8 +115,10 @@ class CachingAllocator final : public Allocator {
     const int c = ClassOf(bytes);
     ThreadCache* cache = Cache();
     if (bytes > kMostCached) {
-      absl::MutexLock lock(&mu_);
-      FreeLarge(p, c);
+      if (MayBeBorrowed(p) || !LeaveRecent(c, p)) {
+        absl::MutexLock lock(&mu_);
+        FreeLarge(p, c);
+      }
     } else if (cache == nullptr) {
       absl::MutexLock lock(&mu_);
       Push(c, p);
@@ -223,15 +226,45 @@ class CachingAllocator final : public Allocator {
     return p;
   }
 
+  // A block that was freed lately, without the lock. Who takes it sees what who left it wrote (acquire, release).
+  void* TakeRecent(int c) {
+    for (std::atomic<void*>& entry : recent_[c]) {
+      if (entry.load(std::memory_order_relaxed) == nullptr) continue;
+      if (void* p = entry.exchange(nullptr, std::memory_order_acquire)) return p;
+    }
+    return nullptr;
+  }
+  bool LeaveRecent(int c, void* p) {
+    for (std::atomic<void*>& entry : recent_[c]) {
+      void* none = nullptr;
+      if (entry.load(std::memory_order_relaxed) == nullptr &&
+          entry.compare_exchange_strong(none, p, std::memory_order_release, std::memory_order_relaxed)) {
+        return true;
+      }
+    }
+    return false;
+  }
+  // False for certain when no borrowed block has an address like this one's. Whoever frees a block has it from whoever
+  // allocated it, so the count that was made then is seen.
+  static size_t Filter(const void* p) { return (reinterpret_cast<uintptr_t>(p) >> 12) % kFilter; }
+  bool MayBeBorrowed(const void* p) const { return borrowed_like_[Filter(p)].load(std::memory_order_relaxed) != 0; }
+
   void* AllocateLarge(int c) {
+    if (void* p = TakeRecent(c)) return p;
     absl::MutexLock lock(&mu_);
     // Also from slightly larger classes: a block that exists beats fresh pages.
     for (int k = c; k < std::min(c + 4, kClasses); ++k) {
-      if (central_[k] == nullptr) continue;
-      Block* b = central_[k];
-      central_[k] = b->next;
-      if (k != c) borrowed_[b] = k;
-      return b;
+      void* p = central_[k];
+      if (p != nullptr) {
+        central_[k] = central_[k]->next;
+      } else if ((p = TakeRecent(k)) == nullptr) {
+        continue;
+      }
+      if (k != c) {
+        borrowed_[p] = k;
+        borrowed_like_[Filter(p)].fetch_add(1, std::memory_order_relaxed);
+      }
+      return p;
     }
     void* p = Reserve(SizeOfClass(c));
     if (p == nullptr && ReleaseLarge()) p = Reserve(SizeOfClass(c));
@@ -243,6 +276,7 @@ class CachingAllocator final : public Allocator {
     if (it != borrowed_.end()) {
       c = it->second;
       borrowed_.erase(it);
+      borrowed_like_[Filter(p)].fetch_sub(1, std::memory_order_relaxed);
     }
     Push(c, p);
   }
@@ -277,6 +311,7 @@ class CachingAllocator final : public Allocator {
   bool ReleaseLarge() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     bool any = false;
     for (int c = ClassOf(kMostCached + 1); c < kClasses; ++c) {
+      while (void* p = TakeRecent(c)) Push(c, p);
       while (Block* b = central_[c]) {
         central_[c] = b->next;
         munmap(b, SizeOfClass(c));
@@ -321,7 +356,10 @@ class CachingAllocator final : public Allocator {
     }
   }
 
+  static constexpr size_t kFilter = 1021;
   const int64_t limit_;
+  std::atomic<void*> recent_[kClasses][kRecent] = {};
+  std::atomic<uint32_t> borrowed_like_[kFilter] = {};  // how many blocks of borrowed_ have such an address
   std::atomic<int64_t> live_{0}, peak_{0}, allocations_{0}, largest_{0};
   mutable absl::Mutex mu_;
   Block* central_[kClasses] ABSL_GUARDED_BY(mu_) = {};

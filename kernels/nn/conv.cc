@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/status.h"
 #include "kernels/nn/conv_dnnl.h"
@@ -55,8 +56,8 @@ absl::StatusOr<ConvShape> MakeConvShape(const WindowAttrs& w, const Shape& input
 }
 
 absl::StatusOr<Shape> OutputShape(const WindowAttrs& w, const ConvShape& s) {
-  std::vector<int64_t> sizes;
-  for (int i = 0; i < w.spatial; ++i) sizes.push_back(s.axes[3 - w.spatial + i].output);
+  int64_t sizes[3] = {};
+  for (int i = 0; i < w.spatial; ++i) sizes[i] = s.axes[3 - w.spatial + i].output;
   return Shape::Make(w.MakeShape(s.batch, sizes, s.out_channels).dims());
 }
 
@@ -106,7 +107,7 @@ class ConvKernel : public Kernel {
     const PartialShape filter = direction_ == ConvDirection::kBackwardFilter ? p.output_shapes[0] : p.input_shapes[1];
     if (!input.IsFullyKnown() || !filter.IsFullyKnown() || p.device == nullptr) return absl::OkStatus();
     ASSIGN_OR_RETURN(ConvShape s, MakeConvShape(window_, input.ToShape(), filter.ToShape(), depthwise_));
-    if (!s.empty()) PlanFor(s, p.device->pool()->parallelism());
+    if (!s.empty()) prepared_ = PlanFor(s, p.device->pool()->parallelism());
     return absl::OkStatus();
   }
 
@@ -150,7 +151,7 @@ class ConvKernel : public Kernel {
  private:
   static absl::StatusOr<Shape> ShapeFrom(const Tensor& sizes) {
     if (sizes.rank() != 1) return InvalidArgument("the sizes are ", sizes.shape().ToString(), ", wanted a vector");
-    std::vector<int64_t> dims;
+    absl::InlinedVector<int64_t, 5> dims;
     for (int64_t i = 0; i < sizes.num_elements(); ++i) dims.push_back(sizes.IntAt(i));
     return Shape::Make(dims);
   }
@@ -173,7 +174,12 @@ class ConvKernel : public Kernel {
   }
 
   absl::Status Compute(KernelContext& c, const ConvShape& s, const float* a, const float* b, float* out) const {
-    std::shared_ptr<const Plan> plan = PlanFor(s, c.step().pool->parallelism());
+    std::shared_ptr<const Plan> found;  // of a shape that was not known before
+    const Plan* plan = prepared_.get();
+    if (plan == nullptr || !(plan->shape == s)) {
+      found = PlanFor(s, c.step().pool->parallelism());
+      plan = found.get();
+    }
     return plan->dnnl ? plan->dnnl->Run(c, a, b, out) : GenericConv<float>(c, s, direction_, a, b, out);
   }
   absl::Status Compute(KernelContext& c, const ConvShape& s, const double* a, const double* b, double* out) const {
@@ -233,7 +239,8 @@ class ConvKernel : public Kernel {
   const bool depthwise_;
   WindowAttrs window_;
   DType type_ = DType::kInvalid;
-  Tensor constant_filter_;  // of graphs that only infer
+  Tensor constant_filter_;                // of graphs that only infer
+  std::shared_ptr<const Plan> prepared_;  // for static shapes: no lock to find it
   mutable absl::Mutex mu_;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;
 };

@@ -42,12 +42,7 @@ class Splitter {
   using Device = const std::string*;  // one string for each device
 
   absl::Status MoveData(const std::vector<Node*>& nodes) {
-    struct Change {
-      Node* to;
-      int input;
-      Endpoint from;
-    };
-    std::vector<Change> changes;
+    std::vector<Graph::InputChange> changes;
     for (Node* n : nodes) {
       for (int i = 0; i < n->num_inputs(); ++i) {
         const Endpoint from = n->input(i);
@@ -61,11 +56,7 @@ class Splitter {
         changes.push_back({n, i, {received, 0}});
       }
     }
-    // From the last edge to the first, as Graph::UpdateInput is quick at the end of a list.
-    for (auto it = changes.rbegin(); it != changes.rend(); ++it) {
-      RETURN_IF_ERROR(graph_.UpdateInput(it->to, it->input, it->from));
-    }
-    return absl::OkStatus();
+    return graph_.UpdateInputs(changes);
   }
 
   // What one node waits for on one other device, besides what tells of itself.

@@ -89,15 +89,15 @@ TEST_F(WarmStepTest, DeadlinesCostNothingMore) {
   EXPECT_EQ(Calls({{"x:0"}, {"y:0"}, {}}, options), "heap 0, locks 0, waits 0");
 }
 
-// The only locks of a step are those that give variables their value: one for each that is read or changed.
-TEST_F(WarmStepTest, AVariableIsLockedOnceForEachUse) {
+// A use of a variable is two atomic instructions (core/base/use_word.h), not a mutex.
+TEST_F(WarmStepTest, VariablesAreReadAndChangedWithoutAMutex) {
   Build(
       "v = VariableV2(shape=[64], dtype=float); one = Const(value=float[64]{1}); init = Assign(v, one); "
       "up = AssignAdd(v, one); h = VarHandleOp(shape=[64], dtype=float); w = AssignVariableOp(h, one, dtype=float); "
       "r = ReadVariableOp(h, dtype=float); init_both = NoOp(^init, ^w); y = TestAdd(r, one)");
   ASSERT_TRUE(session_->Run({}, {}, {"init_both"}).ok());
-  EXPECT_EQ(Calls({{}, {}, {"up"}}), "heap 0, locks 100, waits 0");
-  EXPECT_EQ(Calls({{}, {"y:0"}, {}}), "heap 0, locks 100, waits 0");
+  EXPECT_EQ(Calls({{}, {}, {"up"}}), "heap 0, locks 0, waits 0");
+  EXPECT_EQ(Calls({{}, {"y:0"}, {}}), "heap 0, locks 0, waits 0");
 }
 
 TEST_F(WarmStepTest, TheCounterCounts) {
