@@ -2,64 +2,96 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "core/base/recycled_memory.h"
-#include "core/base/shared_function.h"
+#include "core/base/ref_counted.h"
 #include "core/base/status.h"
 
 namespace sluice {
 namespace {
 
+class DataflowRun;
+
 struct Ready {
   Frame* frame = nullptr;
   uint32_t k = 0;
-  int64_t since_ns = 0;
 };
-using ReadyList = absl::InlinedVector<Ready, 16>;
+using ReadyList = std::vector<Ready>;
 
-class DataflowRun;
+// Instructions that one thread may run now.
+struct WorkLists {
+  ReadyList ended;  // waits that have completed and whose successors are not told yet
+  ReadyList waits;  // asynchronous ones: begun first, so that what others send meanwhile finds its receiver
+  ReadyList cheap;
+  ReadyList heavy;  // worth another thread
 
-// What a helper that was scheduled on the pool finds when it finally runs: the step, or nothing when that has ended.
+  void Clear() {
+    for (ReadyList* list : {&ended, &waits, &cheap, &heavy}) list->clear();
+  }
+};
+
+// What a helper finds that was scheduled on the pool when it finally runs: the run that goes on now, or nothing. One for
+// the life of a step; a helper that comes too late for one run may help the next.
 struct HelperGate : public RefCounted {
-  explicit HelperGate(DataflowRun* the_run) : run(the_run) {}
-  absl::Mutex mu;  // before the run's
-  DataflowRun* run ABSL_GUARDED_BY(mu);
+  absl::Mutex mu;  // before the run's. Helpers are inside together; the end of a run waits for them
+  DataflowRun* run ABSL_GUARDED_BY(mu) = nullptr;
+  std::atomic<int> coming{0};  // helpers that were scheduled and have not left
 };
+
+}  // namespace
+
+struct DataflowMemory {
+  WorkLists driver;
+  ReadyList offered, ended, waiting;
+  std::vector<std::unique_ptr<WorkLists>> of_helpers;
+  RefPtr<HelperGate> gate;
+};
+
+void DeleteDataflowMemory::operator()(DataflowMemory* memory) const { delete memory; }
+std::unique_ptr<DataflowMemory, DeleteDataflowMemory> MakeDataflowMemory() {
+  return std::unique_ptr<DataflowMemory, DeleteDataflowMemory>(new DataflowMemory);
+}
+
+namespace {
+
+constexpr uint32_t kNone = ~uint32_t{0};
 
 class DataflowRun final : public StepProgress::Waiter {
  public:
-  DataflowRun(absl::Span<Frame* const> frames, const StepCall& call)
+  DataflowRun(absl::Span<Frame* const> frames, const StepCall& call, DataflowMemory* memory)
       : frames_(frames),
         call_(call),
-        has_deadline_(call.deadline != absl::InfiniteFuture()),
+        slow_(call.trace != nullptr || call.progress != nullptr || call.deadline != absl::InfiniteFuture()),
+        pool_(frames[0]->context.pool),
+        helpers_(pool_ == nullptr ? 0 : pool_->parallelism() - 1),
         token_(frames[0]->context.cancellation),
-        rendezvous_(frames[0]->context.rendezvous) {}
+        rendezvous_(frames[0]->context.rendezvous),
+        memory_(*memory) {}
 
   absl::Status Run() {
     int64_t callback = token_->Register([this] { Abort(token_->status()); });
     if (callback == 0) return token_->status();
     if (call_.progress != nullptr) call_.progress->Begin(this);
-    ReadyList ready;
+    WorkLists& lists = memory_.driver;
     for (Frame* f : frames_) {
-      if (f->plan.tier != Tier::kDataflow) continue;
-      Prepare(f);
-      for (uint32_t k : f->plan.initial) ready.push_back({f, k, Now()});
+      if (f->plan.tier == Tier::kDataflow) Prepare(f, &lists);
     }
-    // Waits begin first, so that what others send meanwhile finds its receiver.
-    StartWaits(&ready);
+    // Waits begin before lanes run.
+    if (!lists.waits.empty()) BeginWaits(&lists);
     for (Frame* f : frames_) {
       if (f->plan.tier != Tier::kLane || failed_.load(std::memory_order_acquire)) continue;
       absl::Status s = RunLane(*f, call_);
       if (!s.ok()) Fail(s);
     }
-    Drive(&ready);
+    Drive(&lists);
     if (call_.progress != nullptr) call_.progress->End(this);
     token_->Unregister(callback);
     CloseGate();
     absl::MutexLock lock(&mu_);
+    memory_.ended.clear();  // of a run that failed
+    for (Frame* f : frames_) f->counters_are_set = error_.ok();  // each instruction that ran has set its own again
     return error_;
   }
 
@@ -68,63 +100,72 @@ class DataflowRun final : public StepProgress::Waiter {
     return Waits();
   }
 
-  // On a thread of the pool.
-  void Help() {
-    ReadyList local;
+  // On a thread of the pool, with the gate held.
+  void Help(HelperGate* gate) {
+    std::unique_ptr<WorkLists> lists;
     {
       absl::MutexLock lock(&mu_);
-      if (queue_.empty()) return;
+      if (memory_.offered.empty()) return Leave(gate);
       ++outstanding_;
-      TakeShare(&local);
+      if (memory_.of_helpers.empty()) {
+        lists = std::make_unique<WorkLists>();
+      } else {
+        lists = std::move(memory_.of_helpers.back());
+        memory_.of_helpers.pop_back();
+      }
+      TakeShare(lists.get());
     }
     while (true) {
-      RunReady(&local);
+      RunLists(lists.get());
       absl::MutexLock lock(&mu_);
-      if (!queue_.empty()) {
-        TakeShare(&local);
-        continue;
-      }
+      if (TakeShare(lists.get())) continue;
+      memory_.of_helpers.push_back(std::move(lists));
       --outstanding_;
       changed_.Signal();
-      return;
+      return Leave(gate);
     }
   }
+
+  static void Leave(HelperGate* gate) { gate->coming.fetch_sub(1, std::memory_order_relaxed); }
 
  private:
-  int64_t Now() const { return call_.trace != nullptr ? StepTrace::Now() : 0; }
-
-  static void Prepare(Frame* f) {
-    for (size_t k = 0; k < f->plan.instructions.size(); ++k) {
-      f->pending[k].store(static_cast<int32_t>(f->plan.instructions[k].num_predecessors), std::memory_order_relaxed);
+  void Prepare(Frame* f, WorkLists* lists) {
+    const PartitionPlan& plan = f->plan;
+    if (!f->counters_are_set) {
+      for (size_t k = 0; k < plan.instructions.size(); ++k) {
+        f->pending[k].store(static_cast<int32_t>(plan.instructions[k].num_predecessors), std::memory_order_relaxed);
+      }
+      for (size_t s = 0; s < plan.slots.size(); ++s) {
+        f->readers[s].store(static_cast<int32_t>(plan.slots[s].readers), std::memory_order_relaxed);
+      }
     }
-    for (size_t s = 0; s < f->plan.slots.size(); ++s) {
-      f->readers[s].store(static_cast<int32_t>(f->plan.slots[s].readers), std::memory_order_relaxed);
+    f->counters_are_set = false;
+    f->dataflow = this;
+    if (call_.trace != nullptr) f->ready_ns.assign(plan.instructions.size(), StepTrace::Now());
+    // The last of a list runs first.
+    for (auto k = plan.initial.rbegin(); k != plan.initial.rend(); ++k) {
+      const uint32_t flags = plan.instructions[*k].flags;
+      Put({f, *k}, (flags & kAsyncInstruction) != 0, (flags & kWorthSharing) != 0, lists);
     }
   }
 
-  void StartWaits(ReadyList* ready) {
-    ReadyList rest, waits;
-    for (const Ready& r : *ready) {
-      bool async = (r.frame->plan.instructions[r.k].flags & kAsyncInstruction) != 0;
-      (async ? waits : rest).push_back(r);
-    }
-    *ready = std::move(rest);
-    for (const Ready& r : waits) Execute(r, ready);
+  static void Put(const Ready& r, bool async, bool heavy, WorkLists* lists) {
+    (async ? lists->waits : heavy ? lists->heavy : lists->cheap).push_back(r);
   }
 
-  void Drive(ReadyList* local) {
+  void Drive(WorkLists* lists) {
     while (true) {
-      RunReady(local);
+      RunLists(lists);
       absl::MutexLock lock(&mu_);
-      while (queue_.empty()) {
+      while (!TakeShare(lists)) {
         if (outstanding_ == 0) return;
         // Nothing runs when all that is outstanding are instructions that wait.
-        const bool idle = call_.progress != nullptr && outstanding_ == static_cast<int>(waiting_.size());
+        const bool idle = call_.progress != nullptr && outstanding_ == static_cast<int>(memory_.waiting.size());
         const int64_t since = idle ? StepTrace::Now() : 0;
         const bool late_now = changed_.WaitWithDeadline(&mu_, timed_out_ ? absl::InfiniteFuture() : call_.deadline);
         if (idle) call_.progress->Waited(StepTrace::Now() - since);
         if (!late_now) continue;
-        if (!queue_.empty() || outstanding_ == 0 || timed_out_) continue;
+        if (!memory_.offered.empty() || !memory_.ended.empty() || outstanding_ == 0 || timed_out_) continue;
         timed_out_ = true;
         absl::Status late =
             absl::DeadlineExceededError(absl::StrCat("the step ran out of time waiting for ", WaitsText()));
@@ -132,16 +173,14 @@ class DataflowRun final : public StepProgress::Waiter {
         Fail(late);
         mu_.Lock();
       }
-      local->assign(queue_.begin(), queue_.end());
-      queue_.clear();
     }
   }
 
   std::vector<std::string> Waits() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     std::vector<std::string> names;
-    for (const Ready& r : waiting_) {
+    for (const Ready& r : memory_.waiting) {
       if (names.size() == 8) {
-        names.push_back(absl::StrCat("and ", waiting_.size() - 8, " more"));
+        names.push_back(absl::StrCat("and ", memory_.waiting.size() - 8, " more"));
         break;
       }
       const Node& node = *r.frame->plan.nodes[r.k];
@@ -157,148 +196,208 @@ class DataflowRun final : public StepProgress::Waiter {
     return names.empty() ? "other threads" : absl::StrJoin(names, ", ");
   }
 
-  void TakeShare(ReadyList* local) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    local->push_back(queue_.back());
-    queue_.pop_back();
+  // All waits that have ended, and one expensive instruction, so that there is one for others too. False when there is
+  // neither.
+  bool TakeShare(WorkLists* lists) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    lists->ended.swap(memory_.ended);
+    if (memory_.offered.empty()) return !lists->ended.empty();
+    lists->heavy.push_back(memory_.offered.back());
+    memory_.offered.pop_back();
+    return true;
   }
 
-  void RunReady(ReadyList* local) {
-    while (!local->empty()) {
-      if (failed_.load(std::memory_order_acquire)) {
-        local->clear();
-        return;
-      }
-      Ready r = local->back();
-      local->pop_back();
-      if (ABSL_PREDICT_FALSE(has_deadline_) && absl::Now() >= call_.deadline) {
-        Fail(absl::DeadlineExceededError(
-            absl::StrCat("the step ran out of time before ", r.frame->plan.nodes[r.k]->info().Describe())));
-        continue;
-      }
-      Execute(r, local);
-      if (local->size() > 1) Share(local);
+  // Until the lists are empty.
+  void RunLists(WorkLists* lists) {
+    if (slow_) {
+      Loop<true>(lists);
+    } else {
+      Loop<false>(lists);
     }
   }
 
-  // Offers all but one of the expensive instructions to other threads.
-  void Share(ReadyList* local) {
-    ThreadPool* pool = frames_[0]->context.pool;
-    if (pool->parallelism() == 1) return;
-    ReadyList keep, offer;
-    for (const Ready& r : *local) {
-      bool worth = (r.frame->plan.instructions[r.k].flags & kWorthSharing) != 0;
-      (worth ? offer : keep).push_back(r);
+  template <bool kSlow>
+  void Loop(WorkLists* lists) {
+    if (failed_.load(std::memory_order_acquire)) return lists->Clear();
+    for (const Ready& r : lists->ended) {
+      const uint32_t next = Finish<kSlow>(r.frame, r.frame->plan.instructions[r.k], lists);
+      if (next != kNone) lists->cheap.push_back({r.frame, next});
     }
-    if (offer.size() < 2) return;
-    keep.push_back(offer.back());
-    offer.pop_back();
-    *local = std::move(keep);
+    lists->ended.clear();
+    while (true) {
+      if (ABSL_PREDICT_FALSE(failed_.load(std::memory_order_acquire))) return lists->Clear();
+      if (ABSL_PREDICT_FALSE(!lists->waits.empty())) BeginWaits(lists);
+      if (ABSL_PREDICT_FALSE(lists->heavy.size() > 1) && helpers_ > 0) Share(lists);
+      ReadyList& list = lists->cheap.empty() ? lists->heavy : lists->cheap;
+      if (list.empty()) return;
+      const Ready r = list.back();
+      list.pop_back();
+      Follow<kSlow>(r.frame, r.k, lists);
+    }
+  }
+
+  // Runs an instruction, and after it a cheap one that waited for it alone, and so on.
+  template <bool kSlow>
+  void Follow(Frame* f, uint32_t k, WorkLists* lists) {
+    do {
+      const Instruction& i = f->plan.instructions[k];
+      absl::Status status;
+      if constexpr (kSlow) {
+        if (!InTime(f, k)) return;
+        status = RunAndTell(f, k);
+      } else {
+        status = i.kernel->Run(f->contexts[k]);
+      }
+      if (ABSL_PREDICT_FALSE(!status.ok())) return Fail(DescribeFailure(*f, k, status));
+      k = Finish<kSlow>(f, i, lists);
+    } while (k != kNone && !failed_.load(std::memory_order_acquire));
+  }
+
+  bool InTime(const Frame* f, uint32_t k) {
+    if (call_.deadline == absl::InfiniteFuture() || absl::Now() < call_.deadline) return true;
+    Fail(absl::DeadlineExceededError(
+        absl::StrCat("the step ran out of time before ", f->plan.nodes[k]->info().Describe())));
+    return false;
+  }
+
+  absl::Status RunAndTell(Frame* f, uint32_t k) {
+    const int64_t start = call_.trace != nullptr ? StepTrace::Now() : 0;
+    if (call_.progress != nullptr) call_.progress->Running(f->plan.nodes[k]);
+    absl::Status status = f->plan.instructions[k].kernel->Run(f->contexts[k]);
+    if (call_.progress != nullptr) {
+      call_.progress->Running(nullptr);
+      call_.progress->Completed();
+    }
+    if (call_.trace != nullptr) Trace(*f, k, f->ready_ns[k], start, call_.trace);
+    return status;
+  }
+
+  // Counts down. Before the first instruction is offered to other threads the driver is alone (who completes a wait
+  // counts nothing), and needs no atomic change. The release of one count and the acquire of the last one make what was
+  // computed before visible to what runs after it.
+  bool IsLast(std::atomic<int32_t>* count) const {
+    if (shared_) return count->fetch_sub(1, std::memory_order_acq_rel) == 1;
+    const int32_t left = count->load(std::memory_order_relaxed) - 1;
+    count->store(left, std::memory_order_relaxed);
+    return left == 0;
+  }
+
+  // Empties slots, and lists what has become ready but for one cheap instruction, which is returned. A counter is set for
+  // the next step by who counts it down to zero: nobody else touches it any more in this one.
+  template <bool kSlow>
+  uint32_t Finish(Frame* f, const Instruction& i, WorkLists* lists) {
+    const PartitionPlan& plan = f->plan;
+    uint32_t r = i.release_begin;
+    for (; r < i.release_end; ++r) {
+      const uint32_t s = plan.releases[r];
+      if (!IsLast(&f->readers[s])) continue;
+      f->readers[s].store(static_cast<int32_t>(plan.slots[s].readers), std::memory_order_relaxed);
+      f->slots[s] = Tensor();
+    }
+    for (; r < i.drop_end; ++r) f->slots[plan.releases[r]] = Tensor();
+    uint32_t next = kNone;
+    for (uint32_t n = i.successor_begin; n < i.successor_end; ++n) {
+      const uint32_t successor = plan.successors[n], to = successor & kSuccessor;
+      if ((successor & kOnlyPredecessor) == 0) {
+        if (!IsLast(&f->pending[to])) continue;
+        f->pending[to].store(static_cast<int32_t>(plan.instructions[to].num_predecessors), std::memory_order_relaxed);
+      }
+      if constexpr (kSlow) {
+        if (call_.trace != nullptr) f->ready_ns[to] = StepTrace::Now();
+      }
+      if (ABSL_PREDICT_FALSE((successor & (kSuccessorWaits | kSuccessorIsHeavy)) != 0)) {
+        Put({f, to}, (successor & kSuccessorWaits) != 0, true, lists);
+      } else if (next == kNone) {
+        next = to;
+      } else {
+        lists->cheap.push_back({f, to});
+      }
+    }
+    return next;
+  }
+
+  // --- Other threads ---
+
+  // Offers all but one of the expensive instructions.
+  void Share(WorkLists* lists) {
+    int wanted = 0;
+    RefPtr<HelperGate> gate;
     {
       absl::MutexLock lock(&mu_);
-      queue_.insert(queue_.end(), offer.begin(), offer.end());
+      if (!shared_) shared_ = true;  // before any other thread can know of an instruction
+      if (!memory_.gate) memory_.gate = MakeRef<HelperGate>();
+      gate = memory_.gate;
+      memory_.offered.insert(memory_.offered.end(), lists->heavy.begin(), lists->heavy.end() - 1);
+      lists->heavy.erase(lists->heavy.begin(), lists->heavy.end() - 1);
+      wanted = std::min(static_cast<int>(memory_.offered.size()), helpers_) -
+               gate->coming.load(std::memory_order_relaxed);
+      if (wanted > 0) gate->coming.fetch_add(wanted, std::memory_order_relaxed);
     }
-    int wanted = std::min(static_cast<int>(offer.size()), pool->parallelism() - 1);
-    for (int i = 0; i < wanted; ++i) {
-      RefPtr<HelperGate> gate = Gate();
-      pool->Schedule([gate] {
-        absl::ReaderMutexLock lock(&gate->mu);  // helpers at once; closing waits for them
-        if (gate->run != nullptr) gate->run->Help();
+    OpenGate(gate.get());
+    for (; wanted > 0; --wanted) {
+      // The pool runs it exactly once, also when it ends. A plain pointer fits into the function object.
+      HelperGate* held = RefPtr<HelperGate>(gate).release();
+      pool_->Schedule([held] {
+        const RefPtr<HelperGate> gate = RefPtr<HelperGate>::Adopt(held);
+        absl::ReaderMutexLock lock(&gate->mu);
+        if (gate->run != nullptr) {
+          gate->run->Help(gate.get());
+        } else {
+          Leave(gate.get());
+        }
       });
     }
   }
 
-  RefPtr<HelperGate> Gate() {
-    absl::MutexLock lock(&mu_);
-    if (!gate_) {
-      gate_ = MakeRef<HelperGate>(this);
-    }
-    return gate_;
+  // By the driver before helpers are inside; a helper that shares finds it open.
+  void OpenGate(HelperGate* gate) {
+    if (gate_is_open_.load(std::memory_order_acquire)) return;
+    absl::MutexLock lock(&gate->mu);
+    gate->run = this;
+    gate_is_open_.store(true, std::memory_order_release);
   }
 
   void CloseGate() {
-    RefPtr<HelperGate> gate;
+    if (!gate_is_open_.load(std::memory_order_acquire)) return;
+    absl::MutexLock lock(&memory_.gate->mu);
+    memory_.gate->run = nullptr;
+  }
+
+  // --- Waits ---
+
+  void BeginWaits(WorkLists* lists) {
     {
       absl::MutexLock lock(&mu_);
-      gate = gate_;
-    }
-    if (!gate) return;
-    absl::MutexLock lock(&gate->mu);
-    gate->run = nullptr;
-  }
-
-  void Execute(const Ready& r, ReadyList* ready) {
-    const Instruction& i = r.frame->plan.instructions[r.k];
-    KernelContext& context = r.frame->contexts[r.k];
-    int64_t start = Now();
-    if ((i.flags & kAsyncInstruction) != 0) {
-      {
-        absl::MutexLock lock(&mu_);
-        ++outstanding_;
-        waiting_.push_back(r);
-      }
-      using Done = SharedFunction<void(absl::Status)>;
-      i.kernel->Start(context, Done::ExactlyOnce([this, frame = r.frame, k = r.k](absl::Status status) {
-        Completed(frame, k, std::move(status));
-      }));
-      return;
-    }
-    absl::Status status = ABSL_PREDICT_TRUE(call_.progress == nullptr) ? i.kernel->Run(context) : RunAndTell(r);
-    if (call_.trace != nullptr) Trace(*r.frame, r.k, r.since_ns, start, call_.trace);
-    Finish(r.frame, r.k, status, ready);
-  }
-
-  absl::Status RunAndTell(const Ready& r) {
-    call_.progress->Running(r.frame->plan.nodes[r.k]);
-    absl::Status status = r.frame->plan.instructions[r.k].kernel->Run(r.frame->contexts[r.k]);
-    call_.progress->Running(nullptr);
-    call_.progress->Completed();
-    return status;
-  }
-
-  void Completed(Frame* frame, uint32_t k, absl::Status status) {
-    ReadyList ready;
-    int64_t since = 0;
-    {
-      absl::MutexLock lock(&mu_);
-      for (size_t i = 0; i < waiting_.size(); ++i) {
-        if (waiting_[i].frame != frame || waiting_[i].k != k) continue;
-        since = waiting_[i].since_ns;
-        waiting_[i] = waiting_.back();
-        waiting_.pop_back();
-        break;
+      outstanding_ += static_cast<int>(lists->waits.size());
+      for (const Ready& r : lists->waits) {
+        r.frame->waiting_at[r.k] = static_cast<uint32_t>(memory_.waiting.size());
+        memory_.waiting.push_back(r);
       }
     }
+    // A wait that completes at once only tells the driver, so the list stays as it is.
+    for (const Ready& r : lists->waits) {
+      // Small enough for the function object: the frame knows of its run, which ends after its waits.
+      const Kernel& kernel = *r.frame->plan.instructions[r.k].kernel;
+      kernel.Start(r.frame->contexts[r.k], [f = r.frame, k = uint64_t{r.k}](absl::Status s) {
+        static_cast<DataflowRun*>(f->dataflow)->Completed(f, static_cast<uint32_t>(k), s);
+      });
+    }
+    lists->waits.clear();
+  }
+
+  // On any thread.
+  void Completed(Frame* f, uint32_t k, const absl::Status& status) {
     if (call_.progress != nullptr) call_.progress->Completed();
-    if (call_.trace != nullptr) Trace(*frame, k, since, since, call_.trace);
-    Finish(frame, k, status, &ready);
+    if (call_.trace != nullptr) Trace(*f, k, f->ready_ns[k], f->ready_ns[k], call_.trace);
+    if (!status.ok()) Fail(DescribeFailure(*f, k, status));
     absl::MutexLock lock(&mu_);
-    queue_.insert(queue_.end(), ready.begin(), ready.end());
+    const uint32_t at = f->waiting_at[k];
+    const Ready last = memory_.waiting.back();
+    memory_.waiting[at] = last;
+    last.frame->waiting_at[last.k] = at;
+    memory_.waiting.pop_back();
+    if (status.ok()) memory_.ended.push_back({f, k});
     --outstanding_;
     changed_.Signal();
-  }
-
-  void Finish(Frame* f, uint32_t k, const absl::Status& status, ReadyList* ready) {
-    if (!status.ok()) {
-      Fail(DescribeFailure(*f, k, status));
-      return;
-    }
-    const PartitionPlan& plan = f->plan;
-    const Instruction& i = plan.instructions[k];
-    for (uint32_t r = i.release_begin; r < i.release_end; ++r) {
-      uint32_t s = plan.releases[r];
-      const Slot& slot = plan.slots[s];
-      if (slot.kind == Slot::kConstant || slot.is_result) continue;
-      if (f->readers[s].fetch_sub(1, std::memory_order_acq_rel) == 1) f->slots[s] = Tensor();
-    }
-    for (uint32_t o = 0; o < i.num_outputs; ++o) {
-      uint32_t s = plan.operands[i.first_operand + i.num_inputs + o];
-      if (plan.slots[s].readers == 0 && !plan.slots[s].is_result) f->slots[s] = Tensor();
-    }
-    int64_t now = Now();
-    for (uint32_t n = i.successor_begin; n < i.successor_end; ++n) {
-      uint32_t next = plan.successors[n];
-      if (f->pending[next].fetch_sub(1, std::memory_order_acq_rel) == 1) ready->push_back({f, next, now});
-    }
   }
 
   void Fail(const absl::Status& status) {
@@ -311,7 +410,7 @@ class DataflowRun final : public StepProgress::Waiter {
     {
       absl::MutexLock lock(&mu_);
       if (error_.ok()) error_ = status;
-      queue_.clear();
+      memory_.offered.clear();
       failed_.store(true, std::memory_order_release);
       changed_.Signal();
     }
@@ -320,24 +419,26 @@ class DataflowRun final : public StepProgress::Waiter {
 
   const absl::Span<Frame* const> frames_;
   const StepCall& call_;
-  const bool has_deadline_;
+  const bool slow_;  // watches the clock, tells, records
+  ThreadPool* const pool_;
+  const int helpers_;
   CancellationToken* const token_;
   Rendezvous* const rendezvous_;
   std::atomic<bool> failed_{false};
+  std::atomic<bool> gate_is_open_{false};
+  bool shared_ = false;  // written with mu_ by the driver while it is alone, read by it and by helpers that came after
   absl::Mutex mu_;
   absl::CondVar changed_;
+  DataflowMemory& memory_;  // but for the driver's lists, with mu_
   absl::Status error_ ABSL_GUARDED_BY(mu_);
-  std::vector<Ready, RecyclingAllocator<Ready>> queue_ ABSL_GUARDED_BY(mu_);
-  std::vector<Ready, RecyclingAllocator<Ready>> waiting_ ABSL_GUARDED_BY(mu_);  // asynchronous instructions that have not completed
-  int outstanding_ ABSL_GUARDED_BY(mu_) = 0;         // of those, and threads that help
+  int outstanding_ ABSL_GUARDED_BY(mu_) = 0;  // waits that have not ended, and threads that help
   bool timed_out_ ABSL_GUARDED_BY(mu_) = false;
-  RefPtr<HelperGate> gate_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace
 
-absl::Status RunDataflow(absl::Span<Frame* const> frames, const StepCall& call) {
-  return DataflowRun(frames, call).Run();
+absl::Status RunDataflow(absl::Span<Frame* const> frames, const StepCall& call, DataflowMemory* memory) {
+  return DataflowRun(frames, call, memory).Run();
 }
 
 }  // namespace sluice

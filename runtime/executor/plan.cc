@@ -24,7 +24,11 @@ absl::Status AtNode(const Node& node, const absl::Status& s) {
 
 class Builder {
  public:
-  explicit Builder(PartitionPlan* plan) : p_(*plan) {}
+  explicit Builder(PartitionPlan* plan)
+      : p_(*plan),
+        kernels_(p_.graph->num_node_ids()),
+        first_slot_(p_.graph->num_node_ids(), kNone),
+        instruction_of_(p_.graph->num_node_ids(), kNone) {}
 
   absl::Status Build() {
     absl::StatusOr<std::vector<Node*>> order = LaneOrder(*p_.graph);
@@ -74,7 +78,7 @@ class Builder {
     }
     for (int i = 0; i < n->num_outputs(); ++i) context.output_shapes.push_back(n->output_shape(i));
     RETURN_IF_ERROR(kernel->Prepare(context));
-    kernels_.emplace(n, std::move(kernel));
+    kernels_[n->id()] = std::move(kernel);
     return absl::OkStatus();
   }
 
@@ -85,16 +89,13 @@ class Builder {
   }
 
   void ChooseTier() {
-    for (const auto& [node, kernel] : kernels_) {
-      if (!kernel->IsAsync()) continue;
+    p_.tier_reason = "no kernel waits";
+    for (size_t id = 0; id < kernels_.size(); ++id) {
+      if (kernels_[id] == nullptr || !kernels_[id]->IsAsync()) continue;
       p_.tier = Tier::kDataflow;
-      // The first by id, so that the dump does not depend on hashing.
-      if (p_.tier_reason.empty() || node->id() < waits_) {
-        waits_ = node->id();
-        p_.tier_reason = absl::StrCat(node->info().Describe(), " may wait");
-      }
+      p_.tier_reason = absl::StrCat(p_.graph->FindById(static_cast<int>(id))->info().Describe(), " may wait");
+      return;
     }
-    if (p_.tier == Tier::kLane) p_.tier_reason = "no kernel waits";
   }
 
   uint32_t NewSlot(const Node* node, int output, Slot::Kind kind) {
@@ -104,10 +105,10 @@ class Builder {
     slot.output = output;
     p_.slots.push_back(std::move(slot));
     uint32_t s = static_cast<uint32_t>(p_.slots.size() - 1);
-    slot_of_[{node->id(), output}] = s;
+    if (output == 0) first_slot_[node->id()] = s;  // those of the others follow
     return s;
   }
-  uint32_t SlotOf(const Endpoint& e) const { return slot_of_.at({e.node->id(), e.index}); }
+  uint32_t SlotOf(const Endpoint& e) const { return first_slot_[e.node->id()] + static_cast<uint32_t>(e.index); }
 
   absl::Status AddNode(Node* n) {
     if (IsArg(*n)) {
@@ -127,28 +128,30 @@ class Builder {
       return absl::OkStatus();
     }
     if (!HasInstruction(*n)) {
-      if (n->num_outputs() == 1) slot_of_[{n->id(), 0}] = SlotOf(n->input(0));
+      if (n->num_outputs() == 1) first_slot_[n->id()] = SlotOf(n->input(0));
       return absl::OkStatus();
     }
     Instruction i;
-    std::unique_ptr<Kernel>& kernel = kernels_.at(n);
+    std::unique_ptr<Kernel>& kernel = kernels_[n->id()];
     i.kernel = kernel.get();
     i.first_operand = static_cast<uint32_t>(p_.operands.size());
     i.num_inputs = static_cast<uint32_t>(n->num_inputs());
     i.num_outputs = static_cast<uint32_t>(n->num_outputs());
     if (kernel->IsAsync()) i.flags |= kAsyncInstruction;
     if (IsWorthSharing(*n)) i.flags |= kWorthSharing;
-    absl::flat_hash_map<uint32_t, bool> seen;
+    const uint32_t me = static_cast<uint32_t>(p_.instructions.size());
+    last_reader_.resize(p_.slots.size(), kNone);
     for (const Endpoint& in : n->inputs()) {
       uint32_t s = SlotOf(in);
       p_.operands.push_back(s);
-      if (seen.emplace(s, true).second) ++p_.slots[s].readers;
+      if (last_reader_[s] == me) continue;  // reads it twice
+      last_reader_[s] = me;
+      ++p_.slots[s].readers;
     }
     for (int o = 0; o < n->num_outputs(); ++o) p_.operands.push_back(NewSlot(n, o, Slot::kDynamic));
-    instruction_of_[n->id()] = static_cast<uint32_t>(p_.instructions.size());
+    instruction_of_[n->id()] = me;
     p_.instructions.push_back(i);
     p_.nodes.push_back(n);
-    kernels_by_id_.emplace(n->id(), kernel.get());
     p_.kernels.push_back(std::move(kernel));
     return absl::OkStatus();
   }
@@ -189,12 +192,13 @@ class Builder {
     std::vector<bool> waits(after.size(), false);
     absl::flat_hash_map<const Node*, Users> users;
     for (const Node* n : order) {
-      auto kernel = kernels_by_id_.find(n->id());
-      bool behind = kernel != kernels_by_id_.end() && kernel->second->IsAsync();
+      const uint32_t k = instruction_of_[n->id()];
+      const bool async = k != kNone && p_.instructions[k].kernel->IsAsync();
+      bool behind = async;
       for (const Endpoint& in : n->inputs()) behind = behind || waits[in.node->id()];
       for (const Node* c : n->control_inputs()) behind = behind || waits[c->id()];
       waits[n->id()] = behind;
-      if (kernel == kernels_by_id_.end() || kernel->second->IsAsync()) continue;
+      if (k == kNone || async) continue;
       for (int i = 0; i < n->num_inputs(); ++i) {
         const Node* owner = StateOwner(*n, i);
         if (owner == nullptr) continue;
@@ -220,9 +224,9 @@ class Builder {
     for (Node* n : order) {
       std::vector<uint32_t>& mine = before[n->id()];
       auto depend = [&](const Node* on) {
-        auto it = instruction_of_.find(on->id());
-        if (it != instruction_of_.end()) {
-          mine.push_back(it->second);
+        const uint32_t k = instruction_of_[on->id()];
+        if (k != kNone) {
+          mine.push_back(k);
         } else {
           mine.insert(mine.end(), before[on->id()].begin(), before[on->id()].end());
         }
@@ -232,25 +236,30 @@ class Builder {
       for (const Node* earlier : state_order[n->id()]) depend(earlier);
       std::sort(mine.begin(), mine.end());
       mine.erase(std::unique(mine.begin(), mine.end()), mine.end());
-      auto it = instruction_of_.find(n->id());
-      if (it == instruction_of_.end()) continue;
-      p_.instructions[it->second].num_predecessors = static_cast<uint32_t>(mine.size());
-      if (mine.empty()) p_.initial.push_back(it->second);
-      for (uint32_t b : mine) after[b].push_back(it->second);
+      const uint32_t k = instruction_of_[n->id()];
+      if (k == kNone) continue;
+      p_.instructions[k].num_predecessors = static_cast<uint32_t>(mine.size());
+      if (mine.empty()) p_.initial.push_back(k);
+      for (uint32_t b : mine) after[b].push_back(k);
     }
     for (size_t k = 0; k < after.size(); ++k) {
       p_.instructions[k].successor_begin = static_cast<uint32_t>(p_.successors.size());
-      p_.successors.insert(p_.successors.end(), after[k].begin(), after[k].end());
+      for (uint32_t a : after[k]) {
+        const Instruction& i = p_.instructions[a];
+        p_.successors.push_back(a | (i.num_predecessors == 1 ? kOnlyPredecessor : 0u) |
+                                ((i.flags & kAsyncInstruction) != 0 ? kSuccessorWaits : 0u) |
+                                ((i.flags & kWorthSharing) != 0 ? kSuccessorIsHeavy : 0u));
+      }
       p_.instructions[k].successor_end = static_cast<uint32_t>(p_.successors.size());
     }
   }
 
   PartitionPlan& p_;
-  absl::flat_hash_map<const Node*, std::unique_ptr<Kernel>> kernels_;
-  absl::flat_hash_map<int, const Kernel*> kernels_by_id_;  // of nodes with an instruction
-  absl::flat_hash_map<std::pair<int, int>, uint32_t> slot_of_;
-  absl::flat_hash_map<int, uint32_t> instruction_of_;
-  int waits_ = 0;
+  static constexpr uint32_t kNone = ~uint32_t{0};
+  // By the id of a node.
+  std::vector<std::unique_ptr<Kernel>> kernels_;
+  std::vector<uint32_t> first_slot_, instruction_of_;
+  std::vector<uint32_t> last_reader_;  // of a slot
 };
 
 }  // namespace

@@ -31,14 +31,23 @@ enum InstructionFlags : uint32_t {
   kWorthSharing = 4,      // expensive enough to be offered to another thread
 };
 
+// What a successor is and what is known of it without looking at it.
+enum Successor : uint32_t {
+  kSuccessor = (1u << 29) - 1,     // its instruction
+  kOnlyPredecessor = 1u << 29,     // it waits for nobody else, and has no counter
+  kSuccessorWaits = 1u << 30,      // kAsyncInstruction
+  kSuccessorIsHeavy = 1u << 31,    // kWorthSharing
+};
+
 struct Instruction {
   const Kernel* kernel = nullptr;
   uint64_t last_use = 0;       // bit i: input i dies here
   uint32_t first_operand = 0;  // in PartitionPlan::operands: the inputs, then the outputs
   uint32_t num_inputs = 0;
   uint32_t num_outputs = 0;
-  uint32_t release_begin = 0;  // lane: slots to empty afterwards; dataflow: slots it reads. In PartitionPlan::releases
+  uint32_t release_begin = 0;  // lane: slots to empty afterwards; dataflow: slots others read too. In releases
   uint32_t release_end = 0;
+  uint32_t drop_end = 0;         // dataflow: slots to empty afterwards, from release_end. In releases
   uint32_t successor_begin = 0;  // dataflow: in PartitionPlan::successors
   uint32_t successor_end = 0;
   uint32_t num_predecessors = 0;
@@ -87,7 +96,7 @@ class PartitionPlan {
   std::vector<std::unique_ptr<Kernel>> kernels;
   std::vector<uint32_t> operands;
   std::vector<uint32_t> releases;
-  std::vector<uint32_t> successors;
+  std::vector<uint32_t> successors;  // with the bits of Successor
   std::vector<uint32_t> initial;  // dataflow: instructions without predecessors
   std::vector<Slot> slots;
   std::vector<Binding> arguments;

@@ -230,19 +230,31 @@ class LaneMemory {
 void PlanLaneMemory(PartitionPlan* plan) { LaneMemory(plan).Run(); }
 
 void PlanDataflowMemory(PartitionPlan* plan) {
+  auto goes = [](const Slot& slot) { return slot.kind != Slot::kConstant && !slot.is_result; };
+  std::vector<uint32_t> read;
   for (Instruction& i : plan->instructions) {
     auto first = plan->operands.begin() + i.first_operand;
-    std::vector<uint32_t> read(first, first + i.num_inputs);
+    read.assign(first, first + i.num_inputs);
     std::sort(read.begin(), read.end());
     read.erase(std::unique(read.begin(), read.end()), read.end());
     i.release_begin = static_cast<uint32_t>(plan->releases.size());
-    plan->releases.insert(plan->releases.end(), read.begin(), read.end());
+    for (uint32_t s : read) {
+      if (goes(plan->slots[s]) && plan->slots[s].readers > 1) plan->releases.push_back(s);
+    }
     i.release_end = static_cast<uint32_t>(plan->releases.size());
+    // What nobody else reads goes with the instruction, and so do outputs that nobody reads.
+    for (uint32_t s : read) {
+      if (goes(plan->slots[s]) && plan->slots[s].readers == 1) plan->releases.push_back(s);
+    }
+    for (uint32_t o = 0; o < i.num_outputs; ++o) {
+      const uint32_t s = *(first + i.num_inputs + o);
+      if (plan->slots[s].readers == 0 && !plan->slots[s].is_result) plan->releases.push_back(s);
+    }
+    i.drop_end = static_cast<uint32_t>(plan->releases.size());
     for (uint32_t j = 0; j < i.num_inputs && j < 64; ++j) {
-      const Slot& slot = plan->slots[plan->operands[i.first_operand + j]];
+      const Slot& slot = plan->slots[first[j]];
       // The only reader of a slot is also the last; with several the order is not known.
-      if (slot.readers == 1 && std::count(first, first + i.num_inputs, first[j]) == 1 && slot.kind != Slot::kConstant &&
-          !slot.is_result)
+      if (slot.readers == 1 && std::count(first, first + i.num_inputs, first[j]) == 1 && goes(slot))
         i.last_use |= uint64_t{1} << j;
     }
   }

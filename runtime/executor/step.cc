@@ -108,6 +108,7 @@ Frame::Frame(const PartitionPlan& p)
   if (p.tier == Tier::kDataflow) {
     pending = std::make_unique<std::atomic<int32_t>[]>(p.instructions.size());
     readers = std::make_unique<std::atomic<int32_t>[]>(p.slots.size());
+    waiting_at.resize(p.instructions.size());
   }
 }
 
@@ -297,20 +298,20 @@ absl::Status RunLane(Frame& frame, const StepCall& call) {
 Step::Step(const StepPlan& plan) : plan_(plan) {
   for (const auto& p : plan.partitions()) {
     frames_.push_back(std::make_unique<Frame>(*p));
-    has_dataflow_ = has_dataflow_ || p->tier == Tier::kDataflow;
+    if (p->tier == Tier::kDataflow && dataflow_ == nullptr) dataflow_ = MakeDataflowMemory();
   }
 }
 
 Step::~Step() = default;
 
 absl::Status Step::RunPartitions(const StepCall& call) {
-  if (!has_dataflow_) {
+  if (dataflow_ == nullptr) {
     for (auto& frame : frames_) RETURN_IF_ERROR(RunLane(*frame, call));
     return absl::OkStatus();
   }
   absl::InlinedVector<Frame*, 8> frames;
   for (auto& frame : frames_) frames.push_back(frame.get());
-  return RunDataflow(frames, call);
+  return RunDataflow(frames, call, dataflow_.get());
 }
 
 absl::Status Step::Run(const StepCall& call, absl::Span<const Tensor> arguments, Tensor* movable, Tensor* results) {

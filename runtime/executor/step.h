@@ -33,6 +33,10 @@
 namespace sluice {
 
 class Step;
+struct DataflowMemory;  // dataflow.h
+struct DeleteDataflowMemory {
+  void operator()(DataflowMemory* memory) const;
+};
 
 class StepPlan {
  public:
@@ -95,6 +99,10 @@ struct Frame {
   // dataflow
   std::unique_ptr<std::atomic<int32_t>[]> pending;  // predecessors that have not run, by instruction
   std::unique_ptr<std::atomic<int32_t>[]> readers;  // that have not run, by slot
+  bool counters_are_set = false;                    // both are as a step finds them
+  std::vector<uint32_t> waiting_at;                 // by instruction: its place among those that wait now
+  std::vector<int64_t> ready_ns;                    // by instruction, of steps that are traced
+  void* dataflow = nullptr;                         // the run
 };
 
 class Step {
@@ -115,7 +123,7 @@ class Step {
   std::vector<std::unique_ptr<Frame>> frames_;
   CancellationToken cancellation_;
   LocalRendezvous rendezvous_;
-  bool has_dataflow_ = false;
+  std::unique_ptr<DataflowMemory, DeleteDataflowMemory> dataflow_;  // null when all are lanes
 };
 
 // Runs a lane from its first to its last instruction on the calling thread.

@@ -84,7 +84,7 @@ class EventRun : public std::enable_shared_from_this<EventRun> {
     const PartitionPlan& plan = r.frame->plan;
     const Instruction& i = plan.instructions[r.k];
     for (uint32_t n = i.successor_begin; n < i.successor_end; ++n) {
-      const uint32_t next = plan.successors[n];
+      const uint32_t next = plan.successors[n] & kSuccessor;
       if (r.frame->pending[next].fetch_sub(1) == 1) ready_.push_back({r.frame, next});
     }
   }
