@@ -20,14 +20,18 @@ const Tensor* ConstantOf(const Endpoint& e) {
 // What a rule sees: the node, questions about it, and a builder for nodes that take its place.
 class Match {
  public:
-  Match(Graph* graph, Node* node) : node_(node), builder_(graph) {
-    builder_.SetDevice(node->info().device);
-    builder_.SetSource(node->info().source);
-    builder_.SetScope(node->name());
-    builder_.SetControlInputs({node->control_inputs().begin(), node->control_inputs().end()});
-  }
+  Match(Graph* graph, Node* node) : graph_(graph), node_(node) {}
   Node* node() const { return node_; }
-  GraphBuilder& builder() { return builder_; }
+  // Made when it is wanted: most rules see at once that they do not apply.
+  GraphBuilder& builder() {
+    if (builder_) return *builder_;
+    builder_.emplace(graph_, node_->name());
+    builder_->SetDevice(node_->info().device);
+    builder_->SetSource(node_->info().source);
+    builder_->SetControlInputs({node_->control_inputs().begin(), node_->control_inputs().end()});
+    return *builder_;
+  }
+  absl::Status status() const { return builder_ ? builder_->status() : absl::OkStatus(); }
   Endpoint in(int i) const { return node_->input(i); }
   PartialShape shape(int i) const { return in(i).node->output_shape(in(i).index); }
   DType type(int i) const { return node_->input_type(i); }
@@ -69,7 +73,7 @@ class Match {
     for (size_t k = 0; k < v.size(); ++k) v[k] = t->IntAt(static_cast<int64_t>(k));
     return v;
   }
-  Out AsOut(Endpoint e) { return Out(&builder_, e); }
+  Out AsOut(Endpoint e) { return Out(&builder(), e); }
 
  private:
   static uint64_t Bits(double v) {
@@ -82,8 +86,9 @@ class Match {
     std::copy_n(reinterpret_cast<const char*>(&v), sizeof(b), reinterpret_cast<char*>(&b));
     return b;
   }
+  Graph* graph_;
   Node* node_;
-  GraphBuilder builder_;
+  std::optional<GraphBuilder> builder_;
 };
 
 // Which nodes wait for others, by control edges of their own or of what they read.
@@ -311,14 +316,14 @@ absl::StatusOr<bool> ArithmeticSimplification::Run(Graph* graph, const PassConte
   for (size_t at = 0; at < work.size(); ++at) {
     Node* n = work[at];
     if (context.preserve.contains(n->name()) || n->num_outputs() != 1 || n->out_edges().empty()) continue;
-    std::vector<const Rule*> rules = any;
     auto it = by_op.find(n->op().name);
-    if (it != by_op.end()) rules.insert(rules.end(), it->second.begin(), it->second.end());
-    for (const Rule* rule : rules) {
+    const size_t rules = any.size() + (it == by_op.end() ? 0 : it->second.size());
+    for (size_t r = 0; r < rules; ++r) {
+      const Rule* rule = r < any.size() ? any[r] : it->second[r - any.size()];
       Match m(graph, n);
       int before = graph->num_node_ids();
       Result replacement = rule->apply(m);
-      RETURN_IF_ERROR(m.builder().status());
+      RETURN_IF_ERROR(m.status());
       if (!replacement) continue;
       bool fresh = replacement->node->id() >= before;
       // The order that the user asked for must not be lost with the node, nor with what it alone read: a front end

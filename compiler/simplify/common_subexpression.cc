@@ -1,8 +1,11 @@
 #include "compiler/simplify/common_subexpression.h"
 
 #include <algorithm>
+#include <type_traits>
+#include <variant>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/hash/hash.h"
 #include "core/base/status.h"
 
@@ -14,38 +17,66 @@ bool MayMerge(const Node& n) {
          !n.Is(kReadsState) && n.num_outputs() > 0;
 }
 
-std::vector<std::pair<int, int>> InputKey(const Node& n) {
-  std::vector<std::pair<int, int>> key;
+using InputKeys = absl::InlinedVector<std::pair<int, int>, 4>;
+InputKeys InputKey(const Node& n) {
+  InputKeys key;
   for (const Endpoint& e : n.inputs()) key.emplace_back(e.node->id(), e.index);
   if (n.Is(kCommutative)) std::sort(key.begin(), key.end());
   return key;
 }
 
-std::vector<int> ControlKey(const Node& n) {
-  std::vector<int> key;
+absl::InlinedVector<int, 4> ControlKey(const Node& n) {
+  absl::InlinedVector<int, 4> key;
   for (const Node* c : n.control_inputs()) key.push_back(c->id());
   std::sort(key.begin(), key.end());
   return key;
 }
 
+constexpr size_t kMostBytes = 256;
+
+// Equal for equal values; what takes long is left to the comparison.
+size_t HashOfAttr(const AttrValue& attr) {
+  return std::visit(
+      [](const auto& v) -> size_t {
+        using V = std::decay_t<decltype(v)>;
+        if constexpr (std::is_same_v<V, std::string> || std::is_arithmetic_v<V> || std::is_same_v<V, DType> ||
+                      std::is_same_v<V, std::vector<int64_t>> || std::is_same_v<V, std::vector<DType>>) {
+          return absl::HashOf(v);
+        } else if constexpr (std::is_same_v<V, PartialShape>) {
+          return absl::HashOf(v.rank(), v.dims());
+        } else if constexpr (std::is_same_v<V, Tensor>) {
+          absl::string_view bytes;
+          if (IsPlain(v.dtype()) && v.num_elements() > 0) {
+            bytes = {static_cast<const char*>(v.raw_data()), std::min(v.num_bytes(), kMostBytes)};
+          }
+          return absl::HashOf(v.dtype(), v.shape().dims(), bytes);
+        } else {
+          return 0;
+        }
+      },
+      attr.value());
+}
+
+bool Counts(const std::string& attr) { return attr[0] != '_'; }
+
 size_t Hash(const Node& n) {
-  // Tensors are compared, not hashed: their text is short and tells most constants apart.
-  std::string attrs;
+  size_t attrs = 0;
   for (const auto& [name, value] : n.attrs()) {
-    if (name[0] != '_') absl::StrAppend(&attrs, name, "=", value.ToString(), ";");
+    if (Counts(name)) attrs = absl::HashOf(attrs, HashOfAttr(value));
   }
   return absl::HashOf(&n.op(), InputKey(n), ControlKey(n), attrs);
 }
 
 bool SameAttrs(const Node& a, const Node& b) {
-  auto plain = [](const Node& n) {
-    AttrMap m;
-    for (const auto& [name, value] : n.attrs()) {
-      if (name[0] != '_') m.Set(name, value);
-    }
-    return m;
-  };
-  return plain(a) == plain(b);
+  auto x = a.attrs().begin(), y = b.attrs().begin();
+  while (true) {
+    while (x != a.attrs().end() && !Counts(x->first)) ++x;
+    while (y != b.attrs().end() && !Counts(y->first)) ++y;
+    if (x == a.attrs().end() || y == b.attrs().end()) return x == a.attrs().end() && y == b.attrs().end();
+    if (x->first != y->first || !(x->second == y->second)) return false;
+    ++x;
+    ++y;
+  }
 }
 
 bool Same(const Node& a, const Node& b) {

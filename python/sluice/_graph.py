@@ -131,8 +131,7 @@ class Tensor:
 
   ref = experimental_ref
 
-  def __hash__(self):
-    return id(self)
+  __hash__ = object.__hash__  # also the quickest
 
   def __eq__(self, other):
     return self is other

@@ -8,7 +8,10 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kMostForLargestFirst = 4000;  // it is quadratic
+// Largest first is quadratic: many regions must have more to gain.
+constexpr size_t kMostForLargestFirst = 4000;
+constexpr size_t kManyRegions = 1000;
+constexpr int64_t kGainOfMany = 20;  // a twentieth
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -117,7 +120,8 @@ Packing PackRegions(absl::Span<const Region> given, int64_t alignment) {
   packing.lower_bound = MostAlive(regions);
   packing.offsets = PlaceByTime(regions);
   packing.total = Total(regions, packing.offsets);
-  if (packing.total > packing.lower_bound && regions.size() <= kMostForLargestFirst) {
+  const int64_t enough = regions.size() <= kManyRegions ? 0 : packing.lower_bound / kGainOfMany;
+  if (packing.total > packing.lower_bound + enough && regions.size() <= kMostForLargestFirst) {
     std::vector<int> order(regions.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return regions[a].bytes > regions[b].bytes; });

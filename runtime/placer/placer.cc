@@ -43,7 +43,7 @@ class Placer {
       for (const auto& [name, owner] : *bodies) options_.history->Remember(name, d.name);
     }
     RETURN_IF_ERROR(CheckLooseResources());
-    return ExplainPlacement(p_);
+    return options_.explain ? ExplainPlacement(p_) : std::string();
   }
 
  private:

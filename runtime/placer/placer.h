@@ -39,6 +39,7 @@ struct PlacerOptions {
   // What keeps state stays where an earlier plan put it, and is remembered. Null: nothing is.
   PlacementHistory* history = nullptr;
 
+  bool explain = true;  // else PlaceGraph returns no text
   bool cost_aware = false;
   const CostModel* costs = nullptr;    // null: estimates
   const Topology* topology = nullptr;  // null: by nearness

@@ -45,6 +45,7 @@ absl::StatusOr<std::string> Place(const PlannerSetup& setup, Graph* graph) {
   options.soft_placement = setup.options->soft_placement;
   options.history = setup.history;
   options.cost_aware = setup.options->cost_aware_placement;
+  options.explain = setup.explain;
   const CostModel costs(setup.measured);
   options.costs = &costs;
   return PlaceGraph(graph, devices, options);

@@ -52,6 +52,7 @@ struct PlannerSetup {
   std::vector<DeviceAttributes> cluster;  // the first one is the default
   PlacementHistory* history = nullptr;    // where state lives, the same for all plans; may be null
   MeasuredCosts* measured = nullptr;      // times of nodes in traced steps; may be null
+  bool explain = true;                    // plans tell where nodes were placed, and why
 };
 
 // The graph of one signature, placed and cut by device, ready to be planned here or sent to where its devices are.

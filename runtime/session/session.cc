@@ -50,6 +50,7 @@ struct Session::Impl {
     setup.options = &options;
     setup.history = &history;
     setup.measured = &measured;
+    setup.explain = options.log_placement;
     for (const auto& d : devices) {
       stores.push_back(std::make_unique<ResourceStore>());
       setup.devices.push_back(d.get());
@@ -238,7 +239,9 @@ absl::StatusOr<std::vector<DeviceAttributes>> Session::ListDevices() {
 }
 
 absl::StatusOr<std::string> Session::ExplainPlacement(const CallableSpec& spec) {
-  ASSIGN_OR_RETURN(std::unique_ptr<SessionPlan> plan, MakeSessionPlan(impl_->setup, *impl_->graph, spec));
+  PlannerSetup setup = impl_->setup;
+  setup.explain = true;
+  ASSIGN_OR_RETURN(std::unique_ptr<SessionPlan> plan, MakeSessionPlan(setup, *impl_->graph, spec));
   return plan->placement;
 }
 
