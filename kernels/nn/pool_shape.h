@@ -39,11 +39,11 @@ struct PoolShape {
 inline absl::StatusOr<PoolShape> MakePoolShape(const WindowAttrs& w, const Shape& input) {
   if (input.rank() != w.rank()) return InvalidArgument("the input is ", input.ToString(), ", wanted rank ", w.rank());
   PoolShape s;
-  std::vector<int64_t> sizes;
+  int64_t sizes[3] = {};
   for (int i = 0; i < 3 - w.spatial; ++i) s.axes[i].input = s.axes[i].output = 1;
   for (int i = 0; i < w.spatial; ++i) {
     ASSIGN_OR_RETURN(WindowAxis axis, w.PoolAxis(i, input.dim(w.spatial_dim(i))));
-    sizes.push_back(axis.output);
+    sizes[i] = axis.output;
     s.axes[3 - w.spatial + i] = axis;
   }
   const int64_t channels = input.dim(w.channel_dim());
