@@ -64,7 +64,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cpp", type=pathlib.Path, help="Bazel's --build_event_json_file")
     parser.add_argument("--cpp-status", type=int, default=0)
-    parser.add_argument("--python", type=pathlib.Path, help="pytest's --junitxml")
+    parser.add_argument("--python", type=pathlib.Path, action="append", default=[], help="pytest's --junitxml; of several each is named")
     parser.add_argument("--python-status", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -74,8 +74,8 @@ def main():
     if arguments.cpp_status and not count.failed:
         count.fail("bazel ended with status %d" % arguments.cpp_status)
     failed_in_cpp = count.failed
-    if arguments.python and arguments.python.exists():
-        count.add_report(arguments.python, "")
+    for report in filter(pathlib.Path.exists, arguments.python):
+        count.add_report(report, report.stem + " " if len(arguments.python) > 1 else "")
     if arguments.python_status and count.failed == failed_in_cpp:
         count.fail("building or testing the Python package ended with status %d" % arguments.python_status)
 

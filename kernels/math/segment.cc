@@ -144,16 +144,17 @@ class SparseSegmentGrad : public Kernel {
     const std::vector<int64_t> indices = Integers(c.input(1)), ids = Integers(c.input(2));
     RETURN_IF_ERROR(CheckIndices(indices, rows, "indices"));
     RETURN_IF_ERROR(CheckIndices(ids, grad.dim(0), "segment_ids"));
-    std::vector<double> counts(static_cast<size_t>(grad.dim(0)), 0);
+    ASSIGN_OR_RETURN(Tensor counted, MakeCounts(grad.dim(0)));
+    double* counts = counted.data<double>();
     for (int64_t s : ids) ++counts[s];
     if (op_ == SegmentOp::kSqrtN) {
-      for (double& n : counts) n = std::sqrt(n);
+      for (int64_t s = 0; s < grad.dim(0); ++s) counts[s] = std::sqrt(counts[s]);
     }
     const int64_t inner = InnerSize(grad.shape(), 1);
     const DType dtype = grad.dtype();
     const bool narrow = dtype == DType::kHalf || dtype == DType::kBfloat16;
     ASSIGN_OR_RETURN(Tensor divided, narrow ? ConvertFloats(grad, DType::kFloat) : grad.Clone());
-    DivideRows(&divided, inner, counts);
+    DivideRows(&divided, inner, counted.flat<double>());
     if (narrow) {
       ASSIGN_OR_RETURN(divided, ConvertFloats(divided, dtype));
     }

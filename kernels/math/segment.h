@@ -27,6 +27,9 @@ std::vector<int64_t> Integers(const Tensor& t);
 // The elements as another type; REQUIRES: both are half, bfloat16 or float.
 absl::StatusOr<Tensor> ConvertFloats(const Tensor& x, DType to);
 
+// A number for each segment, all 0: there may be more segments than rows, and more than memory.
+absl::StatusOr<Tensor> MakeCounts(int64_t segments);
+
 // Divides row i of x, a tensor of float, double or another number type, by divisors[i] (1 where it is 0).
 void DivideRows(Tensor* x, int64_t inner, absl::Span<const double> divisors);
 

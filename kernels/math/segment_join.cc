@@ -56,6 +56,12 @@ std::vector<int64_t> Integers(const Tensor& t) {
   return v;
 }
 
+absl::StatusOr<Tensor> MakeCounts(int64_t segments) {
+  ASSIGN_OR_RETURN(Tensor counts, Tensor::Make(DType::kDouble, Shape({segments})));
+  std::fill_n(counts.data<double>(), segments, 0.0);
+  return counts;
+}
+
 absl::StatusOr<Tensor> ConvertFloats(const Tensor& x, DType to) {
   ASSIGN_OR_RETURN(Tensor y, Tensor::Make(to, x.shape()));
   if (to == DType::kFloat) {
@@ -93,7 +99,8 @@ absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, co
     const Tensor narrow = *out;
     ASSIGN_OR_RETURN(*out, Tensor::Make(DType::kFloat, shape));
     const int64_t segments = inner == 0 ? 0 : shape.num_elements() / inner;
-    std::vector<double> counts(static_cast<size_t>(segments), 0);
+    ASSIGN_OR_RETURN(Tensor counted, MakeCounts(segments));
+    double* counts = counted.data<double>();
     const BinaryLoop loop = LoopFor(op, DType::kFloat);
     const unsigned char f[kMaxFunctionBytes] = {};
     float* y = out->data<float>();
@@ -116,7 +123,7 @@ absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, co
       if (counts[s] == 0) std::fill_n(y + s * inner, inner, value);
       if (op == SegmentOp::kSqrtN) counts[s] = std::sqrt(counts[s]);
     }
-    if (op == SegmentOp::kMean || op == SegmentOp::kSqrtN) DivideRows(out, inner, counts);
+    if (op == SegmentOp::kMean || op == SegmentOp::kSqrtN) DivideRows(out, inner, counted.flat<double>());
     ASSIGN_OR_RETURN(Tensor rounded, ConvertFloats(*out, data.dtype()));
     if (shape.num_elements() > 0) std::memcpy(narrow.raw_data(), rounded.raw_data(), rounded.num_bytes());
     *out = narrow;
@@ -131,7 +138,8 @@ absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, co
   const int64_t row_bytes = inner * static_cast<int64_t>(ElementSize(data.dtype()));
   const char* x = static_cast<const char*>(data.raw_data());
   char* y = static_cast<char*>(out->raw_data());
-  std::vector<double> counts(static_cast<size_t>(segments), 0);
+  ASSIGN_OR_RETURN(Tensor counted, MakeCounts(segments));
+  double* counts = counted.data<double>();
   // Each thread has segments of its own and passes over all rows, so the order within a segment is that of the rows.
   const double cost =
       static_cast<double>(ids.size()) * (2 + 0.3 * static_cast<double>(inner)) / static_cast<double>(segments) +
@@ -156,9 +164,9 @@ absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, co
     });
   });
   if (op == SegmentOp::kSqrtN) {
-    for (double& n : counts) n = std::sqrt(n);
+    for (int64_t s = 0; s < segments; ++s) counts[s] = std::sqrt(counts[s]);
   }
-  if (op == SegmentOp::kMean || op == SegmentOp::kSqrtN) DivideRows(out, inner, counts);
+  if (op == SegmentOp::kMean || op == SegmentOp::kSqrtN) DivideRows(out, inner, counted.flat<double>());
   return absl::OkStatus();
 }
 

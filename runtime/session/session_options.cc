@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "core/base/status.h"
 #include "core/proto/config.pb.h"
@@ -17,7 +18,12 @@ absl::StatusOr<SessionOptions> SessionOptionsFromProto(const proto::ConfigProto&
       return InvalidArgument("device_count['CPU'] is ", cpus->second, ", wanted 1 to 256");
     options.cpu_devices = cpus->second;
   }
-  const int threads = std::max(config.intra_op_parallelism_threads(), config.inter_op_parallelism_threads());
+  int threads = std::max(config.intra_op_parallelism_threads(), config.inter_op_parallelism_threads());
+  if (const char* text = std::getenv("SLUICE_NUM_THREADS"); text != nullptr && threads == 0) {
+    if (!absl::SimpleAtoi(text, &threads) || threads < 1) {
+      return InvalidArgument("SLUICE_NUM_THREADS='", text, "': wanted a number of threads, 1 to 4096");
+    }
+  }
   if (threads < 0 || threads > 4096) return InvalidArgument("parallelism_threads is ", threads, ", wanted 0 to 4096");
   if (threads > 0) {
     options.parallelism = threads;

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sluice as sl
-from fusion_test import fused_nodes, run
+from fusion_test import fused_nodes, needs_fusion, run
 from harness import proves
 
 
@@ -71,6 +71,7 @@ def test_same_bits(program, dtype):
                         np.testing.assert_array_equal(a, b, err_msg=f"{shape} {known} {threads} threads")
 
 
+@needs_fusion
 @pytest.mark.parametrize("program", [layer_norm, softmax, norm_of_rows, scale_of_rows], ids=lambda p: p.__name__)
 def test_a_program_of_rows_is_one_node(program):
     with sl.Graph().as_default():
