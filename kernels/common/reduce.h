@@ -9,6 +9,9 @@
 //   };
 //   k.Add("Sum", kCpu, ReduceOnCpu<Total, kArithmeticTypes.bits()>());
 //
+// A reducer whose functions are arithmetic alone can have kJoinsVectors and LoadVector(V& x), JoinVector(V& a, const V&
+// b), which do the same to vectors of float and double.
+//
 // The order in which elements are joined depends on the shape and the axes alone, never on the processor or the number
 // of threads: a run of contiguous elements is joined in 32 lanes and pieces of 8192, rows are joined in blocks of 128.
 // That also keeps the rounding error of a sum near to that of a pairwise one. Input 0 is the tensor, input 1 the axes;
@@ -55,7 +58,56 @@ namespace internal {
 
 inline constexpr int kReduceLanes = 32;
 
-template <class R, class T>
+template <class R, class = void>
+struct JoinsVectors : std::false_type {};
+template <class R>
+struct JoinsVectors<R, std::void_t<decltype(R::kJoinsVectors)>> : std::true_type {};
+
+// The lanes of a row of n >= 2 * kReduceLanes elements, joined; `i` is where the rest of the row begins.
+template <class R, class T, int kVecBytes>
+SLUICE_HOST_DEVICE typename R::Sum JoinLanes(const T* x, int64_t n, int64_t* i) {
+  using S = typename R::Sum;
+  S lane[kReduceLanes];
+  int width = kReduceLanes;
+  if constexpr (std::is_same_v<S, T> && std::is_floating_point_v<T> && JoinsVectors<R>::value) {
+    // The same sums in the same order, in registers: compilers keep an array of them in memory.
+    typedef T V __attribute__((vector_size(kVecBytes)));
+    typedef T Memory __attribute__((vector_size(kVecBytes), may_alias, aligned(sizeof(T))));
+    constexpr int kWidth = kVecBytes / static_cast<int>(sizeof(T)), kVectors = kReduceLanes / kWidth;
+    V v[kVectors];
+#pragma GCC unroll 16
+    for (int k = 0; k < kVectors; ++k) {
+      v[k] = *reinterpret_cast<const Memory*>(x + k * kWidth);
+      R::LoadVector(v[k]);
+    }
+    for (*i = kReduceLanes; *i + kReduceLanes <= n; *i += kReduceLanes) {
+#pragma GCC unroll 16
+      for (int k = 0; k < kVectors; ++k) {
+        V next = *reinterpret_cast<const Memory*>(x + *i + k * kWidth);
+        R::LoadVector(next);
+        R::JoinVector(v[k], next);
+      }
+    }
+#pragma GCC unroll 16
+    for (int w = kVectors / 2; w > 0; w /= 2) {
+#pragma GCC unroll 16
+      for (int k = 0; k < w; ++k) R::JoinVector(v[k], v[k + w]);
+    }
+    __builtin_memcpy(lane, &v[0], sizeof(V));
+    width = kWidth;
+  } else {
+    for (int l = 0; l < kReduceLanes; ++l) lane[l] = R::Load(x[l]);
+    for (*i = kReduceLanes; *i + kReduceLanes <= n; *i += kReduceLanes) {
+      for (int l = 0; l < kReduceLanes; ++l) lane[l] = R::Join(lane[l], R::Load(x[*i + l]));
+    }
+  }
+  for (int w = width / 2; w > 0; w /= 2) {
+    for (int l = 0; l < w; ++l) lane[l] = R::Join(lane[l], lane[l + w]);
+  }
+  return lane[0];
+}
+
+template <class R, class T, int kVecBytes>
 SLUICE_HOST_DEVICE void ReduceRowsBody(const void* xp, int64_t rows, int64_t n, void* sp) {
   using S = typename R::Sum;
   const T* x = static_cast<const T*>(xp);
@@ -63,17 +115,7 @@ SLUICE_HOST_DEVICE void ReduceRowsBody(const void* xp, int64_t rows, int64_t n, 
   for (int64_t r = 0; r < rows; ++r, x += n) {
     S sum = R::Start();
     int64_t i = 0;
-    if (n >= 2 * kReduceLanes) {
-      S lane[kReduceLanes];
-      for (int l = 0; l < kReduceLanes; ++l) lane[l] = R::Load(x[l]);
-      for (i = kReduceLanes; i + kReduceLanes <= n; i += kReduceLanes) {
-        for (int l = 0; l < kReduceLanes; ++l) lane[l] = R::Join(lane[l], R::Load(x[i + l]));
-      }
-      for (int w = kReduceLanes / 2; w > 0; w /= 2) {
-        for (int l = 0; l < w; ++l) lane[l] = R::Join(lane[l], lane[l + w]);
-      }
-      sum = lane[0];
-    }
+    if (n >= 2 * kReduceLanes) sum = JoinLanes<R, T, kVecBytes>(x, n, &i);
     for (; i < n; ++i) sum = R::Join(sum, R::Load(x[i]));
     sums[r] = R::Join(sums[r], sum);
   }
@@ -92,7 +134,7 @@ SLUICE_HOST_DEVICE void ReduceColumnsBody(const void* xp, int64_t rows, int64_t 
 
 template <class R, class T>
 void ReduceRowsBaseline(const void* x, int64_t rows, int64_t n, void* sums) {
-  ReduceRowsBody<R, T>(x, rows, n, sums);
+  ReduceRowsBody<R, T, 16>(x, rows, n, sums);
 }
 template <class R, class T>
 void ReduceColumnsBaseline(const void* x, int64_t rows, int64_t stride, int64_t n, void* sums) {
@@ -102,7 +144,7 @@ void ReduceColumnsBaseline(const void* x, int64_t rows, int64_t stride, int64_t 
 // 512-bit vectors gain nothing here: reductions wait for memory.
 template <class R, class T>
 SLUICE_TARGET_AVX2 void ReduceRowsAvx2(const void* x, int64_t rows, int64_t n, void* sums) {
-  ReduceRowsBody<R, T>(x, rows, n, sums);
+  ReduceRowsBody<R, T, 32>(x, rows, n, sums);
 }
 template <class R, class T>
 SLUICE_TARGET_AVX2 void ReduceColumnsAvx2(const void* x, int64_t rows, int64_t stride, int64_t n, void* sums) {

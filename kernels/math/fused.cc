@@ -45,6 +45,7 @@ class FusedKernel final : public Kernel {
     num_inputs_ = program_.num_inputs;
     num_blocks_ = AssignBlocks(&program_);
     if (num_blocks_ > kMaxBlocks) return Internal(num_blocks_, " blocks, at most ", kMaxBlocks);
+    segments_ = MakeSegments(program_, std::vector<bool>(program_.types.size(), true));
     size_t widest = 1;
     for (DType t : program_.types) widest = std::max(widest, ElementSize(t));
     block_elements_ = kBlockBytes / static_cast<int64_t>(widest);
@@ -76,6 +77,14 @@ class FusedKernel final : public Kernel {
   }
 
  private:
+  // Where a value lies.
+  struct Place {
+    char* data;
+    int64_t tensor_bytes;  // from one element of the output to the next; 0: `data` is the block's
+    int64_t bytes;         // of an element
+    int64_t step;          // 0: one value for all
+    char* At(int64_t block, int64_t i) const { return data + block * tensor_bytes + i * bytes; }
+  };
   // How each input is read, for one set of shapes.
   struct Layout {
     enum Mode : uint8_t { kWhole, kScalar, kSpread };
@@ -150,33 +159,37 @@ class FusedKernel final : public Kernel {
     alignas(64) char blocks[(kMaxBlocks + 1) * kBlockBytes];
     char* last_block = blocks + kMaxBlocks * kBlockBytes;
     const int64_t output_bytes = static_cast<int64_t>(ElementSize(program_.types.back()));
-    struct Place {
-      char* data;
-      int64_t bytes;  // from one element to the next in memory; 0: `data` is the block's
-      int64_t step;   // 0: one value for all
-    };
     absl::InlinedVector<Place, 48> places(program_.types.size());
     for (int i = 0; i < num_inputs_; ++i) {
       char* data = static_cast<char*>(const_cast<void*>(c.input(i).raw_data()));
       const int64_t bytes = static_cast<int64_t>(ElementSize(program_.types[i]));
       switch (layout.modes[i]) {
         case Layout::kWhole:
-          places[i] = {data, bytes, 1};
+          places[i] = {data, bytes, bytes, 1};
           break;
         case Layout::kScalar:
-          places[i] = {data, 0, 0};
+          places[i] = {data, 0, 0, 0};
           break;
         case Layout::kSpread:
-          places[i] = {blocks + i * kBlockBytes, 0, 1};
+          places[i] = {blocks + i * kBlockBytes, 0, bytes, 1};
           break;
       }
     }
     for (size_t i = 0; i < program_.instructions.size(); ++i) {
       const int block = program_.instructions[i].block;
       const int64_t bytes = static_cast<int64_t>(ElementSize(program_.types[num_inputs_ + i]));
-      places[num_inputs_ + i] = block < 0 ? Place{y, bytes, 1} : Place{blocks + block * kBlockBytes, 0, 1};
+      places[num_inputs_ + i] =
+          block < 0 ? Place{y, bytes, bytes, 1} : Place{blocks + block * kBlockBytes, 0, bytes, 1};
     }
-    if (stream) places.back() = {last_block, 0, 1};
+    if (stream) places.back() = {last_block, 0, output_bytes, 1};
+    const TileFunctions& tiles = Tiles();
+    absl::InlinedVector<TileStep, 48> steps;
+    for (const FusedSegment& segment : segments_) {
+      for (const FusedSegment::Operation& o : segment.operations) {
+        const bool one = o.value >= 0 && places[o.value].step == 0;
+        steps.push_back({tiles.step[static_cast<int>(o.code)][one], nullptr});
+      }
+    }
     for (int64_t at = begin; at < end; at += block_elements_) {
       const int64_t count = std::min(block_elements_, end - at);
       for (int i = 0; i < num_inputs_; ++i) {
@@ -188,17 +201,29 @@ class FusedKernel final : public Kernel {
           CopyRun(from + offset[1] * bytes, plan.step(1), run, bytes, places[i].data + (to - at) * bytes);
         });
       }
-      for (size_t i = 0; i < program_.instructions.size(); ++i) {
-        const FusedInstruction& instruction = program_.instructions[i];
-        const Place& a = places[instruction.a];
-        const Place& to = places[num_inputs_ + i];
-        char* result = to.data + at * to.bytes;
-        if (instruction.b < 0) {
-          instruction.f.unary(instruction.f.bytes, a.data + at * a.bytes, result, count);
-        } else {
-          const Place& b = places[instruction.b];
-          instruction.f.binary(instruction.f.bytes, a.data + at * a.bytes, a.step, b.data + at * b.bytes, b.step,
-                               result, count);
+      TileStep* step = steps.data();
+      for (const FusedSegment& segment : segments_) {
+        int64_t done = 0;
+        if (!segment.operations.empty()) {
+          for (size_t k = 0; k < segment.operations.size(); ++k) {
+            const int value = segment.operations[k].value;
+            if (value >= 0) step[k].data = reinterpret_cast<float*>(places[value].At(at, 0));
+          }
+          tiles.run(step, count);
+          step += segment.operations.size();
+          done = count / tiles.elements * tiles.elements;
+        }
+        for (int i = segment.begin; done < count && i < segment.end; ++i) {
+          const FusedInstruction& instruction = program_.instructions[i];
+          const Place& a = places[instruction.a];
+          char* result = places[num_inputs_ + i].At(at, done);
+          if (instruction.b < 0) {
+            instruction.f.unary(instruction.f.bytes, a.At(at, done), result, count - done);
+          } else {
+            const Place& b = places[instruction.b];
+            instruction.f.binary(instruction.f.bytes, a.At(at, done), a.step, b.At(at, done), b.step, result,
+                                 count - done);
+          }
         }
       }
       if (stream) StreamCopy(y + at * output_bytes, last_block, count * output_bytes);
@@ -211,6 +236,7 @@ class FusedKernel final : public Kernel {
   int num_blocks_ = 0;
   int64_t block_elements_ = 0;
   FusedProgram program_;
+  std::vector<FusedSegment> segments_;
   std::vector<bool> in_unary_;  // a unary loop reads the input
   std::vector<Shape> planned_shapes_;
   Layout planned_;

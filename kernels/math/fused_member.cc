@@ -45,10 +45,67 @@ absl::StatusOr<FusedInstruction> MakeInstruction(const KernelRegistry& kernels, 
   RETURN_IF_ERROR(kernel->Prepare(member));
   if (f->nonzero_divisor) return InvalidArgument(ref.name, " of integers can fail");
   made.f = *f;
+  if (output == DType::kFloat &&
+      std::all_of(inputs.begin(), inputs.end(), [](DType t) { return t == DType::kFloat; })) {
+    made.tile = TileCodeOf(ref.name, static_cast<int>(inputs.size()));
+  }
+  return made;
+}
+
+// Instructions [begin, end) with the tile as the place of each result that the next instruction reads.
+std::vector<FusedSegment::Operation> TileOperations(const FusedProgram& program, int begin, int end) {
+  const int last = static_cast<int>(program.instructions.size()) - 1;
+  // Whether somebody needs the result of i in memory.
+  auto is_stored = [&](int i) {
+    const int value = program.num_inputs + i;
+    if (i == last) return true;
+    for (int k = i + 1; k <= last; ++k) {
+      const FusedInstruction& reader = program.instructions[k];
+      if (reader.a != value && reader.b != value) continue;
+      if (k != i + 1 || k >= end || reader.a == reader.b) return true;
+    }
+    return false;
+  };
+  std::vector<FusedSegment::Operation> made;
+  int tile = -1;  // the value in it
+  for (int i = begin; i < end; ++i) {
+    const FusedInstruction& at = program.instructions[i];
+    if (tile != at.a && (at.b < 0 || tile != at.b)) {
+      made.push_back({TileCode::kLoad, at.a});
+      tile = at.a;
+    }
+    if (at.b < 0) {
+      made.push_back({at.tile, -1});
+    } else if (tile == at.a) {
+      made.push_back({at.tile, at.b});
+    } else {
+      made.push_back({static_cast<TileCode>(static_cast<int>(at.tile) + kExchanged), at.a});
+    }
+    tile = program.num_inputs + i;
+    if (is_stored(i)) made.push_back({TileCode::kStore, tile});
+  }
+  made.push_back({TileCode::kEnd, -1});
   return made;
 }
 
 }  // namespace
+
+std::vector<FusedSegment> MakeSegments(const FusedProgram& program, const std::vector<bool>& wide) {
+  std::vector<FusedSegment> segments;
+  const int count = static_cast<int>(program.instructions.size());
+  auto has_tiles = [&](int i) {
+    return program.instructions[i].tile != TileCode::kNone && wide[program.num_inputs + i];
+  };
+  for (int i = 0; i < count;) {
+    int end = i + 1;
+    while (end < count && has_tiles(i) == has_tiles(end)) ++end;
+    FusedSegment segment{i, end, {}};
+    if (has_tiles(i) && end - i > 1) segment.operations = TileOperations(program, i, end);
+    segments.push_back(std::move(segment));
+    i = end;
+  }
+  return segments;
+}
 
 absl::StatusOr<FusedProgram> MakeFusedProgram(const KernelRegistry& kernels, const PrepareContext& p, bool reductions) {
   ASSIGN_OR_RETURN(std::vector<FuncRef> refs, p.Attr<std::vector<FuncRef>>("program"));

@@ -11,6 +11,7 @@
 #include "core/kernel/kernel_registry.h"
 #include "kernels/common/element_wise.h"
 #include "kernels/common/reduce.h"
+#include "kernels/math/tiles.h"
 
 namespace sluice {
 
@@ -20,6 +21,7 @@ struct FusedInstruction {
   ReduceLoops reduce;  // of a reduction; else its `rows` is null
   int a = 0, b = -1;   // values: the inputs, then what instructions make
   int block = -1;      // where the result goes; -1: to the output
+  TileCode tile = TileCode::kNone;
   std::string source;  // the node that it was
   bool IsReduction() const { return reduce.rows != nullptr; }
 };
@@ -37,6 +39,18 @@ absl::StatusOr<FusedProgram> MakeFusedProgram(const KernelRegistry& kernels, con
 // Gives each instruction but the last a block, shared when lifetimes allow; inputs have blocks of their own, the first
 // ones. Returns how many there are.
 int AssignBlocks(FusedProgram* program);
+
+// Instructions [begin, end) of a program, as operations on tiles; without operations they run as loops, one by one.
+struct FusedSegment {
+  struct Operation {
+    TileCode code;
+    int value;  // the operand, or what is stored; -1: none
+  };
+  int begin = 0, end = 0;
+  std::vector<Operation> operations;
+};
+// The segments of a program, of whose values those that are not `wide` (one element for each row) have no tiles.
+std::vector<FusedSegment> MakeSegments(const FusedProgram& program, const std::vector<bool>& wide);
 
 }  // namespace sluice
 

@@ -54,7 +54,7 @@ class FusedRowsKernel final : public Kernel {
     for (DType t : program_.types) widest = std::max(widest, ElementSize(t));
     const int64_t row_bytes = n_ * static_cast<int64_t>(widest);
     rows_at_once_ = std::min(kMaxRows, std::max<int64_t>(1, kBlockBytes / row_bytes));
-    block_bytes_ = (std::max(rows_at_once_ * row_bytes, rows_at_once_ * 16) + 63) / 64 * 64;
+    block_bytes_ = (rows_at_once_ * row_bytes + 63) / 64 * 64;
     std::vector<Shape> shapes;
     for (const PartialShape& s : p.input_shapes) {
       if (!s.IsFullyKnown()) return absl::OkStatus();
@@ -84,7 +84,8 @@ class FusedRowsKernel final : public Kernel {
     enum Mode : uint8_t { kRows, kSame, kSpread };  // one for each row, one for all, else copied into a block
     Shape output;
     int64_t rows = 1;
-    std::vector<bool> wide;            // of each value
+    std::vector<bool> wide;  // of each value
+    std::vector<FusedSegment> segments;
     std::vector<Mode> modes;           // of each input
     std::vector<BroadcastPlan> plans;  // of rows, for kSpread
   };
@@ -116,6 +117,7 @@ class FusedRowsKernel final : public Kernel {
       if (i.IsReduction() && !wide) return InvalidArgument(i.source, " reduces rows of 1 element, wanted ", n_);
       layout->wide.push_back(wide && !i.IsReduction());
     }
+    layout->segments = MakeSegments(program_, layout->wide);
     layout->rows = lead.num_elements();
     layout->modes.resize(num_inputs_);
     layout->plans.resize(num_inputs_);
@@ -182,8 +184,13 @@ class FusedRowsKernel final : public Kernel {
   }
 
   void RunPiece(KernelContext& c, const Layout& layout, char* y, bool stream, int64_t begin, int64_t end) const {
-    char* blocks = Scratch(static_cast<size_t>((num_blocks_ + 1) * block_bytes_));
+    // Narrow results have places of their own: a segment of tiles goes through its instructions row by row, so a wide
+    // one in the block of a narrow one would overwrite what later rows read.
+    const int64_t narrow_bytes = rows_at_once_ * 16;
+    char* blocks = Scratch(static_cast<size_t>((num_blocks_ + 1) * block_bytes_ +
+                                               static_cast<int64_t>(program_.instructions.size()) * narrow_bytes));
     char* last_block = blocks + num_blocks_ * block_bytes_;
+    char* narrow = last_block + block_bytes_;
     absl::InlinedVector<Place, 48> places;
     for (int i = 0; i < num_inputs_; ++i) {
       const int64_t row_bytes = RowBytes(i, layout.wide[i]);
@@ -203,29 +210,91 @@ class FusedRowsKernel final : public Kernel {
     for (size_t i = 0; i < program_.instructions.size(); ++i) {
       const int value = num_inputs_ + static_cast<int>(i), block = program_.instructions[i].block;
       const int64_t row_bytes = RowBytes(value, layout.wide[value]);
-      places.push_back({block < 0 ? y : blocks + block * block_bytes_, row_bytes, block < 0, layout.wide[value]});
+      places.push_back({block < 0            ? y
+                        : layout.wide[value] ? blocks + block * block_bytes_
+                                             : narrow + static_cast<int64_t>(i) * narrow_bytes,
+                        row_bytes, block < 0, layout.wide[value]});
     }
     const int64_t output_bytes = places.back().row_bytes;
     if (stream) places.back() = {last_block, output_bytes, false, places.back().wide};
+    absl::InlinedVector<TileStep, 48> steps;
+    for (const FusedSegment& segment : layout.segments) {
+      for (const FusedSegment::Operation& o : segment.operations) {
+        steps.push_back({Tiles().step[static_cast<int>(o.code)][o.value >= 0 && !places[o.value].wide], nullptr});
+      }
+    }
     for (int64_t at = begin; at < end; at += rows_at_once_) {
       const int64_t rows = std::min(rows_at_once_, end - at);
       for (int i = 0; i < num_inputs_; ++i) {
         if (layout.modes[i] == Layout::kSpread) Spread(c.input(i), layout.plans[i], at, rows, places[i]);
       }
-      for (size_t i = 0; i < program_.instructions.size(); ++i) {
-        const FusedInstruction& instruction = program_.instructions[i];
-        const Place a = At(places[instruction.a], at), to = At(places[num_inputs_ + i], at);
-        if (instruction.IsReduction()) {
-          Reduce(instruction, a, to, rows);
-        } else if (instruction.b < 0) {
-          Unary(instruction, a, to, rows);
-        } else {
-          Binary(instruction, a, At(places[instruction.b], at), to, rows);
+      FetchAhead(places, at + rows_at_once_, end);
+      TileStep* step = steps.data();
+      for (const FusedSegment& segment : layout.segments) {
+        if (!segment.operations.empty()) {
+          RunTiles(segment, places.data(), at, rows, step);
+          step += segment.operations.size();
+          continue;
+        }
+        for (int i = segment.begin; i < segment.end; ++i) {
+          const FusedInstruction& instruction = program_.instructions[i];
+          const Place a = At(places[instruction.a], at), to = At(places[num_inputs_ + i], at);
+          if (instruction.IsReduction()) {
+            Reduce(instruction, a, to, rows);
+          } else if (instruction.b < 0) {
+            Unary(instruction, a, to, rows);
+          } else {
+            Binary(instruction, a, At(places[instruction.b], at), to, rows);
+          }
         }
       }
       if (stream) StreamCopy(y + at * output_bytes, last_block, rows * output_bytes);
     }
     if (stream) StreamFence();
+  }
+
+  // A segment of operations on tiles, all rows at once where each value goes through them at one step, and what no
+  // whole tile is left for.
+  void RunTiles(const FusedSegment& segment, const Place* places, int64_t at, int64_t rows, TileStep* steps) const {
+    bool one_run = true;
+    for (const FusedSegment::Operation& o : segment.operations) {
+      if (o.value >= 0) one_run &= places[o.value].wide == (places[o.value].row_bytes != 0);
+    }
+    const int64_t count = one_run ? rows * n_ : n_, times = one_run ? 1 : rows;
+    const int64_t done = count / Tiles().elements * Tiles().elements;
+    for (int64_t r = 0; r < times; ++r) {
+      auto place = [&](int value) { return At(places[value], at).data + r * places[value].row_bytes; };
+      if (done > 0) {
+        for (size_t k = 0; k < segment.operations.size(); ++k) {
+          const int value = segment.operations[k].value;
+          if (value >= 0) steps[k].data = reinterpret_cast<float*>(place(value));
+        }
+        Tiles().run(steps, count);
+      }
+      if (done == count) continue;
+      constexpr int64_t kBytes = sizeof(float);  // of all values with tiles
+      for (int i = segment.begin; i < segment.end; ++i) {
+        const FusedInstruction& instruction = program_.instructions[i];
+        auto rest = [&](int value) { return place(value) + (places[value].wide ? done * kBytes : 0); };
+        char* to = rest(num_inputs_ + i);
+        if (instruction.b < 0) {
+          instruction.f.unary(instruction.f.bytes, rest(instruction.a), to, count - done);
+        } else {
+          instruction.f.binary(instruction.f.bytes, rest(instruction.a), places[instruction.a].wide,
+                               rest(instruction.b), places[instruction.b].wide, to, count - done);
+        }
+      }
+    }
+  }
+
+  // Asks for the rows of the next block, so that memory works while this one is computed.
+  void FetchAhead(const absl::InlinedVector<Place, 48>& places, int64_t at, int64_t end) const {
+    const int64_t rows = std::min(rows_at_once_, end - at);
+    for (int i = 0; i < num_inputs_; ++i) {
+      if (!places[i].moves || !places[i].wide) continue;
+      const char* from = places[i].data + at * places[i].row_bytes;
+      for (int64_t b = 0; b < rows * places[i].row_bytes; b += 64) __builtin_prefetch(from + b, 0, 2);
+    }
   }
 
   static Place At(Place p, int64_t row) {

@@ -15,6 +15,13 @@ struct SumReducer {
   SLUICE_HOST_DEVICE static Sum Start() { return Sum(0); }
   SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return scalar::Add(a, b); }
+  static constexpr bool kJoinsVectors = true;
+  template <class V>
+  SLUICE_HOST_DEVICE static void LoadVector(V&) {}
+  template <class V>
+  SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
+    a = a + b;
+  }
   SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
 };
 template <class T>

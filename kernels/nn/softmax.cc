@@ -137,7 +137,7 @@ class SoftmaxOf : public Kernel {
  private:
   static void RunPasses(KernelContext& c, const RowPasses& passes, const float* from, int64_t rows, int64_t n,
                         float* to) {
-    c.ParallelFor(rows, 0.3 * static_cast<double>(n) + 10, [&](int64_t begin, int64_t end) {
+    c.ParallelFor(rows, 0.4 * static_cast<double>(n) + 10, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const float* x = from + r * n;
         float* y = to + r * n;
@@ -231,7 +231,7 @@ class SparseCrossEntropyKernel : public Kernel {
     T *losses = loss->data<T>(), *to = backprop->data<T>();
     if constexpr (std::is_same_v<T, float>) {
       if (const RowPasses* passes = FastRows()) {
-        c.ParallelFor(rows, 0.3 * static_cast<double>(n) + 20, [&](int64_t begin, int64_t end) {
+        c.ParallelFor(rows, 0.4 * static_cast<double>(n) + 20, [&](int64_t begin, int64_t end) {
           for (int64_t r = begin; r < end; ++r) {
             const float* x = from + r * n;
             float* y = to + r * n;
