@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "core/base/status.h"
 #include "distributed/rpc/grpc_internal.h"
@@ -17,6 +19,17 @@ namespace {
 
 constexpr absl::Duration kFinishTimeout = absl::Seconds(5);
 constexpr absl::Duration kDiagnosisTimeout = absl::Seconds(2), kPlainDiagnosisTimeout = absl::Milliseconds(500);
+
+constexpr absl::Duration kRemembered = absl::Seconds(10);
+
+struct Findings {
+  absl::Mutex mu;
+  std::map<std::string, std::pair<absl::Time, std::string>> by_key ABSL_GUARDED_BY(mu);
+};
+Findings& FindingsOfProcess() {
+  static auto* findings = new Findings;
+  return *findings;
+}
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments args;
@@ -85,12 +98,27 @@ struct ByteCall::Impl {
     if (status.error_code() == grpc::StatusCode::UNAVAILABLE && !answered) {
       const absl::Duration limit =
           std::min(options.root_certificates.empty() ? kPlainDiagnosisTimeout : kDiagnosisTimeout, until - absl::Now());
-      const std::string why = limit > absl::Milliseconds(20) ? DiagnoseTls(address, options, limit) : std::string();
+      const std::string why = Diagnose(limit);
       if (!why.empty())
         return absl::UnavailableError(absl::StrCat(What(), ": ", why, " [", status.error_message(), "]"));
     }
     return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                         absl::StrCat(What(), ": ", status.error_message()));
+  }
+
+  // What is wrong with the TLS of the two; what was found a moment ago when there is no time to look.
+  std::string Diagnose(absl::Duration limit) const {
+    const std::string key = absl::StrCat(address, "\n", options.root_certificates, options.certificate);
+    std::string why = limit > absl::Milliseconds(20) ? DiagnoseTls(address, options, limit) : std::string();
+    Findings& findings = FindingsOfProcess();
+    absl::MutexLock lock(&findings.mu);
+    if (findings.by_key.size() > 1000) findings.by_key.clear();
+    auto& [when, found] = findings.by_key[key];
+    if (!why.empty()) {
+      when = absl::Now();
+      found = why;
+    }
+    return absl::Now() - when < kRemembered ? found : "";
   }
 
   const std::string address;

@@ -8,11 +8,14 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <memory>
 #include <vector>
 
@@ -167,6 +170,29 @@ std::string ExplainAlert(unsigned long error, const GrpcOptions& options) {
   }
 }
 
+// While it lives this thread hears nothing of SIGPIPE: OpenSSL writes to a peer that may just have gone.
+class NoSigpipe {
+ public:
+  NoSigpipe() {
+    sigset_t pending;
+    sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~NoSigpipe() {
+    const timespec now = {};
+    while (!was_pending_ && sigtimedwait(&pipe_, nullptr, &now) == SIGPIPE) {
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  bool was_pending_ = false;
+  sigset_t pipe_, before_;
+};
+
 // Runs `step` until it neither wants to read nor to write; false when the time is over.
 template <typename Step>
 bool Drive(SSL* ssl, int fd, absl::Time until, int* result, const Step& step) {
@@ -209,6 +235,7 @@ std::string DiagnoseTls(const std::string& address, const GrpcOptions& options, 
   const TlsSettings& settings = options.settings;
   const int fd = Connect(address, until);
   if (fd < 0) return "";
+  const NoSigpipe quiet;
   std::unique_ptr<const int, void (*)(const int*)> closer(&fd, [](const int* f) { close(*f); });
   Owned<SSL_CTX> context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
   if (tls) Trust(context.get(), options.root_certificates);
