@@ -11,7 +11,7 @@ namespace sluice {
 namespace {
 
 // Blocks of the kernels, and what their inputs are worth.
-constexpr int kMaxInputs = 8;
+constexpr int kMaxInputs = 16;
 constexpr int kMaxLive = 8;
 
 // A node as a member: the op that computes the same on broadcast operands.
@@ -33,7 +33,7 @@ FuncRef Instruction(const Node& n) {
 bool IsFreeToFuse(const Node& n, const PassContext& context) {
   if (n.num_outputs() != 1 || n.num_inputs() == 0 || context.preserve.contains(n.name())) return false;
   if (!n.control_inputs().empty() || !n.control_outputs().empty()) return false;
-  if (IsRefType(n.output_type(0)) || n.out_edges().empty()) return false;
+  if (IsRefType(n.output_type(0))) return false;
   for (int i = 0; i < n.num_inputs(); ++i) {
     if (IsRefType(n.input_type(i))) return false;
   }

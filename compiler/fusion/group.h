@@ -16,7 +16,7 @@ using NodePredicate = std::function<bool(const NodeInfo&)>;
 
 inline constexpr int kMaxFusedMembers = 64;
 
-// One output that somebody reads under no promised name, no control edges and no references.
+// One output under no promised name, no control edges and no references.
 bool IsFreeToFuse(const Node& n, const PassContext& context);
 
 // A bias along the last axis, of the length that the kernel would ask for: as a member it is an addition.

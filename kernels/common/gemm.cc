@@ -123,7 +123,7 @@ void RunRow(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
 
 // Up to these, packing and a library's own overhead show. The panel of b that is read for each tile, k rows of it, has
 // to stay in the first-level cache.
-constexpr int64_t kSmall = 96 * 96 * 96;
+constexpr int64_t kSmall = 1 << 20;
 constexpr int64_t kSmallDepth = 256;
 
 template <class T>

@@ -21,7 +21,7 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kBlockBytes = 4096;
-constexpr int kMaxBlocks = 16;  // on the stack of each thread
+constexpr int kMaxBlocks = 24;  // on the stack of each thread
 
 // Copies count elements, which are `step` (0 or 1) apart.
 void CopyRun(const char* from, int64_t step, int64_t count, int64_t bytes, char* to) {

@@ -22,7 +22,7 @@ namespace {
 
 constexpr int64_t kBlockBytes = 4096;  // what a wide value takes, unless one row is longer
 constexpr int64_t kMaxRows = 64;       // at a time
-constexpr int kMaxBlocks = 16;
+constexpr int kMaxBlocks = 24;
 
 struct Free {
   void operator()(void* p) const { std::free(p); }
