@@ -211,6 +211,7 @@ class Operation:
   """A node of a graph: takes tensors, makes tensors."""
 
   _device_scopes = ()  # (device asked for, file, line) of each `sl.device` around it
+  _groups = None  # its colocation groups, once they were asked for
 
   def __init__(self, *args, **kwargs):
     raise TypeError("make operations with Graph.create_op or the functions of sluice, not with Operation()")
@@ -311,15 +312,20 @@ class Operation:
       kind = {bool: "b", int: "i", float: "f", bytes: "s", str: "s", _dtypes.DType: "type"}[type(value)]
       value = attr_value_pb2.AttrValue(**{kind: value.encode() if isinstance(value, str) else int(value) if kind == "type" else value})
     self.graph._native.set_attr(self._id, name, value.SerializeToString())
+    if name == "_class":
+      self._groups = None
 
   def colocation_groups(self):
     """Names of the groups, `loc:@x`, whose members share a device."""
-    default = [("loc:@" + self._name).encode()]
-    try:
-      groups = self.get_attr("_class")
-    except ValueError:
-      return default
-    return [g for g in groups if g.startswith(b"loc:@")] or default
+    if self._groups is None:
+      self._groups = [("loc:@" + self._name).encode()]
+      try:
+        groups = [g for g in self.get_attr("_class") if g.startswith(b"loc:@")]
+      except ValueError:
+        groups = ()
+      if groups:
+        self._groups = groups
+    return list(self._groups)
 
   def _add_control_input(self, op):
     self.graph._native.add_control_input(self._id, op._id)
@@ -757,6 +763,10 @@ class Graph:
     start = len(stack) - 1 - stack[::-1].index(None) + 1 if None in stack else 0
     active = stack[start:]
     self._device_scopes = lines[start:]
+    if not active:
+      self._device_functions = False
+      self._device_string = ""
+      return
     self._device_functions = any(not hasattr(f, "_spec") for f in active)
     merged = _device.DeviceSpec()
     for function in active:

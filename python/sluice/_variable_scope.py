@@ -8,6 +8,7 @@ import contextlib
 import functools
 import inspect
 import math
+import types
 
 from sluice import _array
 from sluice import _dtypes
@@ -161,15 +162,23 @@ class _Store:
     self.variables = {}
     self.partitioned = {}
     self.scope_counts = {}
+    self._below = {}  # the scopes below each one, at any depth
     self.scope = VariableScope(False)
 
   def open_scope(self, name):
-    self.scope_counts[name] = self.scope_counts.get(name, 0) + 1
+    counts = self.scope_counts
+    if name not in counts:
+      end = name.rfind("/")
+      while end > 0:
+        self._below.setdefault(name[:end], {})[name] = True
+        end = name.rfind("/", 0, end)
+    counts[name] = counts.get(name, 0) + 1
 
   def close_subscopes(self, name):
-    for key in self.scope_counts:
-      if not name or key.startswith(name + "/"):
-        self.scope_counts[key] = 0
+    counts = self.scope_counts
+    for key in self._below.get(name, ()) if name else counts:
+      if key in counts:
+        counts[key] = 0
 
 
 def _store():
@@ -357,7 +366,22 @@ def _get_single(store, name, shape, partition_info, *, dtype, initializer, regul
   return variable
 
 
+_taken = {}  # (code, argument): whether the function takes it
+
+
 def _takes(function, argument):
+  """Whether a function, or an object that is called as one, has a parameter; looked up once for each code."""
+  called = function if isinstance(function, (types.FunctionType, types.MethodType)) else getattr(type(function), "__call__", None)
+  code = getattr(called, "__code__", None)
+  if code is None or hasattr(called, "__wrapped__") or hasattr(called, "__signature__") or hasattr(function, "__signature__"):
+    return _has_parameter(function, argument)
+  found = _taken.get((code, argument))
+  if found is None:
+    found = _taken[code, argument] = _has_parameter(function, argument)
+  return found
+
+
+def _has_parameter(function, argument):
   try:
     parameters = inspect.signature(function).parameters
   except (TypeError, ValueError):
