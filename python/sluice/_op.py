@@ -4,7 +4,6 @@ Every generated wrapper of `sluice.raw_ops` is one line that ends here, and so a
 definitions come from the registry in C++ (`_sluice.op_spec`), read once for each op when first used.
 """
 
-import contextlib
 import numbers
 from collections import namedtuple
 
@@ -300,9 +299,8 @@ def _call_converting(spec, name, values, attrs):
         attrs[attr] = enum
     refs = [graph._tensor(k).op for arg, key in zip(spec.inputs, keys) if arg.is_ref for k in (key if type(key) is list else (key,))]
     if refs:  # What changes a variable runs where the variable is.
-      with contextlib.ExitStack() as stack:
-        for ref in refs:
-          stack.enter_context(graph.colocate_with(ref))
+      with graph.colocate_with(refs[0]):
+        graph._colocation += tuple(refs[1:])  # until the scope ends
         return spec.result(graph._create(spec.op_type, scope[:-1], keys, attrs))
     return spec.result(graph._create(spec.op_type, scope[:-1], keys, attrs))
 

@@ -193,11 +193,13 @@ def start_up(libraries):
         if library not in programs:
             continue
         environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is not compiled at each start
         if library != "sluice":
             environment.pop("PYTHONPATH", None)
 
         def median(code, n=5):
             times = []
+            subprocess.run([python, "-c", code], check=True, env=environment, cwd=HERE, stderr=subprocess.DEVNULL)
             for _ in range(n):
                 start = time.perf_counter()
                 subprocess.run([python, "-c", code], check=True, env=environment, cwd=HERE, stderr=subprocess.DEVNULL)
