@@ -126,8 +126,14 @@ void RunRow(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
 constexpr int64_t kSmall = 1 << 20;
 constexpr int64_t kSmallDepth = 256;
 
+// The whole product decides how its pieces are computed, so that results do not depend on the number of threads.
 template <class T>
-void RunPiece(const GemmArgs<T>& g) {
+bool IsSmall(const GemmArgs<T>& g) {
+  return std::is_floating_point_v<T> && g.k <= kSmallDepth && g.m * g.n * g.k <= kSmall;
+}
+
+template <class T>
+void RunPiece(const GemmArgs<T>& g, bool small) {
   if (g.m <= 2) {
     for (int64_t i = 0; i < g.m; ++i) RunRow(g, g.ta ? g.a + i : g.a + i * g.lda, g.ta ? g.lda : 1, g.c + i * g.ldc);
     return;
@@ -139,7 +145,7 @@ void RunPiece(const GemmArgs<T>& g) {
     return;
   }
   if constexpr (std::is_floating_point_v<T>) {
-    if (g.k <= kSmallDepth && g.m * g.n * g.k <= kSmall) return RunDirect(g);
+    if (small) return RunDirect(g);
   }
   if constexpr (std::is_same_v<T, float>) {
     if (RunOneDnn(g)) return;
@@ -155,7 +161,7 @@ void RunTiled(ThreadPool* pool, const GemmArgs<T>& g) {
   const double cost_ns =
       static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * sizeof(T) / 500;
   const int threads = pool == nullptr ? 1 : pool->parallelism();
-  if (threads == 1 || cost_ns < 20000) return RunPiece(g);
+  if (threads == 1 || cost_ns < 10000) return RunPiece(g, IsSmall(g));
   // The cut goes across the longer side first, so that pieces stay near to squares.
   int64_t rows = 1, columns = 1;
   while (rows * columns < threads) {
@@ -175,7 +181,7 @@ void RunTiled(ThreadPool* pool, const GemmArgs<T>& g) {
       piece.a += g.ta ? i : i * g.lda;
       piece.b += g.tb ? j * g.ldb : j;
       piece.c += i * g.ldc + j;
-      RunPiece(piece);
+      RunPiece(piece, IsSmall(g));
     }
   });
 }

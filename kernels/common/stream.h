@@ -13,8 +13,9 @@
 
 namespace sluice {
 
-// Whether a result of so many bytes is worth it: it takes half of the last-level cache of a large server processor.
-inline bool WorthStreaming(int64_t bytes) { return bytes >= (int64_t{16} << 20); }
+// Whether a result of so many bytes is worth it: it leaves no room for what goes with it in 32 MB, the last-level cache
+// of a part of a large server processor.
+inline bool WorthStreaming(int64_t bytes) { return bytes >= (int64_t{8} << 20); }
 
 // Copies; `to` is written past the caches. Call StreamFence before another thread may read it.
 inline void StreamCopy(void* to, const void* from, int64_t bytes) {

@@ -181,12 +181,17 @@ class FusedKernel final : public Kernel {
       places[num_inputs_ + i] =
           block < 0 ? Place{y, bytes, bytes, 1} : Place{blocks + block * kBlockBytes, 0, bytes, 1};
     }
-    if (stream) places.back() = {last_block, 0, output_bytes, 1};
+    // Tiles go past the caches themselves; what loops write goes there from a block.
+    const bool stream_tiles = stream && reinterpret_cast<uintptr_t>(y) % 64 == 0 &&
+                              !segments_.back().operations.empty() && block_elements_ % 64 == 0;
+    const bool stream_block = stream && !stream_tiles;
+    if (stream_block) places.back() = {last_block, 0, output_bytes, 1};
     const TileFunctions& tiles = Tiles();
     absl::InlinedVector<TileStep, 48> steps;
     for (const FusedSegment& segment : segments_) {
       for (const FusedSegment::Operation& o : segment.operations) {
-        const bool one = o.value >= 0 && places[o.value].step == 0;
+        const bool is_output = o.code == TileCode::kStore && o.value + 1 == static_cast<int>(places.size());
+        const bool one = is_output ? stream_tiles : o.value >= 0 && places[o.value].step == 0;
         steps.push_back({tiles.step[static_cast<int>(o.code)][one], nullptr});
       }
     }
@@ -226,7 +231,7 @@ class FusedKernel final : public Kernel {
           }
         }
       }
-      if (stream) StreamCopy(y + at * output_bytes, last_block, count * output_bytes);
+      if (stream_block) StreamCopy(y + at * output_bytes, last_block, count * output_bytes);
     }
     if (stream) StreamFence();
   }

@@ -216,11 +216,17 @@ class FusedRowsKernel final : public Kernel {
                         row_bytes, block < 0, layout.wide[value]});
     }
     const int64_t output_bytes = places.back().row_bytes;
-    if (stream) places.back() = {last_block, output_bytes, false, places.back().wide};
+    // Tiles go past the caches themselves; what loops write goes there from a block.
+    const bool stream_tiles = stream && reinterpret_cast<uintptr_t>(y) % 64 == 0 &&
+                              !layout.segments.back().operations.empty() && output_bytes % 64 == 0;
+    const bool stream_block = stream && !stream_tiles;
+    if (stream_block) places.back() = {last_block, output_bytes, false, places.back().wide};
     absl::InlinedVector<TileStep, 48> steps;
     for (const FusedSegment& segment : layout.segments) {
       for (const FusedSegment::Operation& o : segment.operations) {
-        steps.push_back({Tiles().step[static_cast<int>(o.code)][o.value >= 0 && !places[o.value].wide], nullptr});
+        const bool is_output = o.code == TileCode::kStore && o.value + 1 == static_cast<int>(places.size());
+        const bool one = is_output ? stream_tiles : o.value >= 0 && !places[o.value].wide;
+        steps.push_back({Tiles().step[static_cast<int>(o.code)][one], nullptr});
       }
     }
     for (int64_t at = begin; at < end; at += rows_at_once_) {
@@ -248,7 +254,7 @@ class FusedRowsKernel final : public Kernel {
           }
         }
       }
-      if (stream) StreamCopy(y + at * output_bytes, last_block, rows * output_bytes);
+      if (stream_block) StreamCopy(y + at * output_bytes, last_block, rows * output_bytes);
     }
     if (stream) StreamFence();
   }

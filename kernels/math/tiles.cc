@@ -17,11 +17,17 @@ namespace baseline {
 #define SLUICE_TILE_BYTES 16
 #define SLUICE_TILE_LARGER(x, y) (x > y ? x : y)
 #define SLUICE_TILE_SMALLER(x, y) (x < y ? x : y)
+#ifdef SLUICE_HAS_X86_LOOPS
+#define SLUICE_TILE_STREAM(to, x) _mm_stream_ps(to, x)
+#else
+#define SLUICE_TILE_STREAM(to, x) (*reinterpret_cast<Memory*>(to) = x)
+#endif
 #include "kernels/math/tiles_body.h"
 #undef SLUICE_TILE_TARGET
 #undef SLUICE_TILE_BYTES
 #undef SLUICE_TILE_LARGER
 #undef SLUICE_TILE_SMALLER
+#undef SLUICE_TILE_STREAM
 }  // namespace baseline
 #ifdef SLUICE_HAS_X86_LOOPS
 namespace avx2 {
@@ -29,22 +35,26 @@ namespace avx2 {
 #define SLUICE_TILE_BYTES 32
 #define SLUICE_TILE_LARGER(x, y) _mm256_max_ps(x, y)
 #define SLUICE_TILE_SMALLER(x, y) _mm256_min_ps(x, y)
+#define SLUICE_TILE_STREAM(to, x) _mm256_stream_ps(to, x)
 #include "kernels/math/tiles_body.h"
 #undef SLUICE_TILE_TARGET
 #undef SLUICE_TILE_BYTES
 #undef SLUICE_TILE_LARGER
 #undef SLUICE_TILE_SMALLER
+#undef SLUICE_TILE_STREAM
 }  // namespace avx2
 namespace avx512 {
 #define SLUICE_TILE_TARGET SLUICE_TARGET_AVX512
 #define SLUICE_TILE_BYTES 64
 #define SLUICE_TILE_LARGER(x, y) _mm512_max_ps(x, y)
 #define SLUICE_TILE_SMALLER(x, y) _mm512_min_ps(x, y)
+#define SLUICE_TILE_STREAM(to, x) _mm512_stream_ps(to, x)
 #include "kernels/math/tiles_body.h"
 #undef SLUICE_TILE_TARGET
 #undef SLUICE_TILE_BYTES
 #undef SLUICE_TILE_LARGER
 #undef SLUICE_TILE_SMALLER
+#undef SLUICE_TILE_STREAM
 }  // namespace avx512
 #endif
 #pragma GCC diagnostic pop

@@ -56,8 +56,9 @@ struct TileStep {
 
 // The functions for this processor.
 struct TileFunctions {
-  int64_t elements = 0;                                        // of a tile
-  void (*step[static_cast<int>(TileCode::kCount)][2])() = {};  // [code][one for all]
+  int64_t elements = 0;  // of a tile
+  // [code][one for all]; a store has the second form for results past the caches, at addresses that 64 divides.
+  void (*step[static_cast<int>(TileCode::kCount)][2])() = {};
   // Runs the steps, of which the last is kEnd, on each whole tile of [0, count).
   void (*run)(const TileStep* steps, int64_t count) = nullptr;
 };

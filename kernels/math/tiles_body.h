@@ -1,7 +1,7 @@
 // The functions of tiles.h for one instruction set: included once for each, inside a namespace of its own, with
-// SLUICE_TILE_TARGET (the attribute), SLUICE_TILE_BYTES (of a vector), SLUICE_TILE_LARGER(x, y), which is x > y ? x : y, and
-// SLUICE_TILE_SMALLER. Every function has the attribute, since GCC
-// takes conditions on vectors apart in functions that do not.
+// SLUICE_TILE_TARGET (the attribute), SLUICE_TILE_BYTES (of a vector), SLUICE_TILE_LARGER(x, y), which is x > y ? x :
+// y, SLUICE_TILE_SMALLER and SLUICE_TILE_STREAM(to, x), a store past the caches. Every function has the attribute,
+// since GCC takes conditions on vectors apart in functions that do not.
 
 typedef float V __attribute__((vector_size(SLUICE_TILE_BYTES)));
 typedef float Memory __attribute__((vector_size(SLUICE_TILE_BYTES), may_alias, aligned(4)));
@@ -86,6 +86,19 @@ SLUICE_TILE_TARGET void Store(const TileStep* step, int64_t at, SLUICE_TILE) {
   m[0] = t0, m[1] = t1, m[2] = t2, m[3] = t3, m[4] = t4, m[5] = t5, m[6] = t6, m[7] = t7;
   SLUICE_NEXT;
 }
+// Past the caches, to whole vectors.
+SLUICE_TILE_TARGET void Stream(const TileStep* step, int64_t at, SLUICE_TILE) {
+  float* m = step->data + at;
+  SLUICE_TILE_STREAM(m, t0);
+  SLUICE_TILE_STREAM(m + kWidth, t1);
+  SLUICE_TILE_STREAM(m + 2 * kWidth, t2);
+  SLUICE_TILE_STREAM(m + 3 * kWidth, t3);
+  SLUICE_TILE_STREAM(m + 4 * kWidth, t4);
+  SLUICE_TILE_STREAM(m + 5 * kWidth, t5);
+  SLUICE_TILE_STREAM(m + 6 * kWidth, t6);
+  SLUICE_TILE_STREAM(m + 7 * kWidth, t7);
+  SLUICE_NEXT;
+}
 SLUICE_TILE_TARGET void End(const TileStep*, int64_t, V, V, V, V, V, V, V, V) {}
 template <class F>
 SLUICE_TILE_TARGET void Alone(const TileStep* step, int64_t at, SLUICE_TILE) {
@@ -123,7 +136,7 @@ TileFunctions MakeFunctions() {
     f.step[static_cast<int>(code)][1] = reinterpret_cast<void (*)()>(one);
   };
   set(TileCode::kLoad, &Load, &LoadOne);
-  set(TileCode::kStore, &Store, nullptr);
+  set(TileCode::kStore, &Store, &Stream);
   set(TileCode::kAdd, &Each<Add>, &One<Add>);
   set(TileCode::kSub, &Each<Sub>, &One<Sub>);
   set(TileCode::kMul, &Each<Mul>, &One<Mul>);

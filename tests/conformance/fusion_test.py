@@ -106,6 +106,19 @@ def test_same_bits_of_special_values(op, size):
             np.testing.assert_array_equal(np.signbit(fused[fused == fused]), np.signbit(plain[plain == plain]))
 
 
+@pytest.mark.parametrize("dtype, size", [("float32", 2097152 + 3), ("float32", 2500096), ("float64", 1048579)])
+def test_same_bits_of_results_larger_than_the_caches(dtype, size):
+    """They are written past them, as whole vectors or from a block."""
+    x = np.random.default_rng(0).uniform(0.1, 2, size).astype(dtype)
+    for last in (sl.negative, sl.tanh):
+        with sl.Graph().as_default():
+            a = sl.placeholder(dtype, [size])
+            fetches = [sl.identity(last(sl.maximum(a * 3 - 1, a) * a))]
+            plain = run({a: x}, fetches, False, 1)
+            for threads in (1, 2):
+                np.testing.assert_array_equal(run({a: x}, fetches, True, threads)[0], plain[0])
+
+
 def fused_nodes(fetches, feeds):
     options = sl.RunOptions(output_partition_graphs=True, trace_level=sl.RunOptions.FULL_TRACE)
     metadata = sl.RunMetadata()

@@ -72,6 +72,18 @@ def test_same_bits(program, dtype):
 
 
 @needs_fusion
+@pytest.mark.parametrize("shape", [(3000, 704), (3001, 701), (300, 8000)], ids=str)
+def test_same_bits_of_results_larger_than_the_caches(shape):
+    x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    for program in (layer_norm, softmax):
+        with sl.Graph().as_default():
+            a = sl.placeholder("float32", [None, shape[1]])
+            y = [sl.identity(program(a, np.float32(0.5), x[0]))]
+            plain = run({a: x}, y, False, 1)
+            for threads in (1, 2):
+                np.testing.assert_array_equal(run({a: x}, y, True, threads)[0], plain[0])
+
+
 @pytest.mark.parametrize("program", [layer_norm, softmax, norm_of_rows, scale_of_rows], ids=lambda p: p.__name__)
 def test_a_program_of_rows_is_one_node(program):
     with sl.Graph().as_default():
