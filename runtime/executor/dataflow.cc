@@ -32,8 +32,8 @@ struct WorkLists {
   }
 };
 
-// What a helper finds that was scheduled on the pool when it finally runs: the run that goes on now, or nothing. One for
-// the life of a step; a helper that comes too late for one run may help the next.
+// What a helper finds that was scheduled on the pool when it finally runs: the run that goes on now, or nothing. One
+// for the life of a step; a helper that comes too late for one run may help the next.
 struct HelperGate : public RefCounted {
   absl::Mutex mu;  // before the run's. Helpers are inside together; the end of a run waits for them
   DataflowRun* run ABSL_GUARDED_BY(mu) = nullptr;
@@ -90,7 +90,7 @@ class DataflowRun final : public StepProgress::Waiter {
     token_->Unregister(callback);
     CloseGate();
     absl::MutexLock lock(&mu_);
-    memory_.ended.clear();  // of a run that failed
+    memory_.ended.clear();                                       // of a run that failed
     for (Frame* f : frames_) f->counters_are_set = error_.ok();  // each instruction that ran has set its own again
     return error_;
   }
@@ -281,8 +281,8 @@ class DataflowRun final : public StepProgress::Waiter {
     return left == 0;
   }
 
-  // Empties slots, and lists what has become ready but for one cheap instruction, which is returned. A counter is set for
-  // the next step by who counts it down to zero: nobody else touches it any more in this one.
+  // Empties slots, and lists what has become ready but for one cheap instruction, which is returned. A counter is set
+  // for the next step by who counts it down to zero: nobody else touches it any more in this one.
   template <bool kSlow>
   uint32_t Finish(Frame* f, const Instruction& i, WorkLists* lists) {
     const PartitionPlan& plan = f->plan;
@@ -328,8 +328,8 @@ class DataflowRun final : public StepProgress::Waiter {
       gate = memory_.gate;
       memory_.offered.insert(memory_.offered.end(), lists->heavy.begin(), lists->heavy.end() - 1);
       lists->heavy.erase(lists->heavy.begin(), lists->heavy.end() - 1);
-      wanted = std::min(static_cast<int>(memory_.offered.size()), helpers_) -
-               gate->coming.load(std::memory_order_relaxed);
+      wanted =
+          std::min(static_cast<int>(memory_.offered.size()), helpers_) - gate->coming.load(std::memory_order_relaxed);
       if (wanted > 0) gate->coming.fetch_add(wanted, std::memory_order_relaxed);
     }
     OpenGate(gate.get());

@@ -1,5 +1,5 @@
-// Steps by dataflow: whatever threads take part and whenever waits complete, results are those of the graph; a step that
-// was used before, and one that failed before, runs as a new one does.
+// Steps by dataflow: whatever threads take part and whenever waits complete, results are those of the graph; a step
+// that was used before, and one that failed before, runs as a new one does.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -135,10 +135,10 @@ TEST_F(DataflowTest, RandomGraphsComputeTheSameOnAnyThreads) {
 }
 
 TEST_F(DataflowTest, AStepThatFailedRunsAsANewOneAfterwards) {
-  const std::unique_ptr<StepPlan> plan = Plan(
-      {absl::StrCat("x = _Arg(T=float, index=0, shape=[", kElements, "])"), "a = TestMix(x, N=1)", "b = TestMix(x, N=1)",
-       "w = TestBlock(a)", "c = TestMix(b, w, N=2)", "r = _Retval(c, T=float, index=0)"},
-      1);
+  const std::unique_ptr<StepPlan> plan =
+      Plan({absl::StrCat("x = _Arg(T=float, index=0, shape=[", kElements, "])"), "a = TestMix(x, N=1)",
+            "b = TestMix(x, N=1)", "w = TestBlock(a)", "c = TestMix(b, w, N=2)", "r = _Retval(c, T=float, index=0)"},
+           1);
   std::vector<Tensor> out;
   for (int round = 0; round < 3; ++round) {
     HoldTestBlocks();
