@@ -105,8 +105,9 @@ class CachingAllocator final : public Allocator {
   void* Allocate(size_t bytes) override {
     const int c = ClassOf(bytes);
     if (c >= kClasses) return nullptr;
-    void* p = bytes <= kMostCached ? AllocateSmall(c) : AllocateLarge(c);
-    if (p != nullptr) Account(static_cast<int64_t>(SizeOfClass(c)), bytes);
+    ThreadCache* cache = Cache();
+    void* p = bytes <= kMostCached ? AllocateSmall(cache, c) : AllocateLarge(c);
+    if (p != nullptr) Account(cache, static_cast<int64_t>(SizeOfClass(c)), bytes);
     return p;
   }
 
@@ -181,8 +182,7 @@ class CachingAllocator final : public Allocator {
     return holder.cache;
   }
 
-  void* AllocateSmall(int c) {
-    ThreadCache* cache = Cache();
+  void* AllocateSmall(ThreadCache* cache, int c) {
     if (cache != nullptr && cache->free[c] != nullptr) {
       Block* b = cache->free[c];
       cache->free[c] = b->next;
@@ -324,8 +324,7 @@ class CachingAllocator final : public Allocator {
 
   // --- Counts: a thread reports its changes when they have grown, so that counting needs no shared write ---
 
-  void Account(int64_t size, size_t bytes) {
-    ThreadCache* cache = Cache();
+  void Account(ThreadCache* cache, int64_t size, size_t bytes) {
     if (cache != nullptr) {
       cache->allocations.store(cache->allocations.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     } else {
