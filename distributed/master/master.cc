@@ -51,10 +51,7 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     {
       absl::MutexLock lock(&mu);
       full = sessions.size() >= kMaxSessions;
-      if (!closed && !full) {
-        handle = absl::StrCat(prefix, next++);
-        ++creating;
-      }
+      if (!closed && !full) handle = absl::StrCat(prefix, next++);
     }
     if (full) {
       return reply(ResourceExhausted("the master ", options.task, " has ", kMaxSessions,
@@ -66,31 +63,12 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
         shared_options, handle, request, [self = shared_from_this()] { return self->Ended(); },
         [self = shared_from_this(), handle, nodes, reply](auto session) {
           reply(self->Add(handle, nodes, std::move(session)));
-          self->CreationOver();
         });
   }
 
   absl::Status Ended() {
     absl::MutexLock lock(&mu);
     return closed ? Closed() : absl::OkStatus();
-  }
-
-  void CreationOver() {
-    std::function<void()> tell;
-    {
-      absl::MutexLock lock(&mu);
-      if (--creating == 0) tell.swap(when_none_is_created);
-    }
-    if (tell) tell();
-  }
-
-  // Calls `done` when no session is being created. Those that are use what the server lends to the master.
-  void WhenNoneIsCreated(std::function<void()> done) {
-    {
-      absl::MutexLock lock(&mu);
-      if (creating > 0) done.swap(when_none_is_created);
-    }
-    if (done) done();
   }
 
   absl::StatusOr<Message> Add(const std::string& handle, int nodes,
@@ -342,8 +320,6 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
   std::string prefix;
   absl::Mutex mu;
   bool closed ABSL_GUARDED_BY(mu) = false;
-  int creating ABSL_GUARDED_BY(mu) = 0;  // sessions
-  std::function<void()> when_none_is_created ABSL_GUARDED_BY(mu);
   int64_t next ABSL_GUARDED_BY(mu) = 1;
   Clock::TimerId sweep ABSL_GUARDED_BY(mu) = 0;
   std::map<std::string, std::shared_ptr<MasterSession>> sessions ABSL_GUARDED_BY(mu);
@@ -387,7 +363,7 @@ void Master::StartShutdown(std::function<void()> done) {
     std::swap(sweep, impl_->sweep);
   }
   if (sweep != 0) impl_->options.clock->CancelTimer(sweep);
-  impl_->CloseAll(impl_->Closed(), [impl = impl_, done = std::move(done)] { impl->WhenNoneIsCreated(done); });
+  impl_->CloseAll(impl_->Closed(), std::move(done));
 }
 
 void Master::Shutdown() {

@@ -199,6 +199,7 @@ void MasterSession::Meet(std::shared_ptr<Meeting> meeting) {
     asked->push_back(std::move(t));
   }
   CallAll(std::move(calls), [self = shared_from_this(), meeting, asked, sent](auto replies) {
+    if (absl::Status ended = meeting->ended(); !ended.ok()) return meeting->done(ended);
     absl::Status met = self->Met(meeting.get(), std::move(*asked), std::move(replies), sent);
     if (!met.ok()) return meeting->done(met);
     if (meeting->missing.empty()) return self->CreateOnWorkers(meeting->done);

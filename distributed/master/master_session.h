@@ -44,7 +44,7 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
  public:
   using Created = std::function<void(absl::StatusOr<std::shared_ptr<MasterSession>>)>;
   // Meets every task that the configuration's device_filters let in, within the join timeout, and as long as `ended` says
-  // OK.
+  // OK. Until it is there a session uses nothing that its master was lent but clock and channels, so it may outlive it.
   static void Create(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::CreateSessionRequest& request,
                      std::function<absl::Status()> ended, Created done);
   ~MasterSession();
