@@ -180,6 +180,7 @@ void StepTable::End(int64_t id, const absl::Status& why, bool cancel) {
     auto it = steps_.find(id);
     if (it == steps_.end()) return;
     step = it->second;
+    cancel |= step->running;  // word that the step has ended well may overtake word that it was cancelled
     if (!Bug(kStepsStay)) steps_.erase(it);
   }
   const absl::Status& reason = why.ok() ? over_ : why;

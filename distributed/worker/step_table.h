@@ -51,7 +51,7 @@ class StepTable {
   absl::StatusOr<std::shared_ptr<WorkerStep>> Begin(int64_t id, const std::string& session);
   // The run is over; the step stays for its peers until End.
   void Ran(WorkerStep& step);
-  // Wakes everybody who waits with `why`, cancels the run when `cancel`, and forgets the step.
+  // Wakes everybody who waits with `why`, cancels the run when `cancel` or when it goes on still, and forgets the step.
   void End(int64_t id, const absl::Status& why, bool cancel);
   // Ends the steps of a session, or all of them when it is empty; none of that session begins after it.
   void EndSession(const std::string& session, const absl::Status& why);

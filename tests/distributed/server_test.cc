@@ -235,6 +235,24 @@ TEST_F(ServerTest, StepTimeoutSaysWhatItWaitsFor) {
   while (StateOf(*ps_).step_size() != 0) absl::SleepFor(absl::Milliseconds(10));
 }
 
+// Word that a step is over may overtake word of why: what still runs of it ends all the same.
+TEST_F(ServerTest, WhatStillRunsOfAStepThatIsOverEnds) {
+  Cluster(1);
+  Build(R"(
+    q = FIFOQueueV2(component_types=[float], shared_name='q') @/job:ps/task:0
+    d = QueueDequeueV2(q, component_types=[float]) @/job:ps/task:0)");
+  auto session = Session(*workers_[0]);
+  std::string ended;
+  std::thread waiting([&] { ended = Text(session->Run({}, {"d:0"}, {})); });
+  while (StateOf(*ps_).step_size() == 0) absl::SleepFor(absl::Milliseconds(10));
+  proto::CleanupGraphRequest over;
+  over.set_step_id(StateOf(*ps_).step(0).step_id());
+  auto channel = *(*DefaultTransport())->Connect(ps_->address());
+  EXPECT_TRUE(CallAndWait(*channel, "/sluice.proto.WorkerService/CleanupGraph", Pack(over), absl::Seconds(10)).ok());
+  waiting.join();
+  EXPECT_THAT(ended, AllOf(HasSubstr("ABORTED"), HasSubstr("has ended on /job:ps/replica:0/task:0")));
+}
+
 TEST_F(ServerTest, NewerEpochEndsWhatTheOlderLeftRunningAndRefusesIt) {
   Cluster(1);
   Build(R"(
