@@ -108,6 +108,7 @@ class EventRun : public std::enable_shared_from_this<EventRun> {
         for (const Binding& r : frame->plan.results) results_[r.index] = frame->slots[r.slot];
       }
     }
+    if (call_.progress != nullptr) call_.progress->Over();
     frames_.clear();
     SharedFunction<void(absl::Status)> done = std::move(done_);
     done(status_);
