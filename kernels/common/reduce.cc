@@ -59,7 +59,8 @@ absl::StatusOr<Layout> Layout::Make(const Shape& in, const Tensor& axes, bool ke
   };
   absl::InlinedVector<Group, 8> groups;  // innermost first
   int64_t stride = 1;
-  for (int d = rank - 1; d >= 0; --d) {
+  // Of an empty input only the output's shape matters; the other dimensions may be too large to be multiplied.
+  for (int d = rank - 1; d >= 0 && in.num_elements() > 0; --d) {
     const int64_t size = in.dim(d);
     if (size != 1) {
       if (!groups.empty() && groups.back().reduced == is_reduced[d]) {
