@@ -162,10 +162,12 @@ class Builder {
     for (int i = 0; i < n.num_outputs(); ++i) {
       int64_t count = n.output_shape(i).num_elements();
       if (count < 0) return !n.Is(kElementwise);
+      if (count >= kWorthSharingBytes) return true;  // a shape may have more elements than bytes can be counted
       bytes += count * static_cast<int64_t>(ElementSize(BaseType(n.output_type(i))));
     }
     for (const Endpoint& in : n.inputs()) {
       int64_t count = in.node->output_shape(in.index).num_elements();
+      if (count >= kWorthSharingBytes) return true;
       if (count > 0) bytes += count * static_cast<int64_t>(ElementSize(BaseType(in.node->output_type(in.index))));
     }
     return bytes >= kWorthSharingBytes;
