@@ -11,7 +11,6 @@ Public names are listed in `_HOMES`; each is loaded with its module when it is f
 """
 
 import importlib as _importlib
-import sys as _sys
 
 __version__ = "0.1.0"
 
@@ -143,8 +142,7 @@ _WHERE = _index()
 def __getattr__(name):
   home = _WHERE.get(name)
   if home is not None:
-    if "sluice._math" not in _sys.modules:
-      _importlib.import_module("sluice._math")  # It gives tensors their operators.
+    _importlib.import_module("sluice._math")  # It gives tensors their operators; waits for another thread that loads it.
     value = getattr(_importlib.import_module("sluice." + home[0]), home[1])
   elif name in _PROTOS:
     value = getattr(_importlib.import_module("sluice.protos." + _PROTOS[name]), name)

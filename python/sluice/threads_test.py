@@ -1,4 +1,4 @@
-"""The end of a program whose daemon threads are still within sessions."""
+"""Threads of a program that load the package at once, and that are still within sessions when it ends."""
 import subprocess
 import sys
 
@@ -36,3 +36,27 @@ def test_a_program_ends_in_order_while_daemon_threads_use_sessions(what):
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", PROGRAM, what], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+LOADING = """
+import sys, threading
+import sluice as sl
+sys.setswitchinterval(1e-6)
+def use():
+    try:
+        with sl.Graph().as_default():
+            sl.constant(1) + sl.placeholder(sl.int32)
+    except Exception as e:
+        print(e)
+threads = [threading.Thread(target=use) for _ in range(4)]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+"""
+
+
+def test_threads_that_use_the_package_first_at_the_same_time():
+    for _ in range(8):
+        done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
