@@ -2,6 +2,7 @@
 #include <grpcpp/generic/generic_stub.h>
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <unordered_set>
@@ -65,6 +66,7 @@ struct Finding {
   bool looking = false;
   absl::Time looked = absl::InfinitePast();
   std::string found;  // empty: nothing
+  std::vector<std::function<void()>> waiting;  // for who looks, to tell their callers
 };
 struct Findings {
   absl::Mutex mu;
@@ -377,9 +379,13 @@ class GrpcChannel : public Channel {
     bool look = false;
     {
       absl::MutexLock lock(&findings.mu);
-      if (findings.by_key.size() > 1000) findings.by_key.clear();
+      if (findings.by_key.size() > 1000) {
+        for (auto it = findings.by_key.begin(); it != findings.by_key.end();) {
+          it = it->second.looking ? std::next(it) : findings.by_key.erase(it);
+        }
+      }
       Finding& f = findings.by_key[state->finding_key];
-      // One looks at a time, and others take what it found.
+      // One looks at a time, and others take what it finds.
       look = limit > absl::Milliseconds(20) && !f.looking && absl::Now() - f.looked > absl::Seconds(5);
       f.looking = f.looking || look;
     }
@@ -396,15 +402,29 @@ class GrpcChannel : public Channel {
                                                                         " [", error.message(), "]")),
             *call);
     };
+    if (!look) {
+      absl::MutexLock lock(&findings.mu);
+      Finding& f = findings.by_key[state->finding_key];
+      if (f.looking && limit > absl::Milliseconds(20)) {
+        f.waiting.push_back(std::move(answer));
+        return;
+      }
+    }
     if (!look) return answer();
     static ThreadPool* const pool = new ThreadPool(1);  // lives as long as the process
     pool->ScheduleBlocking([state, limit, answer = std::move(answer)] {
       std::string why = DiagnoseTls(state->address, state->options, limit);
+      std::vector<std::function<void()>> waiting;
       {
         absl::MutexLock lock(&FindingsOfProcess().mu);
-        FindingsOfProcess().by_key[state->finding_key] = {false, absl::Now(), std::move(why)};
+        Finding& f = FindingsOfProcess().by_key[state->finding_key];
+        waiting.swap(f.waiting);
+        f.looking = false;
+        f.looked = absl::Now();
+        f.found = std::move(why);
       }
       answer();
+      for (const auto& tell : waiting) tell();
     });
   }
 
