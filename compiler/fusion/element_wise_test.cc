@@ -1,52 +1,17 @@
 // The pass, as graphs before and after.
 #include "compiler/fusion/element_wise.h"
 
-#include "core/base/status.h"
-#include "core/graph/text.h"
-#include "core/graph/verifier.h"
+#include "compiler/fusion/group_text.h"
 #include "gtest/gtest.h"
-#include "ops/all/all_ops.h"
 
 namespace sluice {
 namespace {
 
-const OpRegistry& Ops() {
-  static const OpRegistry* ops = [] {
-    auto* r = new OpRegistry;
-    DefineAllOps(*r);
-    SLUICE_CHECK(r->Finish().ok());
-    return r;
-  }();
-  return *ops;
-}
-
-// One line for each node that is left and is no Placeholder: "name = op(inputs) [program]".
+// Of the nodes that are no inputs.
 std::string After(absl::string_view text, PassContext context = {}) {
-  Graph graph(&Ops());
-  absl::Status parsed = ParseGraphText(text, &graph);
-  if (!parsed.ok()) return std::string(parsed.message());
   context.preserve.insert("y");
-  ElementWiseFusion pass([](const NodeInfo& n) { return n.input_types.size() <= 2 && n.op->name != "Cast"; });
-  absl::StatusOr<bool> changed = pass.Run(&graph, context);
-  if (!changed.ok()) return std::string(changed.status().message());
-  absl::Status verified = VerifyGraph(graph, /*infer=*/true);
-  if (!verified.ok()) return std::string(verified.message());
-  std::string out;
-  absl::StatusOr<std::vector<Node*>> order = graph.TopologicalOrder();
-  if (!order.ok()) return "a cycle";
-  for (const Node* n : *order) {
-    if (n->Is(kSource) || n->Is(kConstant)) continue;
-    absl::StrAppend(&out, n->name(), " = ", n->op().name, "(");
-    for (int i = 0; i < n->num_inputs(); ++i) absl::StrAppend(&out, i == 0 ? "" : ", ", n->input(i).node->name());
-    absl::StrAppend(&out, ")");
-    if (const AttrValue* program = n->attrs().Find("program")) {
-      for (const FuncRef& f : *program->As<std::vector<FuncRef>>()) absl::StrAppend(&out, " ", f.name);
-      const auto& operands = *n->attrs().Find("operands")->As<std::vector<int64_t>>();
-      for (int64_t o : operands) absl::StrAppend(&out, " ", o);
-    }
-    absl::StrAppend(&out, "\n");
-  }
-  return out;
+  const ElementWiseFusion pass([](const NodeInfo& n) { return n.input_types.size() <= 2 && n.op->name != "Cast"; });
+  return GroupsAfter(pass, text, context, [](const Node& n) { return !n.Is(kSource) && !n.Is(kConstant); });
 }
 
 constexpr char kInputs[] =

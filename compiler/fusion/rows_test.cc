@@ -1,55 +1,21 @@
 // The pass, as graphs before and after.
 #include "compiler/fusion/rows.h"
 
-#include "core/base/status.h"
-#include "core/graph/text.h"
-#include "core/graph/verifier.h"
+#include "compiler/fusion/group_text.h"
 #include "gtest/gtest.h"
-#include "ops/all/all_ops.h"
 
 namespace sluice {
 namespace {
 
-const OpRegistry& Ops() {
-  static const OpRegistry* ops = [] {
-    auto* r = new OpRegistry;
-    DefineAllOps(*r);
-    SLUICE_CHECK(r->Finish().ok());
-    return r;
-  }();
-  return *ops;
-}
-
-// One line for each node that is left and is no Placeholder: "name = op(inputs) [program] [rows of n] [shape]".
+// Of the nodes that are no inputs.
 std::string After(absl::string_view text) {
-  Graph graph(&Ops());
-  absl::Status parsed = ParseGraphText(text, &graph);
-  if (!parsed.ok()) return std::string(parsed.message());
   PassContext context;
   context.preserve = {"y", "fetched"};
-  RowFusion pass([](const NodeInfo& n) { return n.input_types.size() <= 2 && n.op->name != "Cast"; },
-                 [](const NodeInfo& n) { return n.op->name == "Sum" || n.op->name == "Mean" || n.op->name == "Max"; });
-  absl::StatusOr<bool> changed = pass.Run(&graph, context);
-  if (!changed.ok()) return std::string(changed.status().message());
-  absl::Status verified = VerifyGraph(graph, /*infer=*/true);
-  if (!verified.ok()) return std::string(verified.message());
-  std::string out;
-  absl::StatusOr<std::vector<Node*>> order = graph.TopologicalOrder();
-  if (!order.ok()) return "a cycle";
-  for (const Node* n : *order) {
-    if (n->Is(kSource) || n->name() == "last" || n->name() == "e") continue;
-    absl::StrAppend(&out, n->name(), " = ", n->op().name, "(");
-    for (int i = 0; i < n->num_inputs(); ++i) absl::StrAppend(&out, i == 0 ? "" : ", ", n->input(i).node->name());
-    absl::StrAppend(&out, ")");
-    if (const AttrValue* program = n->attrs().Find("program")) {
-      for (const FuncRef& f : *program->As<std::vector<FuncRef>>()) absl::StrAppend(&out, " ", f.name);
-      const auto& operands = *n->attrs().Find("operands")->As<std::vector<int64_t>>();
-      for (int64_t o : operands) absl::StrAppend(&out, " ", o);
-      absl::StrAppend(&out, " rows of ", *n->attrs().Find("row")->As<int64_t>(), " ", n->output_shape(0).ToString());
-    }
-    absl::StrAppend(&out, "\n");
-  }
-  return out;
+  const RowFusion pass(
+      [](const NodeInfo& n) { return n.input_types.size() <= 2 && n.op->name != "Cast"; },
+      [](const NodeInfo& n) { return n.op->name == "Sum" || n.op->name == "Mean" || n.op->name == "Max"; });
+  return GroupsAfter(pass, text, context,
+                     [](const Node& n) { return !n.Is(kSource) && n.name() != "last" && n.name() != "e"; });
 }
 
 constexpr char kInputs[] =

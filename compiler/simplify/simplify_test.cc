@@ -8,24 +8,14 @@
 #include "core/graph/verifier.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "ops/all/all_ops.h"
+#include "ops/all/test_ops.h"
 
 namespace sluice {
 namespace {
 
-const OpRegistry& Ops() {
-  static const OpRegistry* ops = [] {
-    auto* r = new OpRegistry;
-    DefineAllOps(*r);
-    SLUICE_CHECK(r->Finish().ok());
-    return r;
-  }();
-  return *ops;
-}
-
 // `text` after the pass, with "y" (and what is named in keep) preserved, pruned to what they need.
 std::string After(const Pass& pass, absl::string_view text, PassContext context = {}) {
-  Graph graph(&Ops());
+  Graph graph(&TestOps());
   absl::Status parsed = ParseGraphText(text, &graph);
   if (!parsed.ok()) return std::string(parsed.message());
   context.preserve.insert("y");

@@ -9,22 +9,12 @@
 #include "gmock/gmock.h"
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
-#include "ops/all/all_ops.h"
+#include "ops/all/test_ops.h"
 
 namespace sluice {
 namespace {
 
 using ::testing::HasSubstr;
-
-const OpRegistry& Ops() {
-  static const OpRegistry* ops = [] {
-    auto* r = new OpRegistry;
-    DefineAllOps(*r);
-    SLUICE_CHECK(r->Finish().ok());
-    return r;
-  }();
-  return *ops;
-}
 
 proto::GraphDef Def(const std::string& text) {
   proto::GraphDef def;
@@ -33,14 +23,14 @@ proto::GraphDef Def(const std::string& text) {
 }
 
 std::string ImportError(const std::string& text) {
-  Graph g(&Ops());
+  Graph g(&TestOps());
   absl::Status s = ImportGraphDef(Def(text), {}, &g).status();
   EXPECT_EQ(g.num_nodes(), 0) << "a failed import leaves nothing behind";
   return std::string(s.message());
 }
 
 TEST(GraphDefTest, RoundTripKeepsNodesAttributesDevicesAndLines) {
-  Graph g(&Ops());
+  Graph g(&TestOps());
   ASSERT_EQ(
       ParseGraphText(
           "x = Placeholder(dtype=float, shape=[?,4]); w = Const(value=float[4,2]{1,2,3,4,5,6,7,8}) @/device:CPU:1\n"
@@ -53,7 +43,7 @@ TEST(GraphDefTest, RoundTripKeepsNodesAttributesDevicesAndLines) {
       absl::OkStatus());
   proto::GraphDef def;
   ExportGraphDef(g, {}, &def);
-  Graph back(&Ops());
+  Graph back(&TestOps());
   ASSERT_EQ(ImportGraphDef(def, {}, &back).status(), absl::OkStatus());
   EXPECT_EQ(GraphToText(back), GraphToText(g));
   EXPECT_EQ(back.Find("n")->info().Describe(), "Neg 'n' (model.py:12)");
@@ -61,7 +51,7 @@ TEST(GraphDefTest, RoundTripKeepsNodesAttributesDevicesAndLines) {
 }
 
 TEST(GraphDefTest, NodesMayComeInAnyOrder) {
-  Graph g(&Ops());
+  Graph g(&TestOps());
   auto r = ImportGraphDef(Def(R"(node { name: "b" op: "Neg" input: "a" attr { key: "T" value { type: DT_FLOAT } } }
                                  node { name: "a" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } })"),
                           {}, &g);
@@ -70,7 +60,7 @@ TEST(GraphDefTest, NodesMayComeInAnyOrder) {
 }
 
 TEST(GraphDefTest, PrefixInputMapAndReturns) {
-  Graph g(&Ops());
+  Graph g(&TestOps());
   ASSERT_EQ(ParseGraphText("mine = Const(value=float[2]{1,2})", &g), absl::OkStatus());
   ImportOptions options;
   options.prefix = "import";
@@ -86,7 +76,7 @@ TEST(GraphDefTest, PrefixInputMapAndReturns) {
 }
 
 TEST(GraphDefTest, BlankAttributesOfNewerProducersAreDropped) {
-  Graph g(&Ops());
+  Graph g(&TestOps());
   ASSERT_EQ(ImportGraphDef(Def(R"(node { name: "a" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } }
                                          attr { key: "added_later" value { list {} } } })"),
                            {}, &g)
@@ -128,7 +118,7 @@ TEST(GraphDefTest, LoopsOfNextIterationWaitForTheirOpsButNeverCrash) {
 }
 
 TEST(GraphDefTest, FunctionsRoundTrip) {
-  Graph g(&Ops());
+  Graph g(&TestOps());
   const char* text = R"(
     library { function {
       signature { name: "twice" input_arg { name: "x" type: DT_FLOAT } output_arg { name: "y" type: DT_FLOAT } }
@@ -146,14 +136,14 @@ TEST(GraphDefTest, FunctionsRoundTrip) {
   EXPECT_THAT(GraphToText(*f->body), HasSubstr("product = Mul(x, two)"));
   proto::GraphDef def;
   ExportGraphDef(g, {}, &def);
-  Graph back(&Ops());
+  Graph back(&TestOps());
   ASSERT_EQ(ImportGraphDef(def, {}, &back).status(), absl::OkStatus());
   EXPECT_EQ(GraphToText(*back.functions().Find("twice")->body), GraphToText(*f->body));
 }
 
 // Bytes changed, cut and repeated: whatever still parses must import or be refused.
 TEST(GraphDefTest, RandomDamageNeverCrashes) {
-  Graph g(&Ops());
+  Graph g(&TestOps());
   ASSERT_EQ(ParseGraphText("x = Placeholder(dtype=float, shape=[?,4]); w = Const(value=float[4,2]{1,2,3,4,5,6,7,8})\n"
                            "y = MatMul(x, w); a = Const(value=int32[2]{1,-1}); r = Reshape(y, a); z = AddN(r, r)",
                            &g),
@@ -182,7 +172,7 @@ TEST(GraphDefTest, RandomDamageNeverCrashes) {
     proto::GraphDef d;
     if (!d.ParseFromString(damaged)) continue;
     ++parsed;
-    Graph target(&Ops());
+    Graph target(&TestOps());
     if (ImportGraphDef(d, {}, &target).ok()) {
       ++imported;
       EXPECT_EQ(VerifyGraph(target), absl::OkStatus());

@@ -312,6 +312,15 @@ TEST(GrpcTransportTest, WhatIsNoMessageIsRefusedAndSoIsAPeerThatIsNoTask) {
   close(fd);
 }
 
+void ExpectSame(const Message& found, const Message& wanted) {
+  EXPECT_EQ(found.body, wanted.body);
+  ASSERT_EQ(found.tensors.size(), wanted.tensors.size());
+  for (size_t i = 0; i < wanted.tensors.size(); ++i) {
+    if (!wanted.tensors[i].IsValid()) continue;
+    EXPECT_TRUE(IdenticalTensors(found.tensors[i], wanted.tensors[i])) << i;
+  }
+}
+
 // A reply beyond the limit of a message comes in parts, whole and in order.
 TEST(GrpcTransportTest, LargeRepliesComeInParts) {
   GrpcOptions options;
@@ -332,12 +341,7 @@ TEST(GrpcTransportTest, LargeRepliesComeInParts) {
       threads.emplace_back([&] {
         auto reply = CallAndWait(channel->get(), "/test/Large", Message(), absl::Seconds(60));
         ASSERT_TRUE(reply.ok()) << reply.status();
-        EXPECT_EQ(reply->body, large.body);
-        ASSERT_EQ(reply->tensors.size(), large.tensors.size());
-        for (size_t i = 0; i < large.tensors.size(); ++i) {
-          if (!large.tensors[i].IsValid()) continue;
-          EXPECT_TRUE(IdenticalTensors(reply->tensors[i], large.tensors[i])) << i;
-        }
+        ExpectSame(*reply, large);
       });
     }
     for (std::thread& t : threads) t.join();
@@ -359,12 +363,7 @@ TEST(GrpcTransportTest, LargeRequestsGoInParts) {
     EXPECT_EQ(call.method, "/test/Large");
     EXPECT_EQ(call.way, Way::kGrpc);
     EXPECT_LT(call.timeout, absl::Seconds(61));
-    EXPECT_EQ(request.body, large.body);
-    ASSERT_EQ(request.tensors.size(), large.tensors.size());
-    for (size_t i = 0; i < large.tensors.size(); ++i) {
-      if (!large.tensors[i].IsValid()) continue;
-      EXPECT_TRUE(IdenticalTensors(request.tensors[i], large.tensors[i])) << i;
-    }
+    ExpectSame(request, large);
     reply(std::move(request));  // which is as large
   });
   ASSERT_TRUE(listener.ok()) << listener.status();

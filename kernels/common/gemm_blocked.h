@@ -79,24 +79,18 @@ SLUICE_HOST_DEVICE void PackB(const GemmArgs<T>& g, int64_t p0, int64_t depth, i
   }
 }
 
-// c[0..rows, 0..columns) = a panel * b panel + beta * c.
+// A register of T, which may lie anywhere in memory. (As an argument of a template it would lose its attributes.)
+template <class T, int kVecBytes>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kVecBytes), may_alias, aligned(sizeof(T))));
+};
+
+// c[0..rows, 0..columns) = sum + beta * c.
 template <class T, int kVecBytes, int MR, int NV>
-SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, T* c, int64_t ldc, int64_t rows, int64_t columns,
-                             T beta) {
-  typedef T V __attribute__((vector_size(kVecBytes), may_alias, aligned(sizeof(T))));
-  constexpr int kWidth = kVecBytes / sizeof(T);
-  V sum[MR][NV] = {};
-  for (int64_t p = 0; p < depth; ++p) {
-    V bv[NV];
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) bv[v] = *reinterpret_cast<const V*>(b + (p * NV + v) * kWidth);
-#pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) {
-      const T x = a[p * MR + r];
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) sum[r][v] += x * bv[v];
-    }
-  }
+SLUICE_HOST_DEVICE void StoreTile(const typename VectorOf<T, kVecBytes>::type (&sum)[MR][NV], T* c, int64_t ldc,
+                                  int64_t rows, int64_t columns, T beta) {
+  using V = typename VectorOf<T, kVecBytes>::type;
+  constexpr int kWidth = kVecBytes / static_cast<int>(sizeof(T));
   if (rows == MR && columns == NV * kWidth) {
 #pragma GCC unroll 16
     for (int r = 0; r < MR; ++r) {
@@ -120,6 +114,27 @@ SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, T* c, int64_
       c[r * ldc + q] = beta == T(0) ? s : static_cast<T>(s + beta * c[r * ldc + q]);
     }
   }
+}
+
+// c[0..rows, 0..columns) = a panel * b panel + beta * c.
+template <class T, int kVecBytes, int MR, int NV>
+SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, T* c, int64_t ldc, int64_t rows, int64_t columns,
+                             T beta) {
+  using V = typename VectorOf<T, kVecBytes>::type;
+  constexpr int kWidth = kVecBytes / static_cast<int>(sizeof(T));
+  V sum[MR][NV] = {};
+  for (int64_t p = 0; p < depth; ++p) {
+    V bv[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) bv[v] = *reinterpret_cast<const V*>(b + (p * NV + v) * kWidth);
+#pragma GCC unroll 16
+    for (int r = 0; r < MR; ++r) {
+      const T x = a[p * MR + r];
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) sum[r][v] += x * bv[v];
+    }
+  }
+  StoreTile<T, kVecBytes, MR, NV>(sum, c, ldc, rows, columns, beta);
 }
 
 template <class T, int kVecBytes, int MR, int NV>

@@ -21,7 +21,7 @@ namespace sluice::internal {
 template <class T, int kVecBytes, int MR, int NV, bool kTurned>
 SLUICE_HOST_DEVICE void DirectTile(int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc,
                                    int64_t columns, T beta) {
-  typedef T V __attribute__((vector_size(kVecBytes), may_alias, aligned(sizeof(T))));
+  using V = typename VectorOf<T, kVecBytes>::type;
   constexpr int kWidth = kVecBytes / static_cast<int>(sizeof(T));
   V sum[MR][NV] = {};
   for (int64_t p = 0; p < k; ++p) {
@@ -37,29 +37,7 @@ SLUICE_HOST_DEVICE void DirectTile(int64_t k, const T* a, int64_t lda, const T* 
     a += kTurned ? lda : 1;
     b += ldb;
   }
-  if (columns == NV * kWidth) {
-#pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) {
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) {
-        V* out = reinterpret_cast<V*>(c + r * ldc + v * kWidth);
-        *out = beta == T(0) ? sum[r][v] : sum[r][v] + beta * *out;
-      }
-    }
-    return;
-  }
-  T edge[MR * NV * kWidth];
-#pragma GCC unroll 16
-  for (int r = 0; r < MR; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) *reinterpret_cast<V*>(edge + (r * NV + v) * kWidth) = sum[r][v];
-  }
-  for (int64_t r = 0; r < MR; ++r) {
-    for (int64_t q = 0; q < columns; ++q) {
-      const T s = edge[r * NV * kWidth + q];
-      c[r * ldc + q] = beta == T(0) ? s : static_cast<T>(s + beta * c[r * ldc + q]);
-    }
-  }
+  StoreTile<T, kVecBytes, MR, NV>(sum, c, ldc, MR, columns, beta);
 }
 
 // The last rows, fewer than MR.

@@ -15,6 +15,7 @@
 #include "kernels/common/element_wise.h"
 #include "kernels/common/stream.h"
 #include "kernels/math/fused_member.h"
+#include "kernels/math/planned_layout.h"
 #include "kernels/math/topics.h"
 
 namespace sluice {
@@ -53,30 +54,17 @@ class FusedKernel final : public Kernel {
     for (const FusedInstruction& i : program_.instructions) {
       if (i.b < 0 && i.a < num_inputs_) in_unary_[i.a] = true;
     }
-    std::vector<Shape> shapes;
-    for (const PartialShape& s : p.input_shapes) {
-      if (!s.IsFullyKnown()) return absl::OkStatus();
-      shapes.push_back(s.ToShape());
-    }
-    absl::InlinedVector<const Shape*, 8> pointers;
-    for (const Shape& s : shapes) pointers.push_back(&s);
-    RETURN_IF_ERROR(MakeLayout(pointers, &planned_));
-    planned_shapes_ = std::move(shapes);
-    return absl::OkStatus();
+    return planned_.Prepare(p, [&](Shapes shapes, Layout* layout) { return MakeLayout(shapes, layout); });
   }
 
   absl::Status Run(KernelContext& c) const override {
-    bool as_planned = !planned_shapes_.empty();
-    for (int i = 0; as_planned && i < num_inputs_; ++i) as_planned = c.input(i).shape() == planned_shapes_[i];
-    if (as_planned) return RunLayout(c, planned_);
-    absl::InlinedVector<const Shape*, 8> shapes;
-    for (int i = 0; i < num_inputs_; ++i) shapes.push_back(&c.input(i).shape());
-    Layout layout;
-    RETURN_IF_ERROR(MakeLayout(shapes, &layout));
-    return RunLayout(c, layout);
+    return planned_.With(
+        c, num_inputs_, [&](Shapes shapes, Layout* layout) { return MakeLayout(shapes, layout); },
+        [&](const Layout& layout) { return RunLayout(c, layout); });
   }
 
  private:
+  using Shapes = absl::Span<const Shape* const>;
   // Where a value lies.
   struct Place {
     char* data;
@@ -93,7 +81,7 @@ class FusedKernel final : public Kernel {
     std::vector<BroadcastPlan> plans;  // of kSpread
   };
 
-  absl::Status MakeLayout(absl::Span<const Shape* const> shapes, Layout* layout) const {
+  absl::Status MakeLayout(Shapes shapes, Layout* layout) const {
     layout->output = *shapes[0];
     for (const Shape* s : shapes.subspan(1)) {
       if (*s == layout->output) continue;
@@ -117,7 +105,7 @@ class FusedKernel final : public Kernel {
   }
 
   // Shapes do not go together: finds the node at which they meet, as if each ran by itself.
-  absl::Status NameTheNode(absl::Span<const Shape* const> shapes, const absl::Status& otherwise) const {
+  absl::Status NameTheNode(Shapes shapes, const absl::Status& otherwise) const {
     std::vector<Shape> known;
     for (const Shape* s : shapes) known.push_back(*s);
     for (const FusedInstruction& i : program_.instructions) {
@@ -243,8 +231,7 @@ class FusedKernel final : public Kernel {
   FusedProgram program_;
   std::vector<FusedSegment> segments_;
   std::vector<bool> in_unary_;  // a unary loop reads the input
-  std::vector<Shape> planned_shapes_;
-  Layout planned_;
+  PlannedLayout<Layout> planned_;
 };
 
 }  // namespace

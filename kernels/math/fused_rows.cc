@@ -15,6 +15,7 @@
 #include "kernels/common/stream.h"
 #include "kernels/math/fused.h"
 #include "kernels/math/fused_member.h"
+#include "kernels/math/planned_layout.h"
 #include "kernels/math/topics.h"
 
 namespace sluice {
@@ -55,30 +56,17 @@ class FusedRowsKernel final : public Kernel {
     const int64_t row_bytes = n_ * static_cast<int64_t>(widest);
     rows_at_once_ = std::min(kMaxRows, std::max<int64_t>(1, kBlockBytes / row_bytes));
     block_bytes_ = (rows_at_once_ * row_bytes + 63) / 64 * 64;
-    std::vector<Shape> shapes;
-    for (const PartialShape& s : p.input_shapes) {
-      if (!s.IsFullyKnown()) return absl::OkStatus();
-      shapes.push_back(s.ToShape());
-    }
-    absl::InlinedVector<const Shape*, 8> pointers;
-    for (const Shape& s : shapes) pointers.push_back(&s);
-    RETURN_IF_ERROR(MakeLayout(pointers, &planned_));
-    planned_shapes_ = std::move(shapes);
-    return absl::OkStatus();
+    return planned_.Prepare(p, [&](Shapes shapes, Layout* layout) { return MakeLayout(shapes, layout); });
   }
 
   absl::Status Run(KernelContext& c) const override {
-    bool as_planned = !planned_shapes_.empty();
-    for (int i = 0; as_planned && i < num_inputs_; ++i) as_planned = c.input(i).shape() == planned_shapes_[i];
-    if (as_planned) return RunLayout(c, planned_);
-    absl::InlinedVector<const Shape*, 8> shapes;
-    for (int i = 0; i < num_inputs_; ++i) shapes.push_back(&c.input(i).shape());
-    Layout layout;
-    RETURN_IF_ERROR(MakeLayout(shapes, &layout));
-    return RunLayout(c, layout);
+    return planned_.With(
+        c, num_inputs_, [&](Shapes shapes, Layout* layout) { return MakeLayout(shapes, layout); },
+        [&](const Layout& layout) { return RunLayout(c, layout); });
   }
 
  private:
+  using Shapes = absl::Span<const Shape* const>;
   // How values lie, for one set of shapes of the inputs.
   struct Layout {
     enum Mode : uint8_t { kRows, kSame, kSpread };  // one for each row, one for all, else copied into a block
@@ -97,7 +85,7 @@ class FusedRowsKernel final : public Kernel {
     bool wide;
   };
 
-  absl::Status MakeLayout(absl::Span<const Shape* const> shapes, Layout* layout) const {
+  absl::Status MakeLayout(Shapes shapes, Layout* layout) const {
     Shape lead;
     std::vector<Shape> leads;
     for (int i = 0; i < num_inputs_; ++i) {
@@ -137,7 +125,7 @@ class FusedRowsKernel final : public Kernel {
   }
 
   // Shapes do not go together: finds the node at which they meet, as if each ran by itself.
-  absl::Status NameTheNode(absl::Span<const Shape* const> shapes, const absl::Status& otherwise) const {
+  absl::Status NameTheNode(Shapes shapes, const absl::Status& otherwise) const {
     std::vector<Shape> known;
     for (const Shape* s : shapes) known.push_back(*s);
     for (const FusedInstruction& i : program_.instructions) {
@@ -351,8 +339,7 @@ class FusedRowsKernel final : public Kernel {
   int64_t rows_at_once_ = 1;
   int64_t block_bytes_ = 0;
   FusedProgram program_;
-  std::vector<Shape> planned_shapes_;
-  Layout planned_;
+  PlannedLayout<Layout> planned_;
 };
 
 }  // namespace

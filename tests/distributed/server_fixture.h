@@ -2,16 +2,9 @@
 #ifndef SLUICE_TESTS_DISTRIBUTED_SERVER_FIXTURE_H_
 #define SLUICE_TESTS_DISTRIBUTED_SERVER_FIXTURE_H_
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <cstddef>
-#include <cstring>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -21,33 +14,9 @@
 #include "distributed/rpc/call.h"
 #include "distributed/server/server.h"
 #include "runtime/c_api/environment.h"
+#include "tests/distributed/free_port.h"
 
 namespace sluice {
-
-// A port that nobody listens at, below those that the system hands out, and kept from others who choose in this manner
-// (python/sluice/distribute/launcher.py) until the process ends.
-inline int FreePort() {
-  static auto* random = new std::mt19937(std::random_device{}());
-  while (true) {
-    const int port = 10000 + static_cast<int>((*random)() % 22768);
-    const int taken = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_un name = {};
-    name.sun_family = AF_UNIX;
-    const std::string text = absl::StrCat("sluice-port-", port);
-    std::memcpy(name.sun_path + 1, text.data(), text.size());
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + text.size());
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const bool free = bind(taken, reinterpret_cast<sockaddr*>(&name), size) == 0 &&
-                      bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-    close(fd);
-    if (free) return port;  // `taken` stays
-    close(taken);
-  }
-}
 
 inline std::string Text(const absl::StatusOr<std::vector<Tensor>>& results) {
   if (!results.ok()) return results.status().ToString();

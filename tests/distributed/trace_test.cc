@@ -1,10 +1,7 @@
 // What can be seen of a cluster: traces of steps on one clock though the tasks' clocks differ, transfers, times,
 // stragglers, and steps that stand still.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <map>
 #include <thread>
@@ -21,24 +18,13 @@
 #include "distributed/rpc/call.h"
 #include "distributed/server/server.h"
 #include "runtime/c_api/environment.h"
+#include "tests/distributed/free_port.h"
 
 namespace sluice {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-int FreePort() {
-  int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
-}
 
 // A machine whose clock started at another time.
 class SkewedClock final : public Clock {

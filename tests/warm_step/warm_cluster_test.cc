@@ -2,13 +2,10 @@
 // way the calls take. Client, master and workers are in one process, so every allocation of it is seen.
 //
 // gRPC allocates within its library, which is counted and printed, and held below a bound.
-#include <arpa/inet.h>
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -23,6 +20,7 @@
 #include "distributed/transport/negotiate.h"
 #include "runtime/c_api/environment.h"
 #include "runtime/session/call_counter.h"
+#include "tests/distributed/free_port.h"
 
 namespace sluice {
 namespace {
@@ -89,18 +87,6 @@ struct Count {
   int ours = 0;
   int grpc = 0;
 };
-
-int FreePort() {
-  int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
-}
 
 class WarmClusterTest : public ::testing::TestWithParam<const char*> {
  protected:
