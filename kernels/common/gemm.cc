@@ -1,7 +1,5 @@
 #include "kernels/common/gemm.h"
 
-#include <dlfcn.h>
-
 #include <type_traits>
 
 #include "kernels/common/cpu_isa.h"
@@ -16,48 +14,10 @@ using internal::DirectGemm;
 using internal::GemmArgs;
 using internal::RowTimesMatrix;
 
-// oneDNN's row-major sgemm and the OpenMP call that keeps it on the calling thread, found at run time so that a machine
-// without the library still works.
-struct OneDnn {
-  using Sgemm = int (*)(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
-                        int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
-  Sgemm sgemm = nullptr;
-  void (*set_num_threads)(int) = nullptr;
-
-  OneDnn() {
-    const char* off = std::getenv("SLUICE_ONEDNN");
-    if (off != nullptr && off[0] == '0') return;
-    void* openmp = dlopen("libgomp.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (openmp == nullptr) return;
-    set_num_threads = reinterpret_cast<void (*)(int)>(dlsym(openmp, "omp_set_num_threads"));
-    if (set_num_threads == nullptr) return;
-    void* dnnl = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
-    if (dnnl == nullptr) return;
-    sgemm = reinterpret_cast<Sgemm>(dlsym(dnnl, "dnnl_sgemm"));
-  }
-};
-
-const OneDnn& GetOneDnn() {
-  static const OneDnn library;
-  return library;
-}
-
-bool RunOneDnn(const GemmArgs<float>& g) {
-  const OneDnn& library = GetOneDnn();
-  if (library.sgemm == nullptr) return false;
-  thread_local bool single = false;
-  if (!single) {
-    library.set_num_threads(1);
-    single = true;
-  }
-  return library.sgemm(g.ta ? 'T' : 'N', g.tb ? 'T' : 'N', g.m, g.n, g.k, 1.f, g.a, g.lda, g.b, g.ldb, g.beta, g.c,
-                       g.ldc) == 0;
-}
-
 // A register tile has MR * NV sums; the rest of the vector registers hold b.
 template <class T>
 void BlockedBaseline(const GemmArgs<T>& g) {
-  BlockedGemm<T, 16, 4, 2>(g);
+  BlockedGemm<T, 16, 4>(g);
 }
 template <class T>
 void DirectBaseline(const GemmArgs<T>& g) {
@@ -70,11 +30,11 @@ void RowBaseline(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
 #ifdef SLUICE_HAS_X86_LOOPS
 template <class T>
 SLUICE_TARGET_AVX2 void BlockedAvx2(const GemmArgs<T>& g) {
-  BlockedGemm<T, 32, 6, 2>(g);
+  BlockedGemm<T, 32, 6>(g);
 }
 template <class T>
 SLUICE_TARGET_AVX512 void BlockedAvx512(const GemmArgs<T>& g) {
-  BlockedGemm<T, 64, 12, 2>(g);
+  BlockedGemm<T, 64, 12>(g);
 }
 template <class T>
 SLUICE_TARGET_AVX2 void DirectAvx2(const GemmArgs<T>& g) {
@@ -121,7 +81,7 @@ void RunRow(const GemmArgs<T>& g, const T* x, int64_t step, T* c) {
   RowBaseline(g, x, step, c);
 }
 
-// Up to these, packing and a library's own overhead show. The panel of b that is read for each tile, k rows of it, has
+// Up to these, packing shows. The panel of b that is read for each tile, k rows of it, has
 // to stay in the first-level cache.
 constexpr int64_t kSmall = 1 << 20;
 constexpr int64_t kSmallDepth = 256;
@@ -146,9 +106,6 @@ void RunPiece(const GemmArgs<T>& g, bool small) {
   }
   if constexpr (std::is_floating_point_v<T>) {
     if (small) return RunDirect(g);
-  }
-  if constexpr (std::is_same_v<T, float>) {
-    if (RunOneDnn(g)) return;
   }
   RunBlocked(g);
 }
@@ -276,8 +233,6 @@ void Gemm(ThreadPool* pool, bool ta, bool tb, int64_t m, int64_t n, int64_t k, c
           int64_t ldb, T* c, int64_t ldc, T beta) {
   Run<T>(pool, {ta, tb, m, n, k, a, lda, b, ldb, c, ldc, beta});
 }
-
-bool GemmUsesOneDnn() { return GetOneDnn().sgemm != nullptr; }
 
 template void Gemm<float>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*,
                           int64_t, float*, int64_t, float);

@@ -3,10 +3,9 @@
 //   // c[m,n] = op(a) * op(b) + beta * c, where op(a) is [m,k] and op(b) is [k,n]
 //   Gemm(c.step().pool, /*ta=*/false, /*tb=*/false, m, n, k, a, k, b, n, c, n, /*beta=*/0.f);
 //
-// lda, ldb and ldc are the distances between rows as stored: a is [m,k], or [k,m] when ta. float goes to oneDNN when
-// libdnnl.so.2 is found at run time, on one thread for each tile of the result; other types, small products and
-// machines without it use the blocked loops of gemm_blocked.h. `pool` may be null: the product then runs on the calling
-// thread. With beta == 0 c is not read. Conjugation is the caller's.
+// lda, ldb and ldc are the distances between rows as stored: a is [m,k], or [k,m] when ta. `pool` may be null: the product
+// then runs on the calling thread. The bits of the result do not depend on the number of threads. With beta == 0 c is not
+// read. Conjugation is the caller's.
 #ifndef SLUICE_KERNELS_COMMON_GEMM_H_
 #define SLUICE_KERNELS_COMMON_GEMM_H_
 
@@ -21,9 +20,6 @@ namespace sluice {
 template <typename T>
 void Gemm(ThreadPool* pool, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
           int64_t ldb, T* c, int64_t ldc, T beta = T(0));
-
-// True when float products run on oneDNN.
-bool GemmUsesOneDnn();
 
 }  // namespace sluice
 

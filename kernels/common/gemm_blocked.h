@@ -1,7 +1,9 @@
 // A matrix product by packed panels and register tiles, for any arithmetic type that the compiler has vectors of.
 //
-// The panels of a and b are packed so that the innermost loop reads both in order; a tile of MR rows and NV vectors of
-// the result stays in registers over a block of k. The order of summation over k depends on nothing but k.
+// A block of b stays in the second-level cache as panels as wide as a tile, MR rows of a in the first-level cache; a tile
+// of MR rows and NV vectors of the result stays in registers over the block's depth. Rows of b are copied into their panel
+// by the first tile that multiplies them, so that a product of few rows costs little more than reading b. The order of
+// summation over k depends on nothing but k.
 #ifndef SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 #define SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 
@@ -10,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 
 #include "kernels/common/macros.h"
 
@@ -42,40 +45,42 @@ struct GemmArgs {
   T beta;
 };
 
-// Rows [i0, i0 + rows) and columns [p0, p0 + depth) of op(a), as panels [depth][MR], short ones filled up with zeros.
-template <class T, int MR>
-SLUICE_HOST_DEVICE void PackA(const GemmArgs<T>& g, int64_t i0, int64_t rows, int64_t p0, int64_t depth, T* out) {
-  for (int64_t i = 0; i < rows; i += MR) {
-    const int64_t r_end = std::min<int64_t>(MR, rows - i);
-    if (r_end < MR) std::memset(static_cast<void*>(out), 0, sizeof(T) * MR * depth);
-    if (g.ta) {
-      const T* a = g.a + p0 * g.lda + i0 + i;
-      for (int64_t p = 0; p < depth; ++p)
-        for (int64_t r = 0; r < r_end; ++r) out[p * MR + r] = a[p * g.lda + r];
-    } else {
-      const T* a = g.a + (i0 + i) * g.lda + p0;
-      for (int64_t r = 0; r < r_end; ++r)
-        for (int64_t p = 0; p < depth; ++p) out[p * MR + r] = a[r * g.lda + p];
+// out[p * width + q] = b[q * ldb + p], zero for q beyond `columns`.
+template <class T>
+SLUICE_HOST_DEVICE void TurnPanel(const T* b, int64_t ldb, int64_t k, int64_t columns, int64_t width, T* out) {
+  if (columns < width) std::memset(static_cast<void*>(out), 0, sizeof(T) * width * k);
+  int64_t q = 0;
+  if constexpr (std::is_same_v<T, float>) {
+    typedef float V __attribute__((vector_size(16), may_alias, aligned(4)));
+    typedef int32_t I __attribute__((vector_size(16)));
+    for (; q + 4 <= columns; q += 4) {
+      const float* from = b + q * ldb;
+      int64_t p = 0;
+      for (; p + 4 <= k; p += 4) {
+        const V r0 = *reinterpret_cast<const V*>(from + p), r1 = *reinterpret_cast<const V*>(from + ldb + p),
+                r2 = *reinterpret_cast<const V*>(from + 2 * ldb + p),
+                r3 = *reinterpret_cast<const V*>(from + 3 * ldb + p);
+        const V low01 = __builtin_shuffle(r0, r1, I{0, 4, 1, 5}), high01 = __builtin_shuffle(r0, r1, I{2, 6, 3, 7});
+        const V low23 = __builtin_shuffle(r2, r3, I{0, 4, 1, 5}), high23 = __builtin_shuffle(r2, r3, I{2, 6, 3, 7});
+        float* to = out + p * width + q;
+        *reinterpret_cast<V*>(to) = __builtin_shuffle(low01, low23, I{0, 1, 4, 5});
+        *reinterpret_cast<V*>(to + width) = __builtin_shuffle(low01, low23, I{2, 3, 6, 7});
+        *reinterpret_cast<V*>(to + 2 * width) = __builtin_shuffle(high01, high23, I{0, 1, 4, 5});
+        *reinterpret_cast<V*>(to + 3 * width) = __builtin_shuffle(high01, high23, I{2, 3, 6, 7});
+      }
+      for (; p < k; ++p)
+        for (int64_t r = 0; r < 4; ++r) out[p * width + q + r] = from[r * ldb + p];
     }
-    out += MR * depth;
   }
+  for (; q < columns; ++q)
+    for (int64_t p = 0; p < k; ++p) out[p * width + q] = b[q * ldb + p];
 }
 
-template <class T, int NR>
-SLUICE_HOST_DEVICE void PackB(const GemmArgs<T>& g, int64_t p0, int64_t depth, int64_t j0, int64_t columns, T* out) {
-  for (int64_t j = 0; j < columns; j += NR) {
-    const int64_t width = std::min<int64_t>(NR, columns - j);
-    if (width < NR) std::memset(static_cast<void*>(out), 0, sizeof(T) * NR * depth);
-    if (g.tb) {
-      const T* b = g.b + (j0 + j) * g.ldb + p0;
-      for (int64_t q = 0; q < width; ++q)
-        for (int64_t p = 0; p < depth; ++p) out[p * NR + q] = b[q * g.ldb + p];
-    } else {
-      const T* b = g.b + p0 * g.ldb + j0 + j;
-      for (int64_t p = 0; p < depth; ++p)
-        std::memcpy(static_cast<void*>(out + p * NR), b + p * g.ldb, sizeof(T) * width);
-    }
-    out += NR * depth;
+template <class T>
+SLUICE_HOST_DEVICE void CopyPanel(const T* b, int64_t ldb, int64_t k, int64_t columns, int64_t width, T* out) {
+  for (int64_t p = 0; p < k; ++p) {
+    for (int64_t q = 0; q < columns; ++q) out[p * width + q] = b[p * ldb + q];
+    for (int64_t q = columns; q < width; ++q) out[p * width + q] = T(0);
   }
 }
 
@@ -93,11 +98,17 @@ SLUICE_HOST_DEVICE void StoreTile(const typename VectorOf<T, kVecBytes>::type (&
   constexpr int kWidth = kVecBytes / static_cast<int>(sizeof(T));
   if (rows == MR && columns == NV * kWidth) {
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) {
+    for (int r = 0; r < MR; ++r, c += ldc) {
+      V* out = reinterpret_cast<V*>(c);
+      if (beta == T(0)) {
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) {
-        V* out = reinterpret_cast<V*>(c + r * ldc + v * kWidth);
-        *out = beta == T(0) ? sum[r][v] : sum[r][v] + beta * *out;
+        for (int v = 0; v < NV; ++v) out[v] = sum[r][v];
+      } else if (beta == T(1)) {
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) out[v] += sum[r][v];
+      } else {
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) out[v] = sum[r][v] + beta * out[v];
       }
     }
     return;
@@ -116,47 +127,118 @@ SLUICE_HOST_DEVICE void StoreTile(const typename VectorOf<T, kVecBytes>::type (&
   }
 }
 
-// c[0..rows, 0..columns) = a panel * b panel + beta * c.
-template <class T, int kVecBytes, int MR, int NV>
-SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, T* c, int64_t ldc, int64_t rows, int64_t columns,
-                             T beta) {
+// Asks for the cache line at p + offset, which may lie beyond the array: nothing is read.
+template <class T>
+SLUICE_HOST_DEVICE void Prefetch(const T* p, int64_t offset) {
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + sizeof(T) * offset));
+}
+
+// MR rows of op(a), `depth` long, as [depth][MR].
+template <class T, int MR>
+SLUICE_HOST_DEVICE void PackRows(const GemmArgs<T>& g, int64_t i, int64_t rows, int64_t p0, int64_t depth, T* out) {
+  if (!g.ta) return TurnPanel<T>(g.a + i * g.lda + p0, g.lda, depth, rows, MR, out);
+  const T* a = g.a + p0 * g.lda + i;
+  if (rows < MR) return CopyPanel<T>(a, g.lda, depth, rows, MR, out);
+  for (int64_t p = 0; p < depth; ++p) std::memcpy(static_cast<void*>(out + p * MR), a + p * g.lda, sizeof(T) * MR);
+}
+
+// The first `columns` of R rows of the result = packed rows of a * rows of b, which are ldb apart, + beta * c. Copies the
+// rows of b to `panel` unless that is null.
+template <class T, int kVecBytes, int MR, int NV, int R>
+SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, int64_t ldb, T* panel, T* c, int64_t ldc,
+                             int64_t rows, int64_t columns, T beta) {
   using V = typename VectorOf<T, kVecBytes>::type;
   constexpr int kWidth = kVecBytes / static_cast<int>(sizeof(T));
-  V sum[MR][NV] = {};
+  constexpr int64_t kRowsAhead = 16;
+  V sum[R][NV] = {};
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    if (r >= rows) break;
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) __builtin_prefetch(c + r * ldc + v * kWidth, 1);
+  }
   for (int64_t p = 0; p < depth; ++p) {
     V bv[NV];
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) bv[v] = *reinterpret_cast<const V*>(b + (p * NV + v) * kWidth);
+    for (int v = 0; v < NV; ++v) bv[v] = *reinterpret_cast<const V*>(b + v * kWidth);
+    if (panel != nullptr) {
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) {
+        Prefetch(b, kRowsAhead * ldb + v * kWidth);
+        *reinterpret_cast<V*>(panel + v * kWidth) = bv[v];
+      }
+      panel += NV * kWidth;
+    }
+    b += ldb;
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; ++r) {
+    for (int r = 0; r < R; ++r) {
       const T x = a[p * MR + r];
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) sum[r][v] += x * bv[v];
     }
   }
-  StoreTile<T, kVecBytes, MR, NV>(sum, c, ldc, rows, columns, beta);
+  StoreTile<T, kVecBytes, R, NV>(sum, c, ldc, rows, columns, beta);
 }
 
-template <class T, int kVecBytes, int MR, int NV>
+// A tile of any number of rows up to R. Floats, the type that matters, have a loop for each number; others compute rows
+// of zeros.
+template <class T, int kVecBytes, int MR, int NV, int R>
+SLUICE_HOST_DEVICE void TileOf(int64_t depth, const T* a, const T* b, int64_t ldb, T* panel, T* c, int64_t ldc,
+                               int64_t rows, int64_t columns, T beta) {
+  if constexpr (R > 1 && std::is_same_v<T, float>) {
+    if (rows < R)
+      return TileOf<T, kVecBytes, MR, NV, R - 1>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta);
+  }
+  Tile<T, kVecBytes, MR, NV, R>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta);
+}
+
+template <class T, int kVecBytes, int MR>
 SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
-  constexpr int NR = NV * (kVecBytes / static_cast<int>(sizeof(T)));
-  constexpr int64_t kDepth = 1024 / sizeof(T), kRows = MR * 16, kColumns = 512 / NR * NR;
-  const int64_t depth_max = std::min(kDepth, g.k);
-  T* pa = static_cast<T*>(GemmScratch(0, sizeof(T) * kRows * depth_max));
-  T* pb = static_cast<T*>(GemmScratch(1, sizeof(T) * kColumns * depth_max));
+  constexpr int64_t kWidth = kVecBytes / static_cast<int64_t>(sizeof(T));
+  constexpr int64_t kDepth = 1536 / sizeof(T), kColumns = 512;
+  const int64_t depth_max = std::min(kDepth, g.k), columns_max = std::min(kColumns, g.n);
+  T* pa = static_cast<T*>(GemmScratch(0, sizeof(T) * MR * depth_max));
+  T* pb = static_cast<T*>(GemmScratch(1, sizeof(T) * (columns_max + 2 * kWidth) * depth_max));
   for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
-    const int64_t columns = std::min(kColumns, g.n - j0);
+    const int64_t block = std::min(kColumns, g.n - j0);
     for (int64_t p0 = 0; p0 < g.k; p0 += kDepth) {
       const int64_t depth = std::min(kDepth, g.k - p0);
       const T beta = p0 == 0 ? g.beta : T(1);
-      PackB<T, NR>(g, p0, depth, j0, columns, pb);
-      for (int64_t i0 = 0; i0 < g.m; i0 += kRows) {
-        const int64_t rows = std::min(kRows, g.m - i0);
-        PackA<T, MR>(g, i0, rows, p0, depth, pa);
-        for (int64_t j = 0; j < columns; j += NR) {
-          for (int64_t i = 0; i < rows; i += MR) {
-            Tile<T, kVecBytes, MR, NV>(depth, pa + i * depth, pb + j * depth, g.c + (i0 + i) * g.ldc + j0 + j, g.ldc,
-                                       std::min<int64_t>(MR, rows - i), std::min<int64_t>(NR, columns - j), beta);
+      for (int64_t i = 0; i < g.m; i += MR) {
+        const int64_t rows = std::min<int64_t>(MR, g.m - i);
+        PackRows<T, MR>(g, i, rows, p0, depth, pa);
+        int64_t width = 0;
+        for (int64_t j = 0; j < block; j += width) {
+          width = block - j > kWidth ? 2 * kWidth : kWidth;
+          const int64_t columns = std::min(width, block - j);
+          const T* b = pb + j * depth;
+          int64_t ldb = width;
+          T* panel = nullptr;
+          if (i == 0) {
+            const T* from = g.tb ? g.b + (j0 + j) * g.ldb + p0 : g.b + p0 * g.ldb + j0 + j;
+            if (g.tb) {
+              TurnPanel<T>(from, g.ldb, depth, columns, width, pb + j * depth);
+            } else if (columns < width) {
+              CopyPanel<T>(from, g.ldb, depth, columns, width, pb + j * depth);
+            } else {
+              b = from;
+              ldb = g.ldb;
+              panel = pb + j * depth;
+            }
+          }
+          // The next rows of a, a cache line of each for each tile.
+          if (!g.ta && i + MR < g.m) {
+            const int64_t ahead = j * (64 / static_cast<int64_t>(sizeof(T))) / (2 * kWidth);
+            if (ahead < depth) {
+#pragma GCC unroll 16
+              for (int r = 0; r < MR; ++r) Prefetch(g.a, (i + MR + r) * g.lda + p0 + ahead);
+            }
+          }
+          T* c = g.c + i * g.ldc + j0 + j;
+          if (width == kWidth) {
+            TileOf<T, kVecBytes, MR, 1, MR>(depth, pa, b, ldb, panel, c, g.ldc, rows, columns, beta);
+          } else {
+            TileOf<T, kVecBytes, MR, 2, MR>(depth, pa, b, ldb, panel, c, g.ldc, rows, columns, beta);
           }
         }
       }

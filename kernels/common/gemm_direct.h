@@ -66,45 +66,6 @@ SLUICE_HOST_DEVICE void DirectPanel(const GemmArgs<T>& g, const T* b, int64_t ld
                                                 c + i * g.ldc, g.ldc, columns, g.beta);
 }
 
-// out[p * width + q] = b[q * ldb + p], zero for q beyond `columns`.
-template <class T>
-SLUICE_HOST_DEVICE void TurnPanel(const T* b, int64_t ldb, int64_t k, int64_t columns, int64_t width, T* out) {
-  if (columns < width) std::memset(static_cast<void*>(out), 0, sizeof(T) * width * k);
-  int64_t q = 0;
-  if constexpr (std::is_same_v<T, float>) {
-    typedef float V __attribute__((vector_size(16), may_alias, aligned(4)));
-    typedef int32_t I __attribute__((vector_size(16)));
-    for (; q + 4 <= columns; q += 4) {
-      const float* from = b + q * ldb;
-      int64_t p = 0;
-      for (; p + 4 <= k; p += 4) {
-        const V r0 = *reinterpret_cast<const V*>(from + p), r1 = *reinterpret_cast<const V*>(from + ldb + p),
-                r2 = *reinterpret_cast<const V*>(from + 2 * ldb + p),
-                r3 = *reinterpret_cast<const V*>(from + 3 * ldb + p);
-        const V low01 = __builtin_shuffle(r0, r1, I{0, 4, 1, 5}), high01 = __builtin_shuffle(r0, r1, I{2, 6, 3, 7});
-        const V low23 = __builtin_shuffle(r2, r3, I{0, 4, 1, 5}), high23 = __builtin_shuffle(r2, r3, I{2, 6, 3, 7});
-        float* to = out + p * width + q;
-        *reinterpret_cast<V*>(to) = __builtin_shuffle(low01, low23, I{0, 1, 4, 5});
-        *reinterpret_cast<V*>(to + width) = __builtin_shuffle(low01, low23, I{2, 3, 6, 7});
-        *reinterpret_cast<V*>(to + 2 * width) = __builtin_shuffle(high01, high23, I{0, 1, 4, 5});
-        *reinterpret_cast<V*>(to + 3 * width) = __builtin_shuffle(high01, high23, I{2, 3, 6, 7});
-      }
-      for (; p < k; ++p)
-        for (int64_t r = 0; r < 4; ++r) out[p * width + q + r] = from[r * ldb + p];
-    }
-  }
-  for (; q < columns; ++q)
-    for (int64_t p = 0; p < k; ++p) out[p * width + q] = b[q * ldb + p];
-}
-
-template <class T>
-SLUICE_HOST_DEVICE void CopyPanel(const T* b, int64_t ldb, int64_t k, int64_t columns, int64_t width, T* out) {
-  for (int64_t p = 0; p < k; ++p) {
-    for (int64_t q = 0; q < columns; ++q) out[p * width + q] = b[p * ldb + q];
-    for (int64_t q = columns; q < width; ++q) out[p * width + q] = T(0);
-  }
-}
-
 template <class T, int kVecBytes, int MR, bool kTurned>
 SLUICE_HOST_DEVICE void DirectGemmOf(const GemmArgs<T>& g) {
   constexpr int64_t kWidth = kVecBytes / static_cast<int64_t>(sizeof(T));

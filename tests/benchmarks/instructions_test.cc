@@ -141,7 +141,7 @@ std::map<std::string, int64_t> Count(std::string* error) {
   }
   const std::string out = std::string(folder) + "/out", log = std::string(folder) + "/log";
   const std::string command =
-      "SLUICE_ISA=avx2 SLUICE_ONEDNN=0 DNNL_MAX_CPU_ISA=AVX2 "
+      "SLUICE_ISA=avx2 DNNL_MAX_CPU_ISA=AVX2 "
       "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-ERMS,-FSRM timeout " +
       std::to_string(kDeadlineSeconds) + " valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file='" + out +
       "' --log-file='" + log + "' '" + ThisProgram() + "' --count";
