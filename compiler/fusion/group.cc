@@ -75,7 +75,7 @@ bool FitsFusedKernel(const std::vector<Node*>& order) {
 }
 
 absl::StatusOr<Node*> ReplaceByFused(Graph* graph, const std::vector<Node*>& order, const std::string& op,
-                                     AttrMap attrs) {
+                                     AttrMap attrs, Node* head) {
   Node* root = order.back();
   NodeSpec spec;
   spec.op = op;
@@ -85,6 +85,14 @@ absl::StatusOr<Node*> ReplaceByFused(Graph* graph, const std::vector<Node*>& ord
   absl::flat_hash_map<std::pair<const Node*, int>, int64_t> value;
   std::vector<DType> input_types, types;
   absl::flat_hash_set<const Node*> in(order.begin(), order.end());
+  if (head != nullptr) {
+    for (const Endpoint& e : head->inputs()) {
+      spec.inputs.push_back(e);
+      input_types.push_back(e.node->output_type(e.index));
+    }
+    value[{head, 0}] = 0;
+    attrs.Set("_source", head->info().Describe());
+  }
   for (const Node* n : order) {
     for (int k = 0; k < NumFusedOperands(*n); ++k) {
       const Endpoint& e = n->input(k);
@@ -113,6 +121,7 @@ absl::StatusOr<Node*> ReplaceByFused(Graph* graph, const std::vector<Node*>& ord
   fused->set_assigned_device(root->assigned_device());
   RETURN_IF_ERROR(graph->ReplaceEndpoint({root, 0}, {fused, 0}));
   for (auto it = order.rbegin(); it != order.rend(); ++it) graph->RemoveNode(*it);
+  if (head != nullptr) graph->RemoveNode(head);
   return fused;
 }
 

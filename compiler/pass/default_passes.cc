@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "compiler/fusion/element_wise.h"
+#include "compiler/fusion/epilogues.h"
 #include "compiler/fusion/rows.h"
 #include "compiler/simplify/arithmetic.h"
 #include "compiler/simplify/common_subexpression.h"
@@ -17,7 +18,8 @@ std::vector<std::shared_ptr<const Pass>> DefaultPasses() {
 }
 
 std::vector<std::shared_ptr<const Pass>> DevicePasses(NodePredicate element_wise, NodePredicate reduction) {
-  return {std::make_shared<RowFusion>(element_wise, std::move(reduction)),
+  return {std::make_shared<EpilogueFusion>(element_wise),
+          std::make_shared<RowFusion>(element_wise, std::move(reduction)),
           std::make_shared<ElementWiseFusion>(std::move(element_wise))};
 }
 

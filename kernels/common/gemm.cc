@@ -92,22 +92,32 @@ bool IsSmall(const GemmArgs<T>& g) {
   return std::is_floating_point_v<T> && g.k <= kSmallDepth && g.m * g.n * g.k <= kSmall;
 }
 
+// False: by blocks, which call the epilogue themselves.
 template <class T>
-void RunPiece(const GemmArgs<T>& g, bool small) {
+bool RunWithoutBlocks(const GemmArgs<T>& g, bool small) {
   if (g.m <= 2) {
     for (int64_t i = 0; i < g.m; ++i) RunRow(g, g.ta ? g.a + i : g.a + i * g.lda, g.ta ? g.lda : 1, g.c + i * g.ldc);
-    return;
+    return true;
   }
   if (g.n == 1 && g.ldc == 1) {
     // The same as a row times the transposed matrix.
     GemmArgs<T> t{g.tb, !g.ta, 1, g.m, g.k, g.b, g.ldb, g.a, g.lda, g.c, g.m, g.beta};
     RunRow(t, g.b, g.tb ? 1 : g.ldb, g.c);
-    return;
+    return true;
   }
   if constexpr (std::is_floating_point_v<T>) {
-    if (small) return RunDirect(g);
+    if (small) {
+      RunDirect(g);
+      return true;
+    }
   }
-  RunBlocked(g);
+  return false;
+}
+
+template <class T>
+void RunPiece(const GemmArgs<T>& g, bool small) {
+  if (!RunWithoutBlocks(g, small)) return RunBlocked(g);
+  if (g.epilogue != nullptr) (*g.epilogue)(g.i, g.m, g.j, g.n);
 }
 
 int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
@@ -138,6 +148,8 @@ void RunTiled(ThreadPool* pool, const GemmArgs<T>& g) {
       piece.a += g.ta ? i : i * g.lda;
       piece.b += g.tb ? j * g.ldb : j;
       piece.c += i * g.ldc + j;
+      piece.i = i;
+      piece.j = j;
       RunPiece(piece, IsSmall(g));
     }
   });
@@ -234,6 +246,18 @@ void Gemm(ThreadPool* pool, bool ta, bool tb, int64_t m, int64_t n, int64_t k, c
   Run<T>(pool, {ta, tb, m, n, k, a, lda, b, ldb, c, ldc, beta});
 }
 
+template <typename T>
+void GemmWithEpilogue(ThreadPool* pool, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+                      const T* b, int64_t ldb, T* c, int64_t ldc, GemmEpilogue epilogue) {
+  const GemmArgs<T> g{ta, tb, m, n, k, a, lda, b, ldb, c, ldc, T(0), &epilogue};
+  Run<T>(pool, g);
+  if (k == 0 && m > 0 && n > 0) epilogue(0, m, 0, n);
+}
+
+template void GemmWithEpilogue<float>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const float*, int64_t,
+                                      const float*, int64_t, float*, int64_t, GemmEpilogue);
+template void GemmWithEpilogue<double>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const double*, int64_t,
+                                       const double*, int64_t, double*, int64_t, GemmEpilogue);
 template void Gemm<float>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*,
                           int64_t, float*, int64_t, float);
 template void Gemm<double>(ThreadPool*, bool, bool, int64_t, int64_t, int64_t, const double*, int64_t, const double*,

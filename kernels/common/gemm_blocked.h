@@ -1,9 +1,9 @@
 // A matrix product by packed panels and register tiles, for any arithmetic type that the compiler has vectors of.
 //
-// A block of b stays in the second-level cache as panels as wide as a tile, MR rows of a in the first-level cache; a tile
-// of MR rows and NV vectors of the result stays in registers over the block's depth. Rows of b are copied into their panel
-// by the first tile that multiplies them, so that a product of few rows costs little more than reading b. The order of
-// summation over k depends on nothing but k.
+// A block of b stays in the second-level cache as panels as wide as a tile, MR rows of a in the first-level cache; a
+// tile of MR rows and NV vectors of the result stays in registers over the block's depth. Rows of b are copied into
+// their panel by the first tile that multiplies them, so that a product of few rows costs little more than reading b.
+// The order of summation over k depends on nothing but k.
 #ifndef SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 #define SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 
@@ -14,6 +14,7 @@
 #include <memory>
 #include <type_traits>
 
+#include "kernels/common/gemm.h"
 #include "kernels/common/macros.h"
 
 namespace sluice::internal {
@@ -43,6 +44,8 @@ struct GemmArgs {
   T* c;
   int64_t ldc;
   T beta;
+  const GemmEpilogue* epilogue = nullptr;
+  int64_t i = 0, j = 0;  // where c lies in the whole product
 };
 
 // out[p * width + q] = b[q * ldb + p], zero for q beyond `columns`.
@@ -142,8 +145,8 @@ SLUICE_HOST_DEVICE void PackRows(const GemmArgs<T>& g, int64_t i, int64_t rows, 
   for (int64_t p = 0; p < depth; ++p) std::memcpy(static_cast<void*>(out + p * MR), a + p * g.lda, sizeof(T) * MR);
 }
 
-// The first `columns` of R rows of the result = packed rows of a * rows of b, which are ldb apart, + beta * c. Copies the
-// rows of b to `panel` unless that is null.
+// The first `columns` of R rows of the result = packed rows of a * rows of b, which are ldb apart, + beta * c. Copies
+// the rows of b to `panel` unless that is null.
 template <class T, int kVecBytes, int MR, int NV, int R>
 SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, int64_t ldb, T* panel, T* c, int64_t ldc,
                              int64_t rows, int64_t columns, T beta) {
@@ -186,8 +189,7 @@ template <class T, int kVecBytes, int MR, int NV, int R>
 SLUICE_HOST_DEVICE void TileOf(int64_t depth, const T* a, const T* b, int64_t ldb, T* panel, T* c, int64_t ldc,
                                int64_t rows, int64_t columns, T beta) {
   if constexpr (R > 1 && std::is_same_v<T, float>) {
-    if (rows < R)
-      return TileOf<T, kVecBytes, MR, NV, R - 1>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta);
+    if (rows < R) return TileOf<T, kVecBytes, MR, NV, R - 1>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta);
   }
   Tile<T, kVecBytes, MR, NV, R>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta);
 }
@@ -241,6 +243,7 @@ SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
             TileOf<T, kVecBytes, MR, 2, MR>(depth, pa, b, ldb, panel, c, g.ldc, rows, columns, beta);
           }
         }
+        if (g.epilogue != nullptr && p0 + depth == g.k) (*g.epilogue)(g.i + i, rows, g.j + j0, block);
       }
     }
   }

@@ -32,6 +32,7 @@ void AddMathKernelsCpu(KernelRegistry& k) {
   AddSequenceKernels(k);
   AddHistogramKernels(k);
   AddFusedKernels(k);
+  AddFusedMatMulKernels(k);
   AddFusedRowsKernels(k);
 }
 

@@ -3,6 +3,7 @@
 #include "kernels/common/broadcast.h"
 #include "kernels/common/gemm.h"
 #include "kernels/common/type_dispatch.h"
+#include "kernels/math/matrix_sizes.h"
 #include "kernels/math/scalar.h"
 #include "kernels/math/topics.h"
 
@@ -11,17 +12,6 @@ namespace {
 
 constexpr DTypeSet kMatMulTypes = {DType::kBfloat16, DType::kHalf,  DType::kFloat,     DType::kDouble,
                                    DType::kInt32,    DType::kInt64, DType::kComplex64, DType::kComplex128};
-
-// `cure` names the attribute that would help when b were turned.
-absl::Status InnerSizesDiffer(const Shape& a, const Shape& b, bool ta, bool tb, absl::string_view cure) {
-  const int64_t m = a.dim(a.rank() - (ta ? 1 : 2)), k = a.dim(a.rank() - (ta ? 2 : 1)),
-                n = b.dim(b.rank() - (tb ? 2 : 1));
-  const std::string found = absl::StrCat("inner sizes differ: a is ", a.ToString(), ta ? " transposed" : "", ", b is ",
-                                         b.ToString(), tb ? " transposed" : "");
-  if (n != k) return InvalidArgument(found);
-  return InvalidArgument(found, "; ", cure, "=", tb ? "False" : "True", " would give [", m, ",",
-                         b.dim(b.rank() - (tb ? 1 : 2)), "]");
-}
 
 template <class T>
 class MatMulKernel : public Kernel {
@@ -33,13 +23,9 @@ class MatMulKernel : public Kernel {
   }
   absl::Status Run(KernelContext& c) const override {
     const Tensor &a = c.input(0), &b = c.input(1);
-    if (a.rank() != 2 || b.rank() != 2) {
-      return InvalidArgument("wanted two matrices, found shapes ", a.shape().ToString(), " and ", b.shape().ToString());
-    }
-    const int64_t m = a.dim(ta_ ? 1 : 0), k = a.dim(ta_ ? 0 : 1), n = b.dim(tb_ ? 0 : 1);
-    if (k != b.dim(tb_ ? 1 : 0)) return InnerSizesDiffer(a.shape(), b.shape(), ta_, tb_, "transpose_b");
-    ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Shape({m, n})));
-    Gemm<T>(c.step().pool, ta_, tb_, m, n, k, a.data<T>(), a.dim(1), b.data<T>(), b.dim(1), out->data<T>(), n);
+    ASSIGN_OR_RETURN(const MatrixSizes s, MatMulSizes(a.shape(), b.shape(), ta_, tb_));
+    ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Shape({s.m, s.n})));
+    Gemm<T>(c.step().pool, ta_, tb_, s.m, s.n, s.k, a.data<T>(), a.dim(1), b.data<T>(), b.dim(1), out->data<T>(), s.n);
     return absl::OkStatus();
   }
 
@@ -64,14 +50,10 @@ class SparseMatMulKernel : public Kernel {
   absl::Status Run(KernelContext& c) const override {
     ASSIGN_OR_RETURN(Tensor a, AsFloat(c.input(0)));
     ASSIGN_OR_RETURN(Tensor b, AsFloat(c.input(1)));
-    if (a.rank() != 2 || b.rank() != 2) {
-      return InvalidArgument("wanted two matrices, found shapes ", a.shape().ToString(), " and ", b.shape().ToString());
-    }
-    const int64_t m = a.dim(ta_ ? 1 : 0), k = a.dim(ta_ ? 0 : 1), n = b.dim(tb_ ? 0 : 1);
-    if (k != b.dim(tb_ ? 1 : 0)) return InnerSizesDiffer(a.shape(), b.shape(), ta_, tb_, "transpose_b");
-    ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Shape({m, n})));
-    Gemm<float>(c.step().pool, ta_, tb_, m, n, k, a.data<float>(), a.dim(1), b.data<float>(), b.dim(1),
-                out->data<float>(), n);
+    ASSIGN_OR_RETURN(const MatrixSizes s, MatMulSizes(a.shape(), b.shape(), ta_, tb_));
+    ASSIGN_OR_RETURN(Tensor * out, c.Allocate(0, Shape({s.m, s.n})));
+    Gemm<float>(c.step().pool, ta_, tb_, s.m, s.n, s.k, a.data<float>(), a.dim(1), b.data<float>(), b.dim(1),
+                out->data<float>(), s.n);
     return absl::OkStatus();
   }
 

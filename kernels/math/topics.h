@@ -34,6 +34,7 @@ void AddLinearAlgebraKernels(KernelRegistry& k);
 void AddSequenceKernels(KernelRegistry& k);
 void AddHistogramKernels(KernelRegistry& k);
 void AddFusedKernels(KernelRegistry& k);
+void AddFusedMatMulKernels(KernelRegistry& k);
 void AddFusedRowsKernels(KernelRegistry& k);
 
 // z = x op y for runs of one type, or null: for kernels that join rows.

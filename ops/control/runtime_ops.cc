@@ -80,6 +80,26 @@ void DefineRuntimeOps(OpRegistry& ops) {
       .Doc(
           "As _Fused, of inputs whose last axis has `row` elements or one. An instruction that reduces takes one "
           "operand, and makes one element of each row. Without keep_dims the output has no last axis.");
+  ops.Define(
+         "_FusedMatMul",
+         "A product of matrices and element-wise ops on it in one pass over memory; made by the epilogue_fusion pass.")
+      .Input("inputs", "Tin")
+      .Output("output", "T")
+      .Attr("Tin: list(type) >= 2")
+      .Type("T", {DType::kFloat, DType::kDouble})
+      .Attr("transpose_a: bool = false")
+      .Attr("transpose_b: bool = false")
+      .Attr("program: list(func) >= 1")
+      .Attr("operands: list(int) >= 1")
+      .Attr("types: list(type) >= 1")
+      .Attr("shape: shape = { unknown_rank: true }")
+      .Traits(kNotDifferentiable)
+      .Shape(FromAttr("shape"))
+      .Doc(
+          "Multiplies inputs 0 and 1. The program is one of _Fused in which the product stands in the place of input "
+          "0: "
+          "each instruction reads the one before, and input 2 or a later one, which has one element, the product's "
+          "columns or its shape.");
   DefineTransfer(ops, "_Send", "Hands its input to the _Recv of the same name.", true);
   DefineTransfer(ops, "_HostSend", "As _Send, from host memory.", true);
   DefineTransfer(ops, "_Recv", "Waits for the tensor of the _Send of the same name.", false);
