@@ -340,12 +340,17 @@ PyObject* FromGrad(const SL_Grad& g) {
 struct Override {
   SL_Graph* graph;
   PyObject* callable;
+  PyObject* registered;  // {op type, or name of a gradient: rule}
 };
 
-// The callable gets (operation id, [gradients of outputs]) and gives None, or a list with a gradient for each input.
+// The callable is asked for operations that may have a rule in Python. It gets (operation id, [gradients of outputs]) and gives None, or a list with a gradient for each input.
 int CallOverride(void* arg, SL_Operation* forward, const SL_Grad* dys, int num_dys, SL_Grad* dxs, int num_dxs,
                  SL_Status* status) {
   auto* o = static_cast<Override*>(arg);
+  if (PyDict_GetItemString(o->registered, SL_OperationType(forward)) == nullptr &&
+      SL_OperationAttr(forward, "_gradient_op_type") == nullptr) {
+    return 0;
+  }
   auto fail = [status] {
     SL_SetStatus(status, 2, "a Python gradient failed");  // The Python error stays set and is what the user sees.
     return -1;
@@ -371,10 +376,10 @@ int CallOverride(void* arg, SL_Operation* forward, const SL_Grad* dys, int num_d
   return 1;
 }
 
-// gradients(ys, xs, grad_ys or None, scope, colocate, stop, zeros_for_unconnected, override or None)
+// gradients(ys, xs, grad_ys or None, scope, colocate, stop, zeros_for_unconnected, override, {registered name: rule})
 // -> [(dense, values, indices, dense_shape)] keys, -1 for none
 PyObject* Gradients(PyObject* self, PyObject* const* args, Py_ssize_t n) {
-  if (!WantArgs(n, 8, "gradients")) return nullptr;
+  if (!WantArgs(n, 9, "gradients")) return nullptr;
   SL_Graph* graph = Of(self);
   std::vector<SL_Output> ys, xs, grad_ys, stop;
   const char* scope = Text(args[3]);
@@ -383,7 +388,11 @@ PyObject* Gradients(PyObject* self, PyObject* const* args, Py_ssize_t n) {
     return nullptr;
   }
   if (args[2] != Py_None && !ToOutputs(graph, args[2], &grad_ys)) return nullptr;
-  Override override_rule = {graph, args[7]};
+  if (!PyDict_Check(args[8])) {
+    PyErr_SetString(PyExc_TypeError, "the registered gradients are wanted as a dict");
+    return nullptr;
+  }
+  Override override_rule = {graph, args[7], args[8]};
   SL_GradientOptions options = {};
   options.struct_size = sizeof(options);
   options.scope = scope;
@@ -391,7 +400,7 @@ PyObject* Gradients(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   options.zeros_for_unconnected = PyObject_IsTrue(args[6]);
   options.num_stop = static_cast<int>(stop.size());
   options.stop = stop.data();
-  options.override_rule = args[7] == Py_None ? nullptr : CallOverride;
+  options.override_rule = PyDict_Size(args[8]) == 0 ? nullptr : CallOverride;
   options.arg = &override_rule;
   std::vector<SL_Grad> grads(xs.size());
   Status status;

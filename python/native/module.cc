@@ -6,15 +6,16 @@ namespace sluice_python {
 namespace {
 
 // setup(make_error, convert_feed, make_array, call_host, ndarray, {type enum: (scalar type, dtype)}, main thread's
-// ident)
+// ident, an array of two dimensions)
 PyObject* Setup(PyObject*, PyObject* args) {
-  PyObject* types = nullptr;
+  PyObject *types = nullptr, *probe = nullptr;
   unsigned long main_thread = 0;
   Hooks h;
-  if (!PyArg_ParseTuple(args, "OOOOOO!k", &h.make_error, &h.convert_feed, &h.make_array, &h.call_host, &h.ndarray,
-                        &PyDict_Type, &types, &main_thread)) {
+  if (!PyArg_ParseTuple(args, "OOOOOO!kO", &h.make_error, &h.convert_feed, &h.make_array, &h.call_host, &h.ndarray,
+                        &PyDict_Type, &types, &main_thread, &probe)) {
     return nullptr;
   }
+  h.arrays_as_known = reinterpret_cast<PyObject*>(Py_TYPE(probe)) == h.ndarray && ArraysAreAsKnown(probe);
   Py_ssize_t at = 0;
   PyObject *key = nullptr, *value = nullptr;
   while (PyDict_Next(types, &at, &key, &value)) {

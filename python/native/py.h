@@ -17,8 +17,9 @@
 
 namespace sluice_python {
 
-// Calls `f`, which may enter the interpreter. After the program's end Python ends a daemon thread that does by unwinding it, and
-// C++ dies of that in the first destructor; such a thread is held until the process has ended, as Python itself does from 3.14 on.
+// Calls `f`, which may enter the interpreter. After the program's end Python ends a daemon thread that does by
+// unwinding it, and C++ dies of that in the first destructor; such a thread is held until the process has ended, as
+// Python itself does from 3.14 on.
 template <typename F>
 auto HeldAfterTheEnd(F f) -> decltype(f()) {
   try {
@@ -68,6 +69,7 @@ struct Hooks {
   PyObject* scalar_types[32] = {};  // numpy.float32 ... by type enum
   PyObject* dtypes[32] = {};        // numpy.dtype of the same
   unsigned long main_thread = 0;
+  bool arrays_as_known = false;  // see feeds.cc
 };
 extern Hooks hooks;
 
@@ -133,8 +135,38 @@ const char* KindName(int kind);
 // Sets attribute `name` of the builder from a Python value.
 bool SetAttr(SL_OpBuilder* b, const SL_OpDef* def, PyObject* name, PyObject* value);
 
-// A feed: borrowed from a NumPy array where possible, else converted. Checks against the placeholder's static shape.
-SL_Tensor* FeedTensor(PyObject* value, int dtype, const std::vector<int64_t>& dims, int rank, const std::string& name);
+// What a fed tensor asks of a value.
+struct FeedSpec {
+  FeedSpec(const SL_Graph* graph, const SL_Output& fed);
+  int dtype = 0;
+  int rank = -1;  // of the static shape, -1 where unknown
+  std::vector<int64_t> dims;
+  std::string name;
+  const char* format = nullptr;  // of buffers of the type, null for types without one
+  PyObject* descr = nullptr;     // the numpy.dtype of the same, borrowed from the hooks
+  Py_ssize_t element_size = 0;
+};
+// Puts a feed into `slot`: borrowed from a NumPy array where possible, else converted or copied. Checks against the
+// static shape. What the slot holds is deleted, or filled again. False with an error.
+bool FeedTensor(PyObject* value, const FeedSpec& feed, SL_Tensor** slot, Status* status);
+
+// The feeds of one step. Its copies of small arrays go to the next step of the same callable, unless somebody keeps
+// them.
+class FeedTensors {
+ public:
+  FeedTensors(std::vector<SL_Tensor*>* spare,
+              size_t count);  // `spare` is the callable's; guarded by the interpreter lock
+  ~FeedTensors();
+  FeedTensors(const FeedTensors&) = delete;
+  SL_Tensor*& operator[](size_t i) { return tensors_[i]; }
+  SL_Tensor** data() { return tensors_.data(); }
+
+ private:
+  std::vector<SL_Tensor*>* spare_;
+  std::vector<SL_Tensor*> tensors_;
+};
+// Whether the fields of arrays lie where FeedTensor would read them. `probe`: an array of two dimensions.
+bool ArraysAreAsKnown(PyObject* probe);
 // A fetch as users see it: a NumPy array that owns the tensor, a NumPy scalar, bytes. Takes the tensor.
 PyObject* FetchArray(SL_Tensor* tensor);
 

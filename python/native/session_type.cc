@@ -23,19 +23,16 @@ struct SessionObject {
   PyObject* graph;
 };
 
-struct Feed {
-  int dtype = 0;
-  int rank = -1;
-  std::vector<int64_t> dims;
-  std::string name;
-};
-
 struct CallableState {
   std::shared_ptr<Shared> shared;
   SL_Callable* callable = nullptr;
-  std::vector<Feed> feeds;
+  std::vector<FeedSpec> feeds;
+  std::vector<SL_Tensor*> spare;  // see FeedTensors
   int num_fetches = 0;
   ~CallableState() {
+    for (SL_Tensor* t : spare) {
+      if (t != nullptr) SL_DeleteTensor(t);
+    }
     if (callable != nullptr) SL_DeleteCallable(callable);
   }
 };
@@ -57,16 +54,6 @@ void Free(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
   reinterpret_cast<freefunc>(PyType_GetSlot(type, Py_tp_free))(self);
   Py_DECREF(type);
-}
-
-Feed FeedOf(const SL_Graph* graph, const SL_Output& f) {
-  Feed feed;
-  feed.dtype = SL_OperationOutputType(f.op, f.index) % 100;
-  int64_t dims[256];
-  feed.rank = SL_OutputShape(graph, f, dims, 256);
-  if (feed.rank > 0) feed.dims.assign(dims, dims + feed.rank);
-  feed.name = std::string(SL_OperationName(f.op)) + ":" + std::to_string(f.index);
-  return feed;
 }
 
 SL_Session* SessionOf(PyObject* self) { return (*reinterpret_cast<SessionObject*>(self)->shared)->session; }
@@ -157,7 +144,7 @@ PyObject* MakeCallable(PyObject* self, PyObject* args) {
   auto state = std::make_unique<CallableState>();
   state->shared = *session->shared;
   state->num_fetches = static_cast<int>(fetches.size());
-  for (const SL_Output& f : feeds) state->feeds.push_back(FeedOf(graph, f));
+  for (const SL_Output& f : feeds) state->feeds.emplace_back(graph, f);
   Status status;
   PyThreadState* thread = PyEval_SaveThread();
   state->callable =
@@ -225,36 +212,26 @@ PyObject* RunStep(CallableState* callable, PyObject* values, SL_RunOptions* opti
     return nullptr;
   }
   constexpr int kInline = 8;
-  SL_Tensor* inline_feeds[kInline];
   SL_Tensor* inline_fetches[kInline];
   std::vector<SL_Tensor*> many;
-  SL_Tensor** feeds = inline_feeds;
   SL_Tensor** fetches = inline_fetches;
-  if (num_feeds > kInline || callable->num_fetches > kInline) {
-    many.resize(num_feeds + callable->num_fetches);
-    feeds = many.data();
-    fetches = many.data() + num_feeds;
-  }
-  int made = 0;
-  for (; made < num_feeds; ++made) {
-    const Feed& feed = callable->feeds[made];
-    feeds[made] = FeedTensor(items[made], feed.dtype, feed.dims, feed.rank, feed.name);
-    if (feeds[made] == nullptr) break;
-  }
-  if (made < num_feeds) {
-    for (int i = 0; i < made; ++i) SL_DeleteTensor(feeds[i]);
-    return nullptr;
+  if (callable->num_fetches > kInline) {
+    many.resize(callable->num_fetches);
+    fetches = many.data();
   }
   Status status;
+  FeedTensors feeds(&callable->spare, num_feeds);
+  for (int i = 0; i < num_feeds; ++i) {
+    if (!FeedTensor(items[i], callable->feeds[i], &feeds[i], &status)) return nullptr;
+  }
   SL_Cancellation* cancellation = Cancellations().Take();
   options->cancellation = cancellation;
   {
     InterruptScope interrupt(cancellation);
     PyThreadState* state = PyEval_SaveThread();
-    SL_RunCallable(callable->callable, feeds, fetches, options, status);
+    SL_RunCallable(callable->callable, feeds.data(), fetches, options, status);
     RestoreThread(state);
   }
-  for (int i = 0; i < num_feeds; ++i) SL_DeleteTensor(feeds[i]);
   Cancellations().Return(cancellation);
   if (!status.ok()) {
     // Ctrl-C: the KeyboardInterrupt is what the user wants to see.
@@ -322,13 +299,15 @@ PyObject* PartialRun(PyObject* self, PyObject* args) {
     return nullptr;
   }
   std::vector<SL_Tensor*> inputs, outputs(fetches.size());
+  Status status;
   for (size_t i = 0; i < feeds.size(); ++i) {
-    const Feed feed = FeedOf(graph, feeds[i]);
-    SL_Tensor* value = FeedTensor(items[i], feed.dtype, feed.dims, feed.rank, feed.name);
-    if (value == nullptr) break;
+    SL_Tensor* value = nullptr;
+    if (!FeedTensor(items[i], FeedSpec(graph, feeds[i]), &value, &status)) {
+      if (value != nullptr) SL_DeleteTensor(value);
+      break;
+    }
     inputs.push_back(value);
   }
-  Status status;
   if (inputs.size() == feeds.size()) {
     SL_RunOptions options = {};
     options.struct_size = sizeof(options);

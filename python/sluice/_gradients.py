@@ -89,7 +89,7 @@ def gradients(ys, xs, grad_ys=None, name="gradients", colocate_gradients_with_op
         g = convert_to_tensor(g, dtype=y.dtype.base_dtype, name=f"grad_ys_{i}")
       seeds.append(g._key)
     native = graph._native.gradients([y._key for y in y_tensors], [x._key for x in x_tensors], seeds, scope[:-1], bool(colocate_gradients_with_ops),
-                                     [s._key for s in stop_tensors], zero == "zero", _override_for(graph))
+                                     [s._key for s in stop_tensors], zero == "zero", _override_for(graph), _graph._gradient_functions)
     graph._sync()
     results = [_from_native(graph, g) for g in native]
     if gate_gradients:
@@ -129,10 +129,8 @@ def _to_native(grad):
 
 
 def _override_for(graph):
-  """The callback for rules written in Python, None when no op of the graph can have one."""
+  """The callback for rules written in Python; the native module calls it for operations that may have one."""
   registered = _graph._gradient_functions
-  if not registered:
-    return None
 
   def override(node_id, dys):
     graph._sync()

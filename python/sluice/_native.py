@@ -1,13 +1,22 @@
 """Loads the native module and gives it what it needs of Python: error classes, NumPy's types, conversions."""
 
+import os
 import re
+import sys
 import threading
 
 import numpy as np
 
 from sluice import _dtypes
 from sluice import errors
-from sluice.native import _sluice
+
+# What the library asks of others is looked up when it is first called: a program without a cluster needs little of gRPC.
+_flags = sys.getdlopenflags()
+sys.setdlopenflags(os.RTLD_LAZY)
+try:
+  from sluice.native import _sluice
+finally:
+  sys.setdlopenflags(_flags)
 
 _host_functions = None  # token -> function, set by _script_ops when first used
 
@@ -88,4 +97,5 @@ def _numpy_types():
   return types
 
 
-_sluice.setup(_make_error, _convert_feed, _make_array, _call_host, np.ndarray, _numpy_types(), threading.main_thread().ident)
+_sluice.setup(_make_error, _convert_feed, _make_array, _call_host, np.ndarray, _numpy_types(), threading.main_thread().ident,
+              np.zeros((2, 3), np.float32))

@@ -293,3 +293,56 @@ def test_explain_plan_shows_instructions_and_memory():
   with sl.Session(config=sl.ConfigProto(device_count={"CPU": 2})) as sess:
     parts = sess.explain_plan(far, [a])
     assert "dataflow (_Recv" in parts and "_Send" in parts and parts.count("device:CPU:1") >= 1, parts
+
+
+def test_small_fed_arrays_are_each_steps_own():
+  """The memory of a small feed serves the next step too, but never shows in what an earlier step gave or kept."""
+  with sl.Graph().as_default(), sl.Session() as sess:
+    x = sl.placeholder(sl.float32, [None])
+    v = sl.Variable(np.zeros(2, np.float32))
+    call = sess.make_callable([x, sl.assign(v, x), x + 1], [x])
+    sess.run(v.initializer)
+    first = call(np.array([1, 2], np.float32))
+    assert sess.run(v).tolist() == [1, 2]
+    kept = sess.run(v)
+    second = call(np.array([3, 4], np.float32))
+    third = sess.make_callable(x, [x])(np.array([5], np.float32))
+    assert [f.tolist() for f in first] == [[1, 2], [1, 2], [2, 3]] and [f.tolist() for f in second] == [[3, 4], [3, 4], [4, 5]]
+    assert kept.tolist() == [1, 2] and third.tolist() == [5]
+    first[0][:] = 9  # The user's to write to.
+    assert call(np.array([6, 0], np.float32))[0].tolist() == [6, 0] and second[0].tolist() == [3, 4]
+    with pytest.raises(ValueError, match="Cannot feed value of shape"):
+      call(np.zeros([1, 1], np.float32))
+    assert call([7.0, 8.0])[0].tolist() == [7, 8] and call(np.array([0, 1], np.float32))[2].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("array", [
+    np.arange(6, dtype=np.float32).reshape(2, 3).T, np.arange(6, dtype=np.float32).reshape(3, 2)[::-1], np.arange(6, dtype=">f4").reshape(3, 2),
+    np.arange(6, dtype=np.float64).reshape(3, 2), np.frombuffer(b"\0" + np.arange(6, dtype=np.float32).tobytes(), np.uint8)[1:].view(np.float32).reshape(3, 2),
+    np.asfortranarray(np.arange(6, dtype=np.float32).reshape(3, 2)), np.ma.array(np.arange(6, dtype=np.float32).reshape(3, 2)),
+    np.zeros((3, 0, 2), np.float32).sum(1)], ids="turned backwards big_endian double unaligned fortran masked empty".split())
+@pytest.mark.parametrize("times", [1, 1000])  # Small ones are copied, large ones borrowed.
+def test_arrays_of_any_layout_are_fed_by_their_values(array, times):
+  array = np.tile(array, (times, 1)) if times > 1 else array
+  with sl.Graph().as_default(), sl.Session() as sess:
+    x = sl.placeholder(sl.float32, [None, 2])
+    assert sess.run(x * 2, {x: array}).tolist() == (array.astype(np.float32) * 2).tolist()
+
+
+def test_threads_share_a_callable_without_sharing_feeds():
+  with sl.Graph().as_default(), sl.Session() as sess:
+    xs = [sl.placeholder(sl.int32, [2]) for _ in range(12)]
+    call, wrong = sess.make_callable(sl.add_n(xs), xs), []
+
+    def run(number):
+      for i in range(200):
+        found = call(*[np.array([number, i], np.int32)] * 12).tolist()
+        if found != [12 * number, 12 * i]:
+          wrong.append(found)
+
+    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(4)]
+    for t in threads:
+      t.start()
+    for t in threads:
+      t.join(60)
+    assert not wrong and not any(t.is_alive() for t in threads)
