@@ -10,7 +10,7 @@
 //   k.Add("Sum", kCpu, ReduceOnCpu<Total, kArithmeticTypes.bits()>());
 //
 // A reducer whose functions are arithmetic alone can have kJoinsVectors and LoadVector(V& x), JoinVector(V& a, const V&
-// b), which do the same to vectors of float and double.
+// b), which do the same to vectors of float and double; kAdds says that all it does is add.
 //
 // The order in which elements are joined depends on the shape and the axes alone, never on the processor or the number
 // of threads: a run of contiguous elements is joined in 32 lanes and pieces of 8192, rows are joined in blocks of 128.
@@ -45,6 +45,8 @@ struct ReduceLoops {
   void (*start)(void* sums, int64_t n) = nullptr;
   void (*join)(void* sums, const void* others, int64_t n) = nullptr;
   void (*finish)(const void* sums, void* out, int64_t n, int64_t count) = nullptr;
+  // `rows` adds floats, in lanes, and starts with 0.
+  bool adds_floats = false;
 };
 
 std::unique_ptr<Kernel> MakeReduceKernel(const ReduceLoops& loops);
@@ -170,6 +172,7 @@ ReduceLoops MakeReduceLoops() {
     }
   }
 #endif
+  if constexpr (std::is_same_v<T, float> && JoinsVectors<R>::value) loops.adds_floats = R::kAdds;
   loops.start = [](void* sums, int64_t n) { std::fill_n(static_cast<S*>(sums), n, R::Start()); };
   loops.join = [](void* sums, const void* others, int64_t n) {
     for (int64_t i = 0; i < n; ++i)

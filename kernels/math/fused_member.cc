@@ -74,6 +74,10 @@ std::vector<FusedSegment::Operation> TileOperations(const FusedProgram& program,
       made.push_back({TileCode::kLoad, at.a});
       tile = at.a;
     }
+    if (at.IsReduction()) {
+      made.push_back({TileCode::kSum, program.num_inputs + i});
+      continue;
+    }
     if (at.b < 0) {
       made.push_back({at.tile, -1});
     } else if (tile == at.a) {
@@ -90,21 +94,72 @@ std::vector<FusedSegment::Operation> TileOperations(const FusedProgram& program,
 
 }  // namespace
 
-std::vector<FusedSegment> MakeSegments(const FusedProgram& program, const std::vector<bool>& wide) {
+std::vector<FusedSegment> MakeSegments(const FusedProgram& program, const std::vector<bool>& wide, bool sums) {
   std::vector<FusedSegment> segments;
   const int count = static_cast<int>(program.instructions.size());
   auto has_tiles = [&](int i) {
-    return program.instructions[i].tile != TileCode::kNone && wide[program.num_inputs + i];
+    const FusedInstruction& at = program.instructions[i];
+    if (at.IsReduction()) return sums && at.reduce.adds_floats && wide[at.a];
+    return at.tile != TileCode::kNone && wide[program.num_inputs + i];
+  };
+  // Whether i reads a sum that is not made before all tiles of [begin, i) are through.
+  auto waits = [&](int begin, int i) {
+    const FusedInstruction& at = program.instructions[i];
+    for (int k = begin; k < i; ++k) {
+      const int value = program.num_inputs + k;
+      if (program.instructions[k].IsReduction() && (at.a == value || at.b == value)) return true;
+    }
+    return false;
   };
   for (int i = 0; i < count;) {
     int end = i + 1;
-    while (end < count && has_tiles(i) == has_tiles(end)) ++end;
-    FusedSegment segment{i, end, {}};
+    while (end < count && has_tiles(i) == has_tiles(end) && !(has_tiles(i) && waits(i, end))) ++end;
+    FusedSegment segment{i, end, {}, false};
     if (has_tiles(i) && end - i > 1) segment.operations = TileOperations(program, i, end);
+    for (const FusedSegment::Operation& o : segment.operations) segment.sums |= o.code == TileCode::kSum;
     segments.push_back(std::move(segment));
     i = end;
   }
   return segments;
+}
+
+void RepeatCheapInstructions(FusedProgram* program) {
+  std::vector<FusedInstruction>& all = program->instructions;
+  const int inputs = program->num_inputs;
+  auto is_cheap = [](TileCode c) { return c != TileCode::kNone && c != TileCode::kDiv; };
+  // Whether a sum lies between value and instruction i, so that the value is in memory there.
+  auto sum_between = [&](int value, int i) {
+    for (int k = std::max(0, value - inputs); k < i; ++k) {
+      if (all[k].IsReduction()) return true;
+    }
+    return value < inputs;
+  };
+  for (int i = 0; i < static_cast<int>(all.size()); ++i) {
+    // What waits for no sum would be computed twice at once.
+    if (!is_cheap(all[i].tile) || (all[i].a < inputs && all[i].b < inputs)) continue;
+    if (!sum_between(all[i].a, i) || (all[i].b >= 0 && !sum_between(all[i].b, i))) continue;
+    const int value = inputs + i;
+    int first = -1, later = -1;  // readers: the first, and the first after a sum
+    for (int k = i + 1; k < static_cast<int>(all.size()); ++k) {
+      if (all[k].a != value && all[k].b != value) continue;
+      if (first < 0) first = k;
+      if (first != k && later < 0 && sum_between(inputs + first, k)) later = k;
+    }
+    if (first != i + 1 || later < 0 || all[later].tile == TileCode::kNone) continue;
+    if (all[first].tile == TileCode::kNone && !all[first].reduce.adds_floats) continue;
+    FusedInstruction again = all[i];
+    all.insert(all.begin() + later, again);
+    program->types.insert(program->types.begin() + inputs + later, program->types[value]);
+    for (int k = later + 1; k < static_cast<int>(all.size()); ++k) {
+      for (int* operand : {&all[k].a, &all[k].b}) {
+        if (*operand == value) {
+          *operand = inputs + later;
+        } else if (*operand >= inputs + later) {
+          ++*operand;
+        }
+      }
+    }
+  }
 }
 
 absl::StatusOr<FusedProgram> MakeFusedProgram(const KernelRegistry& kernels, const PrepareContext& p, bool reductions) {

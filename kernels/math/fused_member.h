@@ -40,17 +40,23 @@ absl::StatusOr<FusedProgram> MakeFusedProgram(const KernelRegistry& kernels, con
 // ones. Returns how many there are.
 int AssignBlocks(FusedProgram* program);
 
+// Has what is cheap and read on both sides of a sum, such as x - mean(x), computed on both sides: that takes less time
+// than to store it.
+void RepeatCheapInstructions(FusedProgram* program);
+
 // Instructions [begin, end) of a program, as operations on tiles; without operations they run as loops, one by one.
 struct FusedSegment {
   struct Operation {
     TileCode code;
-    int value;  // the operand, or what is stored; -1: none
+    int value;  // the operand, what is stored, or the sum; -1: none
   };
   int begin = 0, end = 0;
   std::vector<Operation> operations;
+  bool sums = false;  // some are kSum
 };
 // The segments of a program, of whose values those that are not `wide` (one element for each row) have no tiles.
-std::vector<FusedSegment> MakeSegments(const FusedProgram& program, const std::vector<bool>& wide);
+// `sums`: rows are whole tiles, so that sums of floats can be made tile by tile.
+std::vector<FusedSegment> MakeSegments(const FusedProgram& program, const std::vector<bool>& wide, bool sums = false);
 
 }  // namespace sluice
 

@@ -24,6 +24,7 @@ namespace {
 constexpr int64_t kBlockBytes = 4096;  // what a wide value takes, unless one row is longer
 constexpr int64_t kMaxRows = 64;       // at a time
 constexpr int kMaxBlocks = 24;
+constexpr int64_t kSumsBytes = kTileSums * sizeof(float);
 
 struct Free {
   void operator()(void* p) const { std::free(p); }
@@ -49,6 +50,13 @@ class FusedRowsKernel final : public Kernel {
     ASSIGN_OR_RETURN(keep_dims_, p.Attr<bool>("keep_dims"));
     if (n_ < 2 || n_ > kLongestRow) return InvalidArgument("rows of ", n_, " elements, wanted 2 to ", kLongestRow);
     num_inputs_ = program_.num_inputs;
+    // Shorter rows are not added in lanes.
+    sums_in_tiles_ = n_ % Tiles().elements == 0 && n_ >= 2 * kTileSums;
+    if (sums_in_tiles_) {
+      FusedProgram repeating = program_;
+      RepeatCheapInstructions(&repeating);
+      if (AssignBlocks(&repeating) <= kMaxBlocks) program_ = std::move(repeating);
+    }
     num_blocks_ = AssignBlocks(&program_);
     if (num_blocks_ > kMaxBlocks) return Internal(num_blocks_, " blocks, at most ", kMaxBlocks);
     size_t widest = 1;
@@ -74,6 +82,7 @@ class FusedRowsKernel final : public Kernel {
     int64_t rows = 1;
     std::vector<bool> wide;  // of each value
     std::vector<FusedSegment> segments;
+    bool fetches = false;              // segments ask for the rows of the next block
     std::vector<Mode> modes;           // of each input
     std::vector<BroadcastPlan> plans;  // of rows, for kSpread
   };
@@ -83,6 +92,13 @@ class FusedRowsKernel final : public Kernel {
     int64_t row_bytes;  // from one row to the next; 0: one for all
     bool moves;         // `data` is that of row 0 of the output, not of the block
     bool wide;
+  };
+
+  // Where the data of an operation on tiles lies at row r of the block that begins with row `at`:
+  // data + at * block_bytes + r * row_bytes.
+  struct Operand {
+    char* data;
+    int64_t block_bytes, row_bytes;
   };
 
   absl::Status MakeLayout(Shapes shapes, Layout* layout) const {
@@ -105,7 +121,6 @@ class FusedRowsKernel final : public Kernel {
       if (i.IsReduction() && !wide) return InvalidArgument(i.source, " reduces rows of 1 element, wanted ", n_);
       layout->wide.push_back(wide && !i.IsReduction());
     }
-    layout->segments = MakeSegments(program_, layout->wide);
     layout->rows = lead.num_elements();
     layout->modes.resize(num_inputs_);
     layout->plans.resize(num_inputs_);
@@ -119,9 +134,28 @@ class FusedRowsKernel final : public Kernel {
         ASSIGN_OR_RETURN(layout->plans[i], BroadcastPlan::Make({&lead, &leads[i]}));
       }
     }
+    layout->segments = MakeSegments(program_, layout->wide, sums_in_tiles_);
+    AddFetches(layout);
     layout->output = lead;
     if (keep_dims_ || layout->wide.back()) layout->output.AddDim(layout->wide.back() ? n_ : 1);
     return absl::OkStatus();
+  }
+
+  // Segments of tiles ask for the rows of the next block while they compute, so that memory never waits; those after
+  // the first, which waits for memory itself.
+  void AddFetches(Layout* layout) const {
+    std::vector<FusedSegment*> tiles;
+    for (FusedSegment& s : layout->segments) {
+      if (!s.operations.empty()) tiles.push_back(&s);
+    }
+    if (tiles.size() > 1) tiles.erase(tiles.begin());
+    layout->fetches = !tiles.empty();
+    size_t next = 0;
+    for (int i = 0; i < num_inputs_ && layout->fetches; ++i) {
+      if (layout->modes[i] != Layout::kRows || !layout->wide[i] || program_.types[i] != DType::kFloat) continue;
+      std::vector<FusedSegment::Operation>& to = tiles[next++ % tiles.size()]->operations;
+      to.insert(to.begin(), {TileCode::kFetch, i});
+    }
   }
 
   // Shapes do not go together: finds the node at which they meet, as if each ran by itself.
@@ -173,8 +207,8 @@ class FusedRowsKernel final : public Kernel {
 
   void RunPiece(KernelContext& c, const Layout& layout, char* y, bool stream, int64_t begin, int64_t end) const {
     // Narrow results have places of their own: a segment of tiles goes through its instructions row by row, so a wide
-    // one in the block of a narrow one would overwrite what later rows read.
-    const int64_t narrow_bytes = rows_at_once_ * 16;
+    // one in the block of a narrow one would overwrite what later rows read. Sums of tiles come behind them.
+    const int64_t narrow_bytes = (rows_at_once_ * 16 + 63) / 64 * 64 + kSumsBytes;
     char* blocks = Scratch(static_cast<size_t>((num_blocks_ + 1) * block_bytes_ +
                                                static_cast<int64_t>(program_.instructions.size()) * narrow_bytes));
     char* last_block = blocks + num_blocks_ * block_bytes_;
@@ -210,11 +244,27 @@ class FusedRowsKernel final : public Kernel {
     const bool stream_block = stream && !stream_tiles;
     if (stream_block) places.back() = {last_block, output_bytes, false, places.back().wide};
     absl::InlinedVector<TileStep, 48> steps;
+    absl::InlinedVector<Operand, 48> operands;  // of the steps
+    absl::InlinedVector<bool, 16> in_one_run;   // segments of which each value goes through all rows at one step
     for (const FusedSegment& segment : layout.segments) {
+      in_one_run.push_back(
+          std::all_of(segment.operations.begin(), segment.operations.end(), [&](const FusedSegment::Operation& o) {
+            return o.value < 0 || places[o.value].wide == (places[o.value].row_bytes != 0);
+          }));
       for (const FusedSegment::Operation& o : segment.operations) {
         const bool is_output = o.code == TileCode::kStore && o.value + 1 == static_cast<int>(places.size());
         const bool one = is_output ? stream_tiles : o.value >= 0 && !places[o.value].wide;
         steps.push_back({Tiles().step[static_cast<int>(o.code)][one], nullptr});
+        Operand operand{nullptr, 0, 0};
+        if (o.code == TileCode::kSum) {
+          operand.data = narrow + (o.value - num_inputs_ + 1) * narrow_bytes - kSumsBytes;
+        } else if (o.value >= 0) {
+          const Place& p = places[o.value];
+          operand.data = p.data + (o.code == TileCode::kFetch ? rows_at_once_ * p.row_bytes : 0);
+          operand.block_bytes = p.moves ? p.row_bytes : 0;
+          operand.row_bytes = p.row_bytes;
+        }
+        operands.push_back(operand);
       }
     }
     for (int64_t at = begin; at < end; at += rows_at_once_) {
@@ -222,11 +272,12 @@ class FusedRowsKernel final : public Kernel {
       for (int i = 0; i < num_inputs_; ++i) {
         if (layout.modes[i] == Layout::kSpread) Spread(c.input(i), layout.plans[i], at, rows, places[i]);
       }
-      FetchAhead(places, at + rows_at_once_, end);
-      TileStep* step = steps.data();
-      for (const FusedSegment& segment : layout.segments) {
+      if (!layout.fetches) FetchAhead(places, at + rows_at_once_, end);
+      size_t step = 0;
+      for (size_t s = 0; s < layout.segments.size(); ++s) {
+        const FusedSegment& segment = layout.segments[s];
         if (!segment.operations.empty()) {
-          RunTiles(segment, places.data(), at, rows, step);
+          RunTiles(segment, in_one_run[s], places.data(), at, rows, &steps[step], &operands[step]);
           step += segment.operations.size();
           continue;
         }
@@ -247,23 +298,27 @@ class FusedRowsKernel final : public Kernel {
     if (stream) StreamFence();
   }
 
-  // A segment of operations on tiles, all rows at once where each value goes through them at one step, and what no
-  // whole tile is left for.
-  void RunTiles(const FusedSegment& segment, const Place* places, int64_t at, int64_t rows, TileStep* steps) const {
-    bool one_run = true;
-    for (const FusedSegment::Operation& o : segment.operations) {
-      if (o.value >= 0) one_run &= places[o.value].wide == (places[o.value].row_bytes != 0);
-    }
+  // A segment of operations on tiles, all rows at once or one by one, and what no whole tile is left for. A row that
+  // has sums is whole tiles.
+  void RunTiles(const FusedSegment& segment, bool one_run, const Place* places, int64_t at, int64_t rows,
+                TileStep* steps, const Operand* operands) const {
+    const TileFunctions& tiles = Tiles();
+    const int operations = static_cast<int>(segment.operations.size());
     const int64_t count = one_run ? rows * n_ : n_, times = one_run ? 1 : rows;
-    const int64_t done = count / Tiles().elements * Tiles().elements;
+    const int64_t done = count / tiles.elements * tiles.elements;
     for (int64_t r = 0; r < times; ++r) {
       auto place = [&](int value) { return At(places[value], at).data + r * places[value].row_bytes; };
       if (done > 0) {
-        for (size_t k = 0; k < segment.operations.size(); ++k) {
-          const int value = segment.operations[k].value;
-          if (value >= 0) steps[k].data = reinterpret_cast<float*>(place(value));
+        for (int k = 0; k < operations; ++k) {
+          const Operand& o = operands[k];
+          steps[k].data = reinterpret_cast<float*>(o.data + at * o.block_bytes + r * o.row_bytes);
         }
-        Tiles().run(steps, count);
+        tiles.run(steps, count);
+      }
+      for (int k = 0; segment.sums && k < operations; ++k) {
+        if (segment.operations[k].code != TileCode::kSum) continue;
+        const float sum = 0.f + SumOfLanes(steps[k].data);
+        std::memcpy(place(segment.operations[k].value), &sum, sizeof(sum));
       }
       if (done == count) continue;
       constexpr int64_t kBytes = sizeof(float);  // of all values with tiles
@@ -278,6 +333,11 @@ class FusedRowsKernel final : public Kernel {
                                rest(instruction.b), places[instruction.b].wide, to, count - done);
         }
       }
+    }
+    for (const FusedSegment::Operation& o : segment.operations) {
+      if (!segment.sums || o.code != TileCode::kSum) continue;
+      char* y = At(places[o.value], at).data;
+      program_.instructions[o.value - num_inputs_].reduce.finish(y, y, rows, n_);
     }
   }
 
@@ -336,6 +396,7 @@ class FusedRowsKernel final : public Kernel {
   bool keep_dims_ = true;
   int num_inputs_ = 0;
   int num_blocks_ = 0;
+  bool sums_in_tiles_ = false;
   int64_t rows_at_once_ = 1;
   int64_t block_bytes_ = 0;
   FusedProgram program_;

@@ -16,6 +16,7 @@ struct SumReducer {
   SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return scalar::Add(a, b); }
   static constexpr bool kJoinsVectors = true;
+  static constexpr bool kAdds = true;
   template <class V>
   SLUICE_HOST_DEVICE static void LoadVector(V&) {}
   template <class V>

@@ -61,6 +61,21 @@ namespace avx512 {
 
 }  // namespace
 
+float SumOfLanes(const float* sums) {
+  typedef float V __attribute__((vector_size(16)));
+  typedef float Memory __attribute__((vector_size(16), may_alias, aligned(4)));
+  const Memory* m = reinterpret_cast<const Memory*>(sums);
+  V v[8];
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; ++k) v[k] = m[k];
+#pragma GCC unroll 8
+  for (int w = 4; w > 0; w /= 2) {
+#pragma GCC unroll 8
+    for (int k = 0; k < w; ++k) v[k] += v[k + w];
+  }
+  return (v[0][0] + v[0][2]) + (v[0][1] + v[0][3]);
+}
+
 TileCode TileCodeOf(const std::string& op, int operands) {
   struct Known {
     const char* op;

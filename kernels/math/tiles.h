@@ -40,6 +40,10 @@ enum class TileCode : uint8_t {
   kAbs,
   kSquare,
   kRelu,
+  // The tile stays as it is. Adds its elements to 32 sums in the order of common/reduce.h; `at` 0 begins them anew.
+  kSum,
+  // Asks for a tile of memory, so that it is in the caches when it is read.
+  kFetch,
   kEnd,
   kCount,
 };
@@ -48,7 +52,11 @@ inline constexpr int kExchanged = static_cast<int>(TileCode::kAddTo) - static_ca
 // The code of an op of floats with so many operands, kNone when it has none.
 TileCode TileCodeOf(const std::string& op, int operands);
 
-// One operation, ready to run: elements [at, at + a tile) of `data`, or its first for all.
+// How many sums kSum makes. SumOfLanes joins them.
+inline constexpr int kTileSums = 32;
+float SumOfLanes(const float* sums);
+
+// One operation, ready to run: elements [at, at + a tile) of `data`, or its first for all; for kSum the sums.
 struct TileStep {
   void (*run)() = nullptr;
   float* data = nullptr;

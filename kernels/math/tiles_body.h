@@ -99,6 +99,28 @@ SLUICE_TILE_TARGET void Stream(const TileStep* step, int64_t at, SLUICE_TILE) {
   SLUICE_TILE_STREAM(m + 7 * kWidth, t7);
   SLUICE_NEXT;
 }
+SLUICE_TILE_TARGET void Sum(const TileStep* step, int64_t at, SLUICE_TILE) {
+  constexpr int kVectors = kTileSums / kWidth;
+  Memory* m = reinterpret_cast<Memory*>(step->data);
+  const V t[8] = {t0, t1, t2, t3, t4, t5, t6, t7};
+  V sum[kVectors];
+#pragma GCC unroll 8
+  for (int k = 0; k < kVectors; ++k) {
+    const V before = m[k];
+    sum[k] = at == 0 ? t[k] : before + t[k];
+  }
+#pragma GCC unroll 8
+  for (int g = kVectors; g < 8; ++g) sum[g % kVectors] = sum[g % kVectors] + t[g];
+#pragma GCC unroll 8
+  for (int k = 0; k < kVectors; ++k) m[k] = sum[k];
+  SLUICE_NEXT;
+}
+SLUICE_TILE_TARGET void Fetch(const TileStep* step, int64_t at, SLUICE_TILE) {
+  const char* m = reinterpret_cast<const char*>(step->data + at);
+#pragma GCC unroll 8
+  for (int b = 0; b < 8 * SLUICE_TILE_BYTES; b += 64) __builtin_prefetch(m + b, 0, 3);
+  SLUICE_NEXT;
+}
 SLUICE_TILE_TARGET void End(const TileStep*, int64_t, V, V, V, V, V, V, V, V) {}
 template <class F>
 SLUICE_TILE_TARGET void Alone(const TileStep* step, int64_t at, SLUICE_TILE) {
@@ -157,6 +179,8 @@ TileFunctions MakeFunctions() {
   set(TileCode::kAbs, &Alone<Abs>, nullptr);
   set(TileCode::kSquare, &Alone<Square>, nullptr);
   set(TileCode::kRelu, &Alone<Relu>, nullptr);
+  set(TileCode::kSum, &Sum, &Sum);
+  set(TileCode::kFetch, &Fetch, &Fetch);
   set(TileCode::kEnd, &End, nullptr);
   return f;
 }

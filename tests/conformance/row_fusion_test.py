@@ -71,6 +71,26 @@ def test_same_bits(program, dtype):
                         np.testing.assert_array_equal(a, b, err_msg=f"{shape} {known} {threads} threads")
 
 
+@pytest.mark.parametrize("n", [32, 64, 96, 128, 192, 256, 640, 8192])
+def test_same_bits_of_sums_of_whole_tiles(n):
+    """Sums that are made in registers, of special values too, beside values that are read before and after them."""
+    rng = np.random.default_rng(n)
+    rows = rng.uniform(-1, 1, (7, n)).astype(np.float32)
+    rows[1] = -0.0
+    rows[2, 5], rows[3, 7], rows[4, :2], rows[5] = np.inf, np.nan, [-np.inf, np.inf], 1e-42
+    with sl.Graph().as_default():
+        x = sl.placeholder("float32", [None, n])
+        twice = x * 2.0 - mean(x)
+        y = [sl.identity(f) for f in (
+            layer_norm(x, x * 0.5, np.float32(3)), mean(sl.maximum(x, 0.25)) + sl.reduce_sum(x, axis=-1, keepdims=True) * x,
+            sl.reduce_sum(sl.square(twice), axis=-1), mean(twice * twice) - (twice - sl.reduce_sum(twice, axis=-1, keepdims=True)))]
+        plain = run({x: rows}, y, False, 1)
+        for threads in (1, 2):
+            for a, b in zip(plain, run({x: rows}, y, True, threads)):
+                np.testing.assert_array_equal(a, b)
+                np.testing.assert_array_equal(np.signbit(a[a == a]), np.signbit(b[b == b]))
+
+
 @needs_fusion
 @pytest.mark.parametrize("shape", [(3000, 704), (3001, 701), (300, 8000)], ids=str)
 def test_same_bits_of_results_larger_than_the_caches(shape):
