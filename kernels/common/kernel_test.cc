@@ -91,6 +91,15 @@ KernelTester::~KernelTester() = default;
 
 ResourceStore& KernelTester::resources() { return impl_->resources; }
 
+StepContext KernelTester::Step() {
+  StepContext step;
+  step.step_id = 1;
+  step.device = &impl_->device;
+  step.pool = &impl_->pool;
+  step.resources = &impl_->resources;
+  return step;
+}
+
 // A graph of one node, its kernel, and what a step gives it.
 struct KernelTester::PreparedOp {
   explicit PreparedOp(const OpRegistry* ops) : graph(ops) {}
@@ -140,10 +149,7 @@ absl::StatusOr<std::unique_ptr<KernelTester::PreparedOp>> KernelTester::Prepare(
   }
   for (int i = 0; i < p->node->num_outputs(); ++i) prepare.output_shapes.push_back(p->node->output_shape(i));
   RETURN_IF_ERROR(p->kernel->Prepare(prepare));
-  p->step.step_id = 1;
-  p->step.device = &impl_->device;
-  p->step.pool = &impl_->pool;
-  p->step.resources = &impl_->resources;
+  p->step = Step();
   return p;
 }
 

@@ -41,6 +41,9 @@ class KernelTester {
   absl::StatusOr<std::function<absl::Status()>> Prepared(absl::string_view op, std::vector<Tensor> inputs,
                                                          AttrMap attrs = {});
 
+  // Step 1 of the tester's device, for tests of what kernels are made of.
+  StepContext Step();
+
   const OpRegistry& ops() const { return ops_; }
   ResourceStore& resources();
 

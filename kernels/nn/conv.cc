@@ -1,9 +1,9 @@
 // The kernels of Conv2D, Conv3D, DepthwiseConv2dNative and their gradients.
 //
 // Shapes become a ConvShape; images with channels first are turned round, half and bfloat16 are computed in float.
-// Float goes to oneDNN when it is there and has a primitive for the shape, all else to the generic loops. What oneDNN
-// prepares is kept: for static shapes from the start, else for the last few shapes seen. Filters that are constants are
-// reordered with it.
+// Float goes to the algorithm that is chosen for its shape (conv_choice.h), all else to the generic loops. What is
+// prepared is kept: for static shapes from the start, else for the last few shapes seen. Filters that are constants are
+// laid out with it.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -11,7 +11,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/status.h"
-#include "kernels/nn/conv_dnnl.h"
+#include "kernels/nn/conv_choice.h"
 #include "kernels/nn/conv_generic.h"
 #include "kernels/nn/nn_kernels.h"
 
@@ -22,7 +22,7 @@ constexpr size_t kKeptPlans = 8;
 
 struct Plan {
   ConvShape shape;
-  std::unique_ptr<DnnlConv> dnnl;  // null where the generic loops run
+  std::unique_ptr<ConvAlgorithm> algorithm;  // null where the generic loops run
 };
 
 // Fills the sizes of a convolution from the shapes of its input and filter.
@@ -164,9 +164,10 @@ class ConvKernel : public Kernel {
     }
     auto plan = std::make_shared<Plan>();
     plan->shape = s;
-    plan->dnnl = DnnlConv::Make(s, direction_, parallelism);
-    if (plan->dnnl && constant_filter_.IsValid() && !plan->dnnl->KeepFilter(constant_filter_.data<float>()).ok()) {
-      plan->dnnl = nullptr;
+    plan->algorithm = ChooseConv(s, direction_, parallelism);
+    if (plan->algorithm && constant_filter_.IsValid() &&
+        !plan->algorithm->KeepFilter(constant_filter_.data<float>()).ok()) {
+      plan->algorithm = nullptr;
     }
     if (plans_.size() == kKeptPlans) plans_.erase(plans_.begin());
     plans_.push_back(plan);
@@ -180,7 +181,7 @@ class ConvKernel : public Kernel {
       found = PlanFor(s, c.step().pool->parallelism());
       plan = found.get();
     }
-    return plan->dnnl ? plan->dnnl->Run(c, a, b, out) : GenericConv<float>(c, s, direction_, a, b, out);
+    return plan->algorithm ? plan->algorithm->Run(c, a, b, out) : GenericConv<float>(c, s, direction_, a, b, out);
   }
   absl::Status Compute(KernelContext& c, const ConvShape& s, const double* a, const double* b, double* out) const {
     return GenericConv<double>(c, s, direction_, a, b, out);

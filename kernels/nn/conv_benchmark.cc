@@ -4,7 +4,11 @@
 
 #include "benchmark/benchmark.h"
 #include "core/kernel/variable.h"
+#include "core/op/window.h"
 #include "kernels/common/kernel_test.h"
+#include "kernels/nn/conv_direct.h"
+#include "kernels/nn/conv_dnnl.h"
+#include "kernels/nn/conv_winograd.h"
 #include "kernels/nn/nn_kernels.h"
 #include "ops/nn/nn_ops.h"
 
@@ -66,6 +70,54 @@ BENCHMARK(Conv)
     ->MeasureProcessCPUTime()
     ->UseRealTime()
     ->Unit(benchmark::kMicrosecond);
+
+// The same by one algorithm: the last argument is 0 for the direct loops, 1 for oneDNN, 2 for Winograd.
+void ConvBy(benchmark::State& state) {
+  const ConvDirection direction = static_cast<ConvDirection>(state.range(6));
+  const int64_t h = state.range(1), k = state.range(4), stride = state.range(5);
+  const AttrMap attrs = {{"strides", Ints{1, stride, stride, 1}}, {"padding", "SAME"}};
+  ConvShape s;
+  s.batch = state.range(0);
+  s.in_channels = state.range(2);
+  s.out_channels = state.range(3);
+  s.axes[0].input = s.axes[0].output = 1;
+  for (int i = 0; i < 2; ++i) s.axes[i + 1] = ParseWindowAttrs(attrs, 2)->Axis(i, h, k).value();
+  const Tensor in = Filled({s.input_elements()}), filter = Filled({s.filter_elements()}),
+               out = Filled({s.output_elements()});
+  const bool to_input = direction == ConvDirection::kBackwardInput,
+             to_filter = direction == ConvDirection::kBackwardFilter;
+  const Tensor &a = to_input ? out : in, &b = to_filter ? out : filter;
+  Tensor result = (to_input ? in : to_filter ? filter : out).Clone().value();
+  const auto conv = state.range(7) == 0   ? MakeDirectConv(s, direction)
+                    : state.range(7) == 1 ? MakeDnnlConv(s, direction, 2)
+                                          : MakeWinogradConv(s, direction);
+  if (conv == nullptr) return state.SkipWithError("not there");
+  const StepContext step = Tester().Step();
+  KernelContext c;
+  c.Bind(&step, nullptr, nullptr, 0, nullptr, 0, nullptr, 0);
+  for (auto _ : state) {
+    const absl::Status status = conv->Run(c, a.data<float>(), b.data<float>(), result.data<float>());
+    if (!status.ok()) return state.SkipWithError(status.ToString().c_str());
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(s.flops() * state.iterations()));
+}
+void ConvByArguments(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"n", "hw", "ci", "co", "k", "s", "dir", "by"});
+  const Ints layers[] = {{32, 28, 1, 32, 5, 1},  {32, 14, 32, 64, 5, 1},  {8, 56, 64, 64, 3, 1},
+                         {1, 56, 64, 64, 3, 1},  {8, 28, 128, 128, 3, 1}, {8, 14, 256, 256, 3, 1},
+                         {8, 7, 512, 512, 3, 1}, {1, 56, 256, 64, 1, 1},  {1, 224, 3, 64, 7, 2},
+                         {8, 56, 64, 128, 3, 2}};
+  for (const Ints& layer : layers) {
+    for (int64_t direction = 0; direction < 3; ++direction) {
+      for (int64_t by = 0; by < 3; ++by) {
+        Ints args = layer;
+        args.insert(args.end(), {direction, by});
+        b->Args(args);
+      }
+    }
+  }
+}
+BENCHMARK(ConvBy)->Apply(ConvByArguments)->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 void MaxPool(benchmark::State& state) {
   const int64_t h = state.range(0), c = state.range(1);

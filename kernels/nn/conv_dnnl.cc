@@ -257,146 +257,145 @@ std::vector<Piece> Cut(const ConvShape& s, ConvDirection direction, int parallel
   return pieces;
 }
 
-}  // namespace
-
-struct DnnlConv::Impl {
-  ConvShape shape;
-  ConvDirection direction;
-  std::vector<Piece> pieces;
-  std::vector<Primitive> primitives;
-  std::vector<ConvShape> shapes;    // of each primitive
-  std::vector<Descs> descs;         // of its images
-  dnnl_memory_desc_t plain_filter;  // TensorFlow's order
-  dnnl_memory_desc_t filter;        // oneDNN's choice
-  bool reorder_filter = false;
-  Primitive reorder;
-  size_t filter_bytes = 0, scratch_bytes = 0;
-  std::unique_ptr<char[]> kept_bytes;  // of a filter that never changes
-  const float* kept = nullptr;
-
+class DnnlConv : public ConvAlgorithm {
+ public:
+  DnnlConv(const ConvShape& shape, ConvDirection direction) : shape_(shape), direction_(direction) {}
   bool Build(int parallelism);
+  absl::Status KeepFilter(const float* filter) override;
+  absl::Status Run(KernelContext& c, const float* a, const float* b, float* out) const override;
+
+ private:
   bool RunPiece(const Piece& p, const float* a, const float* b, float* out, char* scratch) const;
+
+  const ConvShape shape_;
+  const ConvDirection direction_;
+  std::vector<Piece> pieces_;
+  std::vector<Primitive> primitives_;
+  std::vector<ConvShape> shapes_;    // of each primitive
+  std::vector<Descs> descs_;         // of its images
+  dnnl_memory_desc_t plain_filter_;  // TensorFlow's order
+  dnnl_memory_desc_t filter_;        // oneDNN's choice
+  bool reorder_filter_ = false;
+  Primitive reorder_;
+  size_t filter_bytes_ = 0, scratch_bytes_ = 0;
+  std::unique_ptr<char[]> kept_bytes_;  // of a filter that never changes
+  const float* kept_ = nullptr;
 };
 
-bool DnnlConv::Impl::Build(int parallelism) {
+bool DnnlConv::Build(int parallelism) {
   OneThread one;
   const DnnlApi& api = *Dnnl();
-  pieces = Cut(shape, direction, parallelism);
-  if (pieces.empty()) return false;
-  for (Piece& p : pieces) {
+  pieces_ = Cut(shape_, direction_, parallelism);
+  if (pieces_.empty()) return false;
+  for (Piece& p : pieces_) {
     size_t known = 0;
-    while (known < primitives.size() && !(p.shape == shapes[known])) ++known;
-    if (known == primitives.size()) {
+    while (known < primitives_.size() && !(p.shape == shapes_[known])) ++known;
+    if (known == primitives_.size()) {
       Primitive made;
-      if (!made.Make(p.shape, direction, primitives.empty() ? nullptr : &filter)) return false;
-      if (primitives.empty()) filter = made.filter;
-      scratch_bytes = std::max(scratch_bytes, made.scratch_bytes);
-      descs.push_back(PlainDescs(api, p.shape));
-      shapes.push_back(p.shape);
-      primitives.push_back(std::move(made));
+      if (!made.Make(p.shape, direction_, primitives_.empty() ? nullptr : &filter_)) return false;
+      if (primitives_.empty()) filter_ = made.filter;
+      scratch_bytes_ = std::max(scratch_bytes_, made.scratch_bytes);
+      descs_.push_back(PlainDescs(api, p.shape));
+      shapes_.push_back(p.shape);
+      primitives_.push_back(std::move(made));
     }
     p.primitive = static_cast<int>(known);
   }
-  plain_filter = PlainDescs(api, shape).filter;
-  filter_bytes = (api.memory_desc_get_size(&filter) + 63) / 64 * 64;
-  scratch_bytes = (scratch_bytes + 63) / 64 * 64;
-  reorder_filter = !api.memory_desc_equal(&filter, &plain_filter);
-  if (!reorder_filter) return true;
-  return direction == ConvDirection::kBackwardFilter ? reorder.MakeReorder(filter, plain_filter)
-                                                     : reorder.MakeReorder(plain_filter, filter);
+  plain_filter_ = PlainDescs(api, shape_).filter;
+  filter_bytes_ = (api.memory_desc_get_size(&filter_) + 63) / 64 * 64;
+  scratch_bytes_ = (scratch_bytes_ + 63) / 64 * 64;
+  reorder_filter_ = !api.memory_desc_equal(&filter_, &plain_filter_);
+  if (!reorder_filter_) return true;
+  return direction_ == ConvDirection::kBackwardFilter ? reorder_.MakeReorder(filter_, plain_filter_)
+                                                      : reorder_.MakeReorder(plain_filter_, filter_);
 }
 
-bool DnnlConv::Impl::RunPiece(const Piece& p, const float* a, const float* b, float* out, char* scratch) const {
-  const Primitive& primitive = primitives[p.primitive];
-  const Descs& d = descs[p.primitive];
+bool DnnlConv::RunPiece(const Piece& p, const float* a, const float* b, float* out, char* scratch) const {
+  const Primitive& primitive = primitives_[p.primitive];
+  const Descs& d = descs_[p.primitive];
   const dnnl_memory_desc_t scratch_desc = ScratchDesc(primitive.scratch_bytes);
-  switch (direction) {
+  switch (direction_) {
     case ConvDirection::kForward:
       return Execute(primitive, {{DNNL_ARG_SRC, &d.input, a + p.input_offset},
-                                 {DNNL_ARG_WEIGHTS, &filter, b},
+                                 {DNNL_ARG_WEIGHTS, &filter_, b},
                                  {DNNL_ARG_DST, &d.output, out + p.output_offset},
                                  {DNNL_ARG_SCRATCHPAD, &scratch_desc, scratch}});
     case ConvDirection::kBackwardInput:
       return Execute(primitive, {{DNNL_ARG_DIFF_DST, &d.output, a + p.output_offset},
-                                 {DNNL_ARG_WEIGHTS, &filter, b},
+                                 {DNNL_ARG_WEIGHTS, &filter_, b},
                                  {DNNL_ARG_DIFF_SRC, &d.input, out + p.input_offset},
                                  {DNNL_ARG_SCRATCHPAD, &scratch_desc, scratch}});
     case ConvDirection::kBackwardFilter:
       return Execute(primitive, {{DNNL_ARG_SRC, &d.input, a + p.input_offset},
                                  {DNNL_ARG_DIFF_DST, &d.output, b + p.output_offset},
-                                 {DNNL_ARG_DIFF_WEIGHTS, &filter, out},
+                                 {DNNL_ARG_DIFF_WEIGHTS, &filter_, out},
                                  {DNNL_ARG_SCRATCHPAD, &scratch_desc, scratch}});
   }
   return false;
 }
 
-DnnlConv::DnnlConv(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-DnnlConv::~DnnlConv() = default;
-
-std::unique_ptr<DnnlConv> DnnlConv::Make(const ConvShape& shape, ConvDirection direction, int parallelism) {
-  if (Dnnl() == nullptr) return nullptr;
-  auto impl = std::make_unique<Impl>();
-  impl->shape = shape;
-  impl->direction = direction;
-  if (!impl->Build(parallelism)) return nullptr;
-  return std::unique_ptr<DnnlConv>(new DnnlConv(std::move(impl)));
-}
-
 absl::Status DnnlConv::KeepFilter(const float* filter) {
-  Impl& m = *impl_;
-  if (!m.reorder_filter) return absl::OkStatus();
-  m.kept_bytes.reset(new (std::nothrow) char[m.filter_bytes + 64]);
-  if (m.kept_bytes == nullptr) return ResourceExhausted("no memory for a filter of ", m.filter_bytes, " bytes");
-  char* to = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(m.kept_bytes.get()) + 63) / 64 * 64);
-  if (!Execute(m.reorder, {{DNNL_ARG_FROM, &m.plain_filter, filter}, {DNNL_ARG_TO, &m.filter, to}})) {
+  if (!reorder_filter_) return absl::OkStatus();
+  kept_bytes_.reset(new (std::nothrow) char[filter_bytes_ + 64]);
+  if (kept_bytes_ == nullptr) return ResourceExhausted("no memory for a filter of ", filter_bytes_, " bytes");
+  char* to = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(kept_bytes_.get()) + 63) / 64 * 64);
+  if (!Execute(reorder_, {{DNNL_ARG_FROM, &plain_filter_, filter}, {DNNL_ARG_TO, &filter_, to}})) {
     return Internal("oneDNN failed to reorder a filter");
   }
-  m.kept = reinterpret_cast<const float*>(to);
+  kept_ = reinterpret_cast<const float*>(to);
   return absl::OkStatus();
 }
 
 absl::Status DnnlConv::Run(KernelContext& c, const float* a, const float* b, float* out) const {
-  const Impl& m = *impl_;
-  const int64_t count = static_cast<int64_t>(m.pieces.size());
-  const bool filter_gradient = m.direction == ConvDirection::kBackwardFilter;
+  const int64_t count = static_cast<int64_t>(pieces_.size());
+  const bool filter_gradient = direction_ == ConvDirection::kBackwardFilter;
   const int64_t filters =
-      filter_gradient ? (count > 1 || m.reorder_filter ? count : 0) : (m.reorder_filter && m.kept == nullptr ? 1 : 0);
-  const int64_t bytes = filters * m.filter_bytes + count * m.scratch_bytes + 64;
+      filter_gradient ? (count > 1 || reorder_filter_ ? count : 0) : (reorder_filter_ && kept_ == nullptr ? 1 : 0);
+  const int64_t bytes = filters * filter_bytes_ + count * scratch_bytes_ + 64;
   ASSIGN_OR_RETURN(Tensor temp, c.AllocateTemp(DType::kUint8, Shape({bytes})));
   char* base = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(temp.raw_data()) + 63) / 64 * 64);
-  char* scratch = base + filters * m.filter_bytes;
+  char* scratch = base + filters * filter_bytes_;
   std::atomic<bool> ok{true};
-  if (m.kept != nullptr) {
-    b = m.kept;
-  } else if (!filter_gradient && m.reorder_filter) {
-    ok = Execute(m.reorder, {{DNNL_ARG_FROM, &m.plain_filter, b}, {DNNL_ARG_TO, &m.filter, base}});
+  if (kept_ != nullptr) {
+    b = kept_;
+  } else if (!filter_gradient && reorder_filter_) {
+    ok = Execute(reorder_, {{DNNL_ARG_FROM, &plain_filter_, b}, {DNNL_ARG_TO, &filter_, base}});
     b = reinterpret_cast<const float*>(base);
   }
-  c.ParallelFor(count, m.shape.flops() / kFlopsPerNs / count, [&](int64_t begin, int64_t end) {
+  c.ParallelFor(count, shape_.flops() / kFlopsPerNs / count, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      float* to = filter_gradient && filters > 0 ? reinterpret_cast<float*>(base + i * m.filter_bytes) : out;
-      if (!m.RunPiece(m.pieces[i], a, b, to, scratch + i * m.scratch_bytes)) ok = false;
+      float* to = filter_gradient && filters > 0 ? reinterpret_cast<float*>(base + i * filter_bytes_) : out;
+      if (!RunPiece(pieces_[i], a, b, to, scratch + i * scratch_bytes_)) ok = false;
     }
   });
   if (filter_gradient && filters > 0) {
     float* sum = reinterpret_cast<float*>(base);
-    const int64_t n = static_cast<int64_t>(m.filter_bytes / sizeof(float));
+    const int64_t n = static_cast<int64_t>(filter_bytes_ / sizeof(float));
     c.ParallelFor(
         n, 0.1 * count,
         [&](int64_t begin, int64_t end) {
           for (int64_t piece = 1; piece < count; ++piece) {
-            const float* part = reinterpret_cast<const float*>(base + piece * m.filter_bytes);
+            const float* part = reinterpret_cast<const float*>(base + piece * filter_bytes_);
             for (int64_t i = begin; i < end; ++i) sum[i] += part[i];
           }
         },
         16);
-    if (m.reorder_filter) {
-      ok = ok && Execute(m.reorder, {{DNNL_ARG_FROM, &m.filter, sum}, {DNNL_ARG_TO, &m.plain_filter, out}});
+    if (reorder_filter_) {
+      ok = ok && Execute(reorder_, {{DNNL_ARG_FROM, &filter_, sum}, {DNNL_ARG_TO, &plain_filter_, out}});
     } else {
-      std::memcpy(out, sum, m.shape.filter_elements() * sizeof(float));
+      std::memcpy(out, sum, shape_.filter_elements() * sizeof(float));
     }
   }
   return ok ? absl::OkStatus() : Internal("oneDNN failed to run a convolution");
+}
+
+}  // namespace
+
+std::unique_ptr<ConvAlgorithm> MakeDnnlConv(const ConvShape& shape, ConvDirection direction, int parallelism) {
+  if (Dnnl() == nullptr) return nullptr;
+  auto conv = std::make_unique<DnnlConv>(shape, direction);
+  if (!conv->Build(parallelism)) return nullptr;
+  return conv;
 }
 
 }  // namespace sluice

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "core/op/window.h"
 
@@ -42,6 +43,19 @@ struct ConvShape {
     return true;
   }
 };
+
+// The convolution of the output's gradient that is the gradient of the input, where strides are 1 and there is one
+// group: its filter is the transposed one with taps in reverse order.
+inline ConvShape TurnedConv(const ConvShape& s) {
+  ConvShape t = s;
+  std::swap(t.in_channels, t.out_channels);
+  for (WindowAxis& a : t.axes) {
+    std::swap(a.input, a.output);
+    a.pad_before = (a.filter - 1) * a.dilation - a.pad_before;
+    a.pad_after = (a.filter - 1) * a.dilation - a.pad_after;
+  }
+  return t;
+}
 
 enum class ConvDirection { kForward, kBackwardInput, kBackwardFilter };
 

@@ -17,6 +17,45 @@ SLUICE_HOST_DEVICE bool Replaces(T x, T best) {
   return x > best || x != x;
 }
 
+// Whether a window is two by two positions of the last two axes, the usual one: `*first` is then the first of them.
+SLUICE_HOST_DEVICE bool IsTwoByTwo(const PoolShape& s, const WindowRange& r, int64_t* first) {
+  *first = (r.begin[0] * s.axes[1].input + r.begin[1]) * s.axes[2].input + r.begin[2];
+  return r.end[0] - r.begin[0] == 1 && r.end[1] - r.begin[1] == 2 && r.end[2] - r.begin[2] == 2;
+}
+
+template <typename T>
+SLUICE_HOST_DEVICE T Larger(T x, T best) {
+  return Replaces(x, best) ? x : best;
+}
+
+// The largest of four positions for each channel, in one pass.
+template <typename T>
+SLUICE_HOST_DEVICE void MaxOfTwoByTwo(const T* x, int64_t row, int64_t channels, T* y) {
+  const T *x1 = x + channels, *x2 = x + row, *x3 = x2 + channels;
+#pragma GCC ivdep
+  for (int64_t c = 0; c < channels; ++c) y[c] = Larger(x3[c], Larger(x2[c], Larger(x1[c], x[c])));
+}
+
+// Gives g to the first of the four that equals y, and zero to the others.
+template <typename T>
+SLUICE_HOST_DEVICE void SpreadTwoByTwo(const T* x, int64_t row, int64_t channels, const T* y, const T* g, T* dx) {
+  const T *x1 = x + channels, *x2 = x + row, *x3 = x2 + channels;
+  T *dx1 = dx + channels, *dx2 = dx + row, *dx3 = dx2 + channels;
+#pragma GCC ivdep
+  for (int64_t c = 0; c < channels; ++c) {
+    const T zero = T(0), most = y[c];
+    T left = g[c];
+    const bool at0 = x[c] == most, at1 = x1[c] == most, at2 = x2[c] == most, at3 = x3[c] == most;
+    dx[c] = at0 ? left : zero;
+    left = at0 ? zero : left;
+    dx1[c] = at1 ? left : zero;
+    left = at1 ? zero : left;
+    dx2[c] = at2 ? left : zero;
+    left = at2 ? zero : left;
+    dx3[c] = at3 ? left : zero;
+  }
+}
+
 // One output position: the largest value of each channel.
 template <typename T>
 SLUICE_HOST_DEVICE void MaxOfWindow(const PoolShape& s, const T* image, const WindowRange& r, T* y) {
@@ -100,8 +139,16 @@ class MaxPoolKernel : public Kernel {
     c.ParallelFor(s.batch * s.out_positions(), 0.05 * s.taps() * s.channels + 2, [&](int64_t begin, int64_t end) {
       LoopFor<T>([&]() SLUICE_INLINE_LOOP {
         int64_t image = begin / s.out_positions(), position = begin % s.out_positions();
-        for (int64_t i = begin; i < end; ++i) {
-          MaxOfWindow(s, from + image * s.in_image(), RangeOf(s, position), to + i * s.channels);
+        const int64_t row = s.axes[2].input * s.channels;
+        WindowWalk walk(s, position);
+        for (int64_t i = begin; i < end; ++i, walk.Next()) {
+          const T* x = from + image * s.in_image();
+          int64_t first;
+          if (IsTwoByTwo(s, walk.range(), &first)) {
+            MaxOfTwoByTwo(x + first * s.channels, row, s.channels, to + i * s.channels);
+          } else {
+            MaxOfWindow(s, x, walk.range(), to + i * s.channels);
+          }
           if (++position == s.out_positions()) {
             position = 0;
             ++image;
@@ -157,12 +204,18 @@ class MaxPoolGradKernel : public Kernel {
       const bool store = s.disjoint();
       if (!s.tiles()) std::fill(to + begin * s.in_image(), to + end * s.in_image(), T(0));
       LoopFor<T>([&]() SLUICE_INLINE_LOOP {
+        const int64_t row = s.axes[2].input * s.channels;
+        WindowWalk walk(s, 0);
         for (int64_t i = begin; i < end; ++i) {
           const int64_t in = i * s.in_image();
-          for (int64_t p = 0; p < s.out_positions(); ++p) {
+          for (int64_t p = 0; p < s.out_positions(); ++p, walk.Next()) {
             const int64_t out = i * s.out_image() + p * s.channels;
-            const WindowRange r = RangeOf(s, p);
-            if (store) {
+            const WindowRange& r = walk.range();
+            int64_t first;
+            if (store && IsTwoByTwo(s, r, &first)) {
+              first = in + first * s.channels;
+              SpreadTwoByTwo(x + first, row, s.channels, y + out, g + out, to + first);
+            } else if (store) {
               SpreadWindow<T, true>(s, x + in, r, y + out, g + out, to + in);
             } else {
               SpreadWindow<T, false>(s, x + in, r, y + out, g + out, to + in);

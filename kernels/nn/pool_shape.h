@@ -103,6 +103,34 @@ SLUICE_HOST_DEVICE WindowRange RangeOf(const PoolShape& s, int64_t position) {
   }
   return r;
 }
+// RangeOf of one position after the other, over and over the image.
+class WindowWalk {
+ public:
+  SLUICE_HOST_DEVICE WindowWalk(const PoolShape& s, int64_t position) : s_(s), range_(RangeOf(s, position)) {
+    for (int i = 2; i >= 0; --i) {
+      at_[i] = position % s.axes[i].output;
+      position /= s.axes[i].output;
+    }
+  }
+  SLUICE_HOST_DEVICE const WindowRange& range() const { return range_; }
+  SLUICE_HOST_DEVICE void Next() {
+    for (int i = 2; i >= 0; --i) {
+      const WindowAxis& a = s_.axes[i];
+      const bool wraps = ++at_[i] == a.output;
+      if (wraps) at_[i] = 0;
+      const int64_t start = at_[i] * a.stride - a.pad_before;
+      range_.begin[i] = start < 0 ? 0 : start;
+      range_.end[i] = start + a.filter > a.input ? a.input : start + a.filter;
+      if (!wraps) return;
+    }
+  }
+
+ private:
+  const PoolShape& s_;
+  WindowRange range_;
+  int64_t at_[3];
+};
+
 // Calls f(index of the position in the image) for each position of the range, rows first.
 template <typename F>
 SLUICE_HOST_DEVICE void ForEachIn(const PoolShape& s, const WindowRange& r, const F& f) {

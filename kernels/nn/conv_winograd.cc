@@ -1,0 +1,334 @@
+#include "kernels/nn/conv_winograd.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <vector>
+
+#include "core/base/status.h"
+#include "kernels/common/gemm_direct.h"
+#include "kernels/nn/conv_tiles.h"
+#include "kernels/nn/winograd_transforms.h"
+
+namespace sluice {
+namespace {
+
+using internal::CopyPanel;
+using internal::FreeDeleter;
+using internal::GemmScratch;
+using internal::TurnPanel;
+using winograd::kPoints;
+using winograd::kTilesAtOnce;
+using winograd::Plane;
+
+constexpr int64_t kTiles = 28;  // that go through the 36 products together
+constexpr double kFlopsPerNs = 250;
+constexpr int64_t kPieceFlops = 150'000'000;  // of a gradient of a filter: each piece has sums of its own
+constexpr int64_t kMostPieces = 16;
+
+float* Aligned(void* p) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) / 64 * 64); }
+
+// How the outputs of a batch are cut: into tiles of M x M, strips of tiles beside each other, and blocks of strips.
+class Blocks {
+ public:
+  struct Strip {
+    int64_t image, row, column, tiles;  // the first tile's
+  };
+
+  Blocks(const ConvShape& s, int64_t m)
+      : rows_((s.axes[1].output + m - 1) / m), columns_((s.axes[2].output + m - 1) / m) {
+    in_row_ = (columns_ + kTiles - 1) / kTiles;
+    const int64_t longest = (columns_ + in_row_ - 1) / in_row_;
+    together_ = std::max<int64_t>(1, kTiles / longest);
+    strips_ = s.batch * rows_ * in_row_;
+    most_tiles_ = together_ * longest;
+  }
+  int64_t count() const { return (strips_ + together_ - 1) / together_; }
+  int64_t most_tiles() const { return most_tiles_; }
+  // Calls f(strip, tiles of the block before it) for the strips of a block; returns how many tiles it has.
+  template <class F>
+  int64_t ForEachStrip(int64_t block, const F& f) const {
+    int64_t tiles = 0;
+    for (int64_t i = block * together_; i < std::min(strips_, (block + 1) * together_); ++i) {
+      const int64_t part = i % in_row_, begin = columns_ * part / in_row_, end = columns_ * (part + 1) / in_row_;
+      f(Strip{i / in_row_ / rows_, i / in_row_ % rows_, begin, end - begin}, tiles);
+      tiles += end - begin;
+    }
+    return tiles;
+  }
+
+ private:
+  int64_t rows_, columns_, in_row_, together_, strips_, most_tiles_;
+};
+
+// The tiles of a strip of the input to v[point][tile][channel].
+template <int M>
+void TransformStrip(const float* image, const ConvShape& s, const Blocks::Strip& strip, int64_t step, float* v) {
+  const Plane plane{s.axes[1].input, s.axes[2].input, s.in_channels, s.in_channels};
+  const int64_t y = strip.row * M - s.axes[1].pad_before;
+  WithSimd([&]() SLUICE_INLINE_LOOP {
+    for (int64_t t = 0; t < strip.tiles; t += kTilesAtOnce) {
+      const int64_t x = (strip.column + t) * M - s.axes[2].pad_before;
+      winograd::TransformTiles<M>(image, plane, y, x, std::min(kTilesAtOnce, strip.tiles - t), step,
+                                  v + t * s.in_channels);
+    }
+  });
+}
+
+// m[point][tile][column] = v[point][tile][channel] * panel[point][channel][column].
+void Multiply(const ConvTiles& loops, const float* panel, int64_t tiles, const float* v, int64_t channels,
+              int64_t in_step, float* m, int64_t out_step) {
+  const int64_t width = 2 * loops.vector, count = (tiles + loops.height - 1) / loops.height;
+  const ConvTapRow row{0, 0};
+  ConvForwardTile t;
+  t.pixel_step = channels;
+  t.rows = &row;
+  t.num_rows = t.num_runs = 1;
+  t.y_step = t.columns = width;
+  for (int64_t point = 0; point < kPoints; ++point) {
+    t.panel = panel + point * channels * width;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t begin = tiles * i / count, height = tiles * (i + 1) / count - begin;
+      const ConvTapRun run{0, 0, channels, (1u << height) - 1};
+      t.runs = &run;
+      t.x = v + point * in_step + begin * channels;
+      t.y = m + point * out_step + begin * width;
+      loops.forward[height - 1][1](t);
+    }
+  }
+}
+
+template <int R>
+class WinogradForward : public ConvAlgorithm {
+ public:
+  static constexpr int M = 7 - R;
+  WinogradForward(const ConvShape& s, bool turned)
+      : s_(s), turned_(turned), tiles_(ConvTilesOf(BestCpuIsa())), width_(2 * tiles_.vector), blocks_(s, M) {}
+
+  absl::Status KeepFilter(const float* filter) override {
+    kept_.reset(static_cast<float*>(std::aligned_alloc(64, filter_floats() * sizeof(float))));
+    std::unique_ptr<float[]> packed(new (std::nothrow) float[packed_floats()]);
+    if (kept_ == nullptr || packed == nullptr) return ResourceExhausted("no memory for a filter");
+    for (int64_t i = 0; i < panels() * s_.in_channels; i += kRowsAtOnce) Pack(filter, i, packed.get(), kept_.get());
+    return absl::OkStatus();
+  }
+  absl::Status Run(KernelContext& c, const float* a, const float* b, float* out) const override;
+
+ private:
+  static constexpr int64_t kRowsAtOnce = 16;  // divides the channels
+
+  int64_t panels() const { return (s_.out_channels + width_ - 1) / width_; }
+  int64_t filter_floats() const { return kPoints * s_.in_channels * panels() * width_; }
+  int64_t packed_floats() const { return R * R * s_.in_channels * panels() * width_; }
+  // Rows [i, i + kRowsAtOnce) of all panels together, taps in panels of `packed`, points in panels of `filter`.
+  void Pack(const float* from, int64_t i, float* packed, float* filter) const;
+
+  const ConvShape s_;
+  const bool turned_;
+  const ConvTiles& tiles_;
+  const int64_t width_;
+  const Blocks blocks_;
+  std::unique_ptr<float, FreeDeleter> kept_;
+};
+
+template <int R>
+void WinogradForward<R>::Pack(const float* from, int64_t i, float* packed, float* filter) const {
+  const int64_t ci = s_.in_channels, co = s_.out_channels, panel = i / ci, row = i % ci, j = panel * width_;
+  const int64_t columns = std::min(width_, co - j), step = ci * width_;
+  float* taps = packed + panel * R * R * step + row * width_;
+  for (int64_t tap = 0; tap < R * R; ++tap) {
+    if (turned_) {
+      TurnPanel(from + ((R * R - 1 - tap) * co + j) * ci + row, ci, kRowsAtOnce, columns, width_, taps + tap * step);
+    } else {
+      CopyPanel(from + (tap * ci + row) * co + j, co, kRowsAtOnce, columns, width_, taps + tap * step);
+    }
+  }
+  // The taps of a row are a plane of R x R pixels, a whole panel apart.
+  const Plane plane{R, R, step, width_};
+  WithSimd([&]() SLUICE_INLINE_LOOP {
+    for (int64_t r = 0; r < kRowsAtOnce; ++r) {
+      winograd::TransformSquare<R>(taps + r * width_, plane, 0, 0, step,
+                                   filter + panel * kPoints * step + (row + r) * width_);
+    }
+  });
+}
+
+template <int R>
+absl::Status WinogradForward<R>::Run(KernelContext& c, const float* a, const float* b, float* out) const {
+  const int64_t ci = s_.in_channels, co = s_.out_channels;
+  const float* filter = kept_.get();
+  Tensor temp;
+  if (filter == nullptr) {
+    ASSIGN_OR_RETURN(temp, c.AllocateTemp(DType::kFloat, Shape({filter_floats() + packed_floats() + 16})));
+    float* to = Aligned(temp.raw_data());
+    const int64_t parts = panels() * ci / kRowsAtOnce;
+    c.ParallelFor(parts, static_cast<double>(kRowsAtOnce * width_ * kPoints) / 16, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) Pack(b, i * kRowsAtOnce, to + filter_floats(), to);
+    });
+    filter = to;
+  }
+  const int64_t most = blocks_.most_tiles(), in_step = most * ci, out_step = most * width_;
+  const int64_t image = s_.in_positions() * ci, result = s_.out_positions() * co;
+  const int64_t rows = s_.axes[1].output, columns = s_.axes[2].output;
+  std::atomic<bool> ok{true};
+  c.ParallelFor(blocks_.count(), s_.flops() / kFlopsPerNs / blocks_.count(), [&](int64_t begin, int64_t end) {
+    float* v = static_cast<float*>(GemmScratch(0, static_cast<size_t>(kPoints * in_step) * sizeof(float)));
+    float* m = static_cast<float*>(GemmScratch(1, static_cast<size_t>(kPoints * out_step) * sizeof(float)));
+    if (v == nullptr || m == nullptr) {
+      ok = false;
+      return;
+    }
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t tiles = blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
+        TransformStrip<M>(a + strip.image * image, s_, strip, in_step, v + before * ci);
+      });
+      for (int64_t j = 0; j < co; j += width_) {
+        Multiply(tiles_, filter + j * kPoints * ci, tiles, v, ci, in_step, m, out_step);
+        blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
+          WithSimd([&]() SLUICE_INLINE_LOOP {
+            for (int64_t t = 0; t < strip.tiles; ++t) {
+              const int64_t y = strip.row * M, x = (strip.column + t) * M;
+              float* to = out + strip.image * result + (y * columns + x) * co + j;
+              for (int64_t k = 0; k < std::min(width_, co - j); k += kLanes) {
+                winograd::TransformBack<M>(m + (before + t) * width_ + k, out_step, to + k, columns * co, co, rows - y,
+                                           columns - x);
+              }
+            }
+          });
+        });
+      }
+    }
+  });
+  return ok ? absl::OkStatus() : ResourceExhausted("no memory for the tiles of a convolution");
+}
+
+template <int R>
+class WinogradGradient : public ConvAlgorithm {
+ public:
+  static constexpr int M = 7 - R;
+  explicit WinogradGradient(const ConvShape& s) : s_(s), tiles_(ConvTilesOf(BestCpuIsa())), blocks_(s, M) {
+    const int64_t wanted = static_cast<int64_t>(s.flops() / kPieceFlops);
+    pieces_ = std::clamp<int64_t>(wanted, 1, std::min(kMostPieces, blocks_.count()));
+  }
+  absl::Status KeepFilter(const float*) override { return absl::OkStatus(); }
+  absl::Status Run(KernelContext& c, const float* a, const float* b, float* out) const override;
+
+ private:
+  int64_t sum_floats() const { return kPoints * s_.in_channels * s_.out_channels; }
+  // One block to the sums [point][input channel][output channel], which are added to if `add`.
+  void RunBlock(const float* x, const float* dy, int64_t block, bool add, float* v, float* w, float* sums) const;
+
+  const ConvShape s_;
+  const ConvTiles& tiles_;
+  const Blocks blocks_;
+  int64_t pieces_;
+};
+
+template <int R>
+void WinogradGradient<R>::RunBlock(const float* x, const float* dy, int64_t block, bool add, float* v, float* w,
+                                   float* sums) const {
+  const int64_t ci = s_.in_channels, co = s_.out_channels, width = 2 * tiles_.vector;
+  const int64_t in_step = blocks_.most_tiles() * ci, out_step = blocks_.most_tiles() * co;
+  const Plane plane{s_.axes[1].output, s_.axes[2].output, co, co};
+  const int64_t tiles = blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
+    TransformStrip<M>(x + strip.image * s_.in_positions() * ci, s_, strip, in_step, v + before * ci);
+    const float* image = dy + strip.image * s_.out_positions() * co;
+    WithSimd([&]() SLUICE_INLINE_LOOP {
+      for (int64_t t = 0; t < strip.tiles; ++t) {
+        winograd::TransformSquare<M>(image, plane, strip.row * M, (strip.column + t) * M, out_step,
+                                     w + (before + t) * co);
+      }
+    });
+  });
+  ConvGradientTile g;
+  g.images = g.slices = g.rows = 1;
+  g.x = {nullptr, 0, 0, 0, ci};
+  g.dy = {nullptr, 0, 0, 0, co};
+  g.pixels = tiles;
+  g.df_step = co;
+  g.add = add;
+  const int64_t count = (ci + tiles_.height - 1) / tiles_.height;
+  for (int64_t point = 0; point < kPoints; ++point) {
+    for (int64_t j = 0; j < co; j += width) {
+      g.columns = std::min(width, co - j);
+      g.dy.at = w + point * out_step + j;
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t row = ci * i / count, height = ci * (i + 1) / count - row;
+        g.x.at = v + point * in_step + row;
+        g.df = sums + (point * ci + row) * co + j;
+        tiles_.gradient[height - 1][g.columns > tiles_.vector ? 1 : 0](g);
+      }
+    }
+  }
+}
+
+template <int R>
+absl::Status WinogradGradient<R>::Run(KernelContext& c, const float* a, const float* b, float* out) const {
+  const int64_t ci = s_.in_channels, co = s_.out_channels;
+  ASSIGN_OR_RETURN(Tensor temp, c.AllocateTemp(DType::kFloat, Shape({pieces_ * sum_floats() + 16})));
+  float* sums = Aligned(temp.raw_data());
+  std::atomic<bool> ok{true};
+  c.ParallelFor(pieces_, s_.flops() / kFlopsPerNs / pieces_, [&](int64_t begin, int64_t end) {
+    const size_t pixels = static_cast<size_t>(kPoints * blocks_.most_tiles()) * sizeof(float);
+    float* v = static_cast<float*>(GemmScratch(0, pixels * ci));
+    float* w = static_cast<float*>(GemmScratch(1, pixels * co));
+    if (v == nullptr || w == nullptr) {
+      ok = false;
+      return;
+    }
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const int64_t first = blocks_.count() * piece / pieces_, last = blocks_.count() * (piece + 1) / pieces_;
+      for (int64_t i = first; i < last; ++i) RunBlock(a, b, i, i > first, v, w, sums + piece * sum_floats());
+    }
+  });
+  if (!ok) return ResourceExhausted("no memory for the tiles of a convolution");
+  c.ParallelFor(ci, static_cast<double>(kPoints * co * (pieces_ + 2)) / 16, [&](int64_t begin, int64_t end) {
+    WithSimd([&]() SLUICE_INLINE_LOOP {
+      for (int64_t i = begin * co; i < end * co; i += kLanes) {
+        float all[kPoints * kLanes];
+        for (int point = 0; point < kPoints; ++point) {
+          Lanes sum, part;
+          const float* from = sums + point * ci * co + i;
+          LoadLanes(from, &sum);
+          for (int64_t piece = 1; piece < pieces_; ++piece) {
+            LoadLanes(from + piece * sum_floats(), &part);
+            sum += part;
+          }
+          StoreLanes(sum, all + point * kLanes);
+        }
+        winograd::TransformBack<R>(all, kLanes, out + i, R * ci * co, ci * co, R, R);
+      }
+    });
+  });
+  return absl::OkStatus();
+}
+
+template <int R>
+std::unique_ptr<ConvAlgorithm> MakeFor(const ConvShape& s, ConvDirection direction) {
+  switch (direction) {
+    case ConvDirection::kForward:
+      return std::make_unique<WinogradForward<R>>(s, false);
+    case ConvDirection::kBackwardInput:
+      return std::make_unique<WinogradForward<R>>(TurnedConv(s), true);
+    case ConvDirection::kBackwardFilter:
+      return std::make_unique<WinogradGradient<R>>(s);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::unique_ptr<ConvAlgorithm> MakeWinogradConv(const ConvShape& s, ConvDirection direction) {
+  const WindowAxis &z = s.axes[0], &y = s.axes[1], &x = s.axes[2];
+  const bool flat = z.input == 1 && z.output == 1 && z.filter == 1;
+  const bool plain = y.stride == 1 && x.stride == 1 && y.dilation == 1 && x.dilation == 1 && y.filter == x.filter;
+  if (!flat || !plain || s.groups != 1 || s.in_channels % kLanes != 0 || s.out_channels % kLanes != 0 ||
+      2 * ConvTilesOf(BestCpuIsa()).vector < kLanes) {
+    return nullptr;
+  }
+  if (y.filter == 3) return MakeFor<3>(s, direction);
+  if (y.filter == 5) return MakeFor<5>(s, direction);
+  return nullptr;
+}
+
+}  // namespace sluice
