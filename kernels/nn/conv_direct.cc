@@ -20,6 +20,7 @@ using internal::TurnPanel;
 constexpr double kFlopsPerNs = 100;  // of one thread, for deciding how far to share
 constexpr int64_t kBestPanelBytes = 320 << 10;
 constexpr int64_t kGroupBytes = 384 << 10;  // of images and gradients that stay in the second-level cache
+constexpr int64_t kRowBytes = 16 << 10;     // of rows of a gradient that stay in the first-level cache
 constexpr int64_t kPadChannels = 7;         // up to so many, taps of a row are too short a run
 constexpr int64_t kWantedUnits = 32;        // of work in a gradient of a filter, to share among threads
 
@@ -219,7 +220,8 @@ class DirectGradient : public ConvAlgorithm {
   bool padded_ = false;  // rows of an image are copied, with their padding
   int64_t x_width_ = 0;  // pixels of a row as the tiles see it
   int64_t panels_ = 0, pieces_ = 1, group_ = 1;
-  std::vector<Unit> units_;  // of one panel
+  int64_t rows_at_once_ = 0;  // of the output, that go through all units before the next
+  std::vector<Unit> units_;   // of one panel
 };
 
 DirectGradient::DirectGradient(const ConvShape& s, const ConvTiles& tiles) : s_(s), tiles_(tiles) {
@@ -249,7 +251,10 @@ DirectGradient::DirectGradient(const ConvShape& s, const ConvTiles& tiles) : s_(
     }
   }
   const int64_t bytes = (s.in_positions() * channels + s.out_positions() * s.out_channels) * int64_t{sizeof(float)};
-  group_ = std::clamp<int64_t>(kGroupBytes / bytes, 1, s.batch);
+  // Small tiles read the output's gradient often: it had better be in the first-level cache.
+  const int64_t row_bytes = x.output * width * int64_t{sizeof(float)};
+  rows_at_once_ = padded_ ? std::clamp<int64_t>(kRowBytes / row_bytes, 1, y.output) : y.output;
+  group_ = rows_at_once_ < y.output ? 1 : std::clamp<int64_t>(kGroupBytes / bytes, 1, s.batch);
   pieces_ = std::clamp<int64_t>((kWantedUnits + units() - 1) / units(), 1, s.batch);
 }
 
@@ -263,7 +268,6 @@ bool DirectGradient::RunGroup(const float* x, const float* dy, Range images, Ran
   t.x.image = z_axis.input * y_axis.input * x_width_ * channels;
   t.x.pixel = x_axis.stride * channels;
   t.df_step = s_.out_channels;
-  t.add = add;
   x += images.begin * s_.in_positions() * channels;
   dy += images.begin * s_.out_positions() * s_.out_channels;
   if (padded_) {
@@ -299,16 +303,21 @@ bool DirectGradient::RunGroup(const float* x, const float* dy, Range images, Ran
     t.dy.row = x_axis.output * t.dy.pixel;
     t.dy.slice = y_axis.output * t.dy.row;
     t.dy.image = z_axis.output * t.dy.slice;
-    for (; i < last; ++i) {
-      const Unit& u = units_[i - panel * count];
-      t.slices = u.slices.size();
-      t.rows = u.rows.size();
-      t.pixels = u.pixels.size();
-      t.x.at = x + u.x;
-      t.dy.at = g + u.slices.begin * t.dy.slice + u.rows.begin * t.dy.row + u.pixels.begin * t.dy.pixel;
-      t.df = df + u.filter_row * s_.out_channels + from;
-      tiles_.gradient[u.height - 1][vectors - 1](t);
+    for (int64_t row = 0; row < y_axis.output; row += rows_at_once_) {
+      t.add = add || row > 0;
+      for (int64_t j = i; j < last; ++j) {
+        const Unit& u = units_[j - panel * count];
+        const int64_t begin = std::max(row, u.rows.begin), end = std::min(row + rows_at_once_, u.rows.end);
+        t.slices = u.slices.size();
+        t.rows = std::max<int64_t>(0, end - begin);
+        t.pixels = u.pixels.size();
+        t.x.at = x + u.x + (begin - u.rows.begin) * t.x.row;
+        t.dy.at = g + u.slices.begin * t.dy.slice + begin * t.dy.row + u.pixels.begin * t.dy.pixel;
+        t.df = df + u.filter_row * s_.out_channels + from;
+        tiles_.gradient[u.height - 1][vectors - 1](t);
+      }
     }
+    i = last;
   }
   return true;
 }

@@ -26,6 +26,9 @@ constexpr double kFlopsPerNs = 250;
 constexpr int64_t kPieceFlops = 150'000'000;  // of a gradient of a filter: each piece has sums of its own
 constexpr int64_t kMostPieces = 16;
 
+// Between points: 36 streams must not fall into the same lines of the first-level cache.
+int64_t PointStep(int64_t floats) { return floats + 16; }
+
 float* Aligned(void* p) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) / 64 * 64); }
 
 // How the outputs of a batch are cut: into tiles of M x M, strips of tiles beside each other, and blocks of strips.
@@ -76,8 +79,8 @@ void TransformStrip(const float* image, const ConvShape& s, const Blocks::Strip&
 }
 
 // m[point][tile][column] = v[point][tile][channel] * panel[point][channel][column].
-void Multiply(const ConvTiles& loops, const float* panel, int64_t tiles, const float* v, int64_t channels,
-              int64_t in_step, float* m, int64_t out_step) {
+void Multiply(const ConvTiles& loops, const float* panel, int64_t panel_step, int64_t tiles, const float* v,
+              int64_t channels, int64_t in_step, float* m, int64_t out_step) {
   const int64_t width = 2 * loops.vector, count = (tiles + loops.height - 1) / loops.height;
   const ConvTapRow row{0, 0};
   ConvForwardTile t;
@@ -86,7 +89,7 @@ void Multiply(const ConvTiles& loops, const float* panel, int64_t tiles, const f
   t.num_rows = t.num_runs = 1;
   t.y_step = t.columns = width;
   for (int64_t point = 0; point < kPoints; ++point) {
-    t.panel = panel + point * channels * width;
+    t.panel = panel + point * panel_step;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t begin = tiles * i / count, height = tiles * (i + 1) / count - begin;
       const ConvTapRun run{0, 0, channels, (1u << height) - 1};
@@ -118,7 +121,8 @@ class WinogradForward : public ConvAlgorithm {
   static constexpr int64_t kRowsAtOnce = 16;  // divides the channels
 
   int64_t panels() const { return (s_.out_channels + width_ - 1) / width_; }
-  int64_t filter_floats() const { return kPoints * s_.in_channels * panels() * width_; }
+  int64_t filter_step() const { return PointStep(s_.in_channels * width_); }
+  int64_t filter_floats() const { return kPoints * filter_step() * panels(); }
   int64_t packed_floats() const { return R * R * s_.in_channels * panels() * width_; }
   // Rows [i, i + kRowsAtOnce) of all panels together, taps in panels of `packed`, points in panels of `filter`.
   void Pack(const float* from, int64_t i, float* packed, float* filter) const;
@@ -147,8 +151,8 @@ void WinogradForward<R>::Pack(const float* from, int64_t i, float* packed, float
   const Plane plane{R, R, step, width_};
   WithSimd([&]() SLUICE_INLINE_LOOP {
     for (int64_t r = 0; r < kRowsAtOnce; ++r) {
-      winograd::TransformSquare<R>(taps + r * width_, plane, 0, 0, step,
-                                   filter + panel * kPoints * step + (row + r) * width_);
+      winograd::TransformSquare<R>(taps + r * width_, plane, 0, 0, filter_step(),
+                                   filter + panel * kPoints * filter_step() + (row + r) * width_);
     }
   });
 }
@@ -167,7 +171,7 @@ absl::Status WinogradForward<R>::Run(KernelContext& c, const float* a, const flo
     });
     filter = to;
   }
-  const int64_t most = blocks_.most_tiles(), in_step = most * ci, out_step = most * width_;
+  const int64_t in_step = PointStep(blocks_.most_tiles() * ci), out_step = PointStep(blocks_.most_tiles() * width_);
   const int64_t image = s_.in_positions() * ci, result = s_.out_positions() * co;
   const int64_t rows = s_.axes[1].output, columns = s_.axes[2].output;
   std::atomic<bool> ok{true};
@@ -183,7 +187,8 @@ absl::Status WinogradForward<R>::Run(KernelContext& c, const float* a, const flo
         TransformStrip<M>(a + strip.image * image, s_, strip, in_step, v + before * ci);
       });
       for (int64_t j = 0; j < co; j += width_) {
-        Multiply(tiles_, filter + j * kPoints * ci, tiles, v, ci, in_step, m, out_step);
+        Multiply(tiles_, filter + j / width_ * kPoints * filter_step(), filter_step(), tiles, v, ci, in_step, m,
+                 out_step);
         blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
           WithSimd([&]() SLUICE_INLINE_LOOP {
             for (int64_t t = 0; t < strip.tiles; ++t) {
@@ -228,7 +233,7 @@ template <int R>
 void WinogradGradient<R>::RunBlock(const float* x, const float* dy, int64_t block, bool add, float* v, float* w,
                                    float* sums) const {
   const int64_t ci = s_.in_channels, co = s_.out_channels, width = 2 * tiles_.vector;
-  const int64_t in_step = blocks_.most_tiles() * ci, out_step = blocks_.most_tiles() * co;
+  const int64_t in_step = PointStep(blocks_.most_tiles() * ci), out_step = PointStep(blocks_.most_tiles() * co);
   const Plane plane{s_.axes[1].output, s_.axes[2].output, co, co};
   const int64_t tiles = blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
     TransformStrip<M>(x + strip.image * s_.in_positions() * ci, s_, strip, in_step, v + before * ci);
@@ -269,9 +274,9 @@ absl::Status WinogradGradient<R>::Run(KernelContext& c, const float* a, const fl
   float* sums = Aligned(temp.raw_data());
   std::atomic<bool> ok{true};
   c.ParallelFor(pieces_, s_.flops() / kFlopsPerNs / pieces_, [&](int64_t begin, int64_t end) {
-    const size_t pixels = static_cast<size_t>(kPoints * blocks_.most_tiles()) * sizeof(float);
-    float* v = static_cast<float*>(GemmScratch(0, pixels * ci));
-    float* w = static_cast<float*>(GemmScratch(1, pixels * co));
+    const int64_t point = kPoints * int64_t{sizeof(float)}, tiles = blocks_.most_tiles();
+    float* v = static_cast<float*>(GemmScratch(0, static_cast<size_t>(point * PointStep(tiles * ci))));
+    float* w = static_cast<float*>(GemmScratch(1, static_cast<size_t>(point * PointStep(tiles * co))));
     if (v == nullptr || w == nullptr) {
       ok = false;
       return;
