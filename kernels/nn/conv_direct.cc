@@ -7,6 +7,7 @@
 
 #include "core/base/status.h"
 #include "kernels/common/gemm_direct.h"
+#include "kernels/nn/conv_scratch.h"
 #include "kernels/nn/conv_tiles.h"
 
 namespace sluice {
@@ -44,8 +45,6 @@ std::vector<Range> Even(int64_t n, int64_t most) {
   for (int64_t i = 0; i < count; ++i) pieces.push_back({n * i / count, n * (i + 1) / count});
   return pieces;
 }
-
-float* Aligned(void* p) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) / 64 * 64); }
 
 bool HasStrides(const ConvShape& s) {
   return std::any_of(s.axes.begin(), s.axes.end(), [](const WindowAxis& a) { return a.stride != 1; });
@@ -173,10 +172,9 @@ void DirectForward::RunRow(const float* image, const float* panel, int64_t width
 
 absl::Status DirectForward::Run(KernelContext& c, const float* a, const float* b, float* out) const {
   const float* packed = kept_.get();
-  Tensor temp;
+  ConvScratch scratch;
   if (packed == nullptr) {
-    ASSIGN_OR_RETURN(temp, c.AllocateTemp(DType::kFloat, Shape({packed_floats_ + 16})));
-    float* to = Aligned(temp.raw_data());
+    ASSIGN_OR_RETURN(float* to, scratch.Get(c, packed_floats_));
     const int64_t positions = s_.filter_positions();
     c.ParallelFor(panels_ * positions, 0.2 * s_.in_channels * panel_width(), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) Pack(b, i / positions, i % positions, to);
@@ -324,11 +322,10 @@ bool DirectGradient::RunGroup(const float* x, const float* dy, Range images, Ran
 
 absl::Status DirectGradient::Run(KernelContext& c, const float* a, const float* b, float* out) const {
   const int64_t size = s_.filter_elements(), total = pieces_ * units();
-  Tensor temp;
+  ConvScratch scratch;
   float* sums = out;
   if (pieces_ > 1) {
-    ASSIGN_OR_RETURN(temp, c.AllocateTemp(DType::kFloat, Shape({pieces_, size})));
-    sums = temp.data<float>();
+    ASSIGN_OR_RETURN(sums, scratch.Get(c, pieces_ * size));
   }
   std::atomic<bool> ok{true};
   c.ParallelFor(total, s_.flops() / kFlopsPerNs / static_cast<double>(total), [&](int64_t begin, int64_t end) {

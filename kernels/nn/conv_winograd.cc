@@ -7,6 +7,7 @@
 
 #include "core/base/status.h"
 #include "kernels/common/gemm_direct.h"
+#include "kernels/nn/conv_scratch.h"
 #include "kernels/nn/conv_tiles.h"
 #include "kernels/nn/winograd_transforms.h"
 
@@ -24,12 +25,10 @@ using winograd::Plane;
 constexpr int64_t kTiles = 28;  // that go through the 36 products together
 constexpr double kFlopsPerNs = 250;
 constexpr int64_t kPieceFlops = 150'000'000;  // of a gradient of a filter: each piece has sums of its own
-constexpr int64_t kMostPieces = 16;
+constexpr int64_t kMostPieces = 16, kMostSums = 8 << 20;
 
 // Between points: 36 streams must not fall into the same lines of the first-level cache.
 int64_t PointStep(int64_t floats) { return floats + 16; }
-
-float* Aligned(void* p) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) / 64 * 64); }
 
 // How the outputs of a batch are cut: into tiles of M x M, strips of tiles beside each other, and blocks of strips.
 class Blocks {
@@ -161,12 +160,11 @@ template <int R>
 absl::Status WinogradForward<R>::Run(KernelContext& c, const float* a, const float* b, float* out) const {
   const int64_t ci = s_.in_channels, co = s_.out_channels;
   const float* filter = kept_.get();
-  Tensor temp;
+  ConvScratch scratch;
   if (filter == nullptr) {
-    ASSIGN_OR_RETURN(temp, c.AllocateTemp(DType::kFloat, Shape({filter_floats() + packed_floats() + 16})));
-    float* to = Aligned(temp.raw_data());
+    ASSIGN_OR_RETURN(float* to, scratch.Get(c, filter_floats() + packed_floats()));
     const int64_t parts = panels() * ci / kRowsAtOnce;
-    c.ParallelFor(parts, static_cast<double>(kRowsAtOnce * width_ * kPoints) / 16, [&](int64_t begin, int64_t end) {
+    c.ParallelFor(parts, static_cast<double>(kRowsAtOnce * width_ * kPoints) / 4, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) Pack(b, i * kRowsAtOnce, to + filter_floats(), to);
     });
     filter = to;
@@ -212,8 +210,8 @@ class WinogradGradient : public ConvAlgorithm {
  public:
   static constexpr int M = 7 - R;
   explicit WinogradGradient(const ConvShape& s) : s_(s), tiles_(ConvTilesOf(BestCpuIsa())), blocks_(s, M) {
-    const int64_t wanted = static_cast<int64_t>(s.flops() / kPieceFlops);
-    pieces_ = std::clamp<int64_t>(wanted, 1, std::min(kMostPieces, blocks_.count()));
+    const int64_t wanted = static_cast<int64_t>(s.flops() / kPieceFlops), fit = kMostSums / sum_floats();
+    pieces_ = std::clamp<int64_t>(std::min(wanted, fit), 1, std::min(kMostPieces, blocks_.count()));
   }
   absl::Status KeepFilter(const float*) override { return absl::OkStatus(); }
   absl::Status Run(KernelContext& c, const float* a, const float* b, float* out) const override;
@@ -270,8 +268,8 @@ void WinogradGradient<R>::RunBlock(const float* x, const float* dy, int64_t bloc
 template <int R>
 absl::Status WinogradGradient<R>::Run(KernelContext& c, const float* a, const float* b, float* out) const {
   const int64_t ci = s_.in_channels, co = s_.out_channels;
-  ASSIGN_OR_RETURN(Tensor temp, c.AllocateTemp(DType::kFloat, Shape({pieces_ * sum_floats() + 16})));
-  float* sums = Aligned(temp.raw_data());
+  ConvScratch scratch;
+  ASSIGN_OR_RETURN(float* sums, scratch.Get(c, pieces_ * sum_floats()));
   std::atomic<bool> ok{true};
   c.ParallelFor(pieces_, s_.flops() / kFlopsPerNs / pieces_, [&](int64_t begin, int64_t end) {
     const int64_t point = kPoints * int64_t{sizeof(float)}, tiles = blocks_.most_tiles();
