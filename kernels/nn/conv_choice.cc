@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -99,7 +100,9 @@ std::vector<ConvCandidate> ConvCandidates(const ConvShape& s, ConvDirection dire
       {"direct", [s, direction] { return MakeDirectConv(s, direction); }},
       {"onednn", [s, direction, parallelism] { return MakeDnnlConv(s, direction, parallelism); }}};
   if (!DirectConvIsBest(s, direction)) std::swap(candidates[0], candidates[1]);
-  if (std::min(s.in_channels, s.out_channels) >= kWinogradChannels) {
+  const char* winograd = std::getenv("SLUICE_WINOGRAD");
+  const bool without = winograd != nullptr && winograd[0] == '0';
+  if (!without && std::min(s.in_channels, s.out_channels) >= kWinogradChannels) {
     candidates.insert(candidates.begin(), {"winograd", [s, direction] { return MakeWinogradConv(s, direction); }});
   }
   return candidates;
