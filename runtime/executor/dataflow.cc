@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "core/base/ref_counted.h"
 #include "core/base/status.h"
+#include "runtime/executor/lanes.h"
 
 namespace sluice {
 namespace {
@@ -81,8 +82,8 @@ class DataflowRun final : public StepProgress::Waiter {
     // Waits begin before lanes run.
     if (!lists.waits.empty()) BeginWaits(&lists);
     for (Frame* f : frames_) {
-      if (f->plan.tier != Tier::kLane || failed_.load(std::memory_order_acquire)) continue;
-      absl::Status s = RunLane(*f, call_);
+      if (f->plan.tier == Tier::kDataflow || failed_.load(std::memory_order_acquire)) continue;
+      absl::Status s = RunLanes(*f, call_);
       if (!s.ok()) Fail(s);
     }
     Drive(&lists);

@@ -7,6 +7,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
+#include "runtime/executor/lane_clocks.h"
+#include "runtime/executor/plan_lanes.h"
 #include "runtime/executor/plan_memory.h"
 #include "runtime/executor/schedule.h"
 
@@ -14,6 +16,8 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kWorthSharingBytes = 64 << 10;
+// Memory that lanes may take beyond twice that of one.
+constexpr int64_t kSpareArenaBytes = 64 << 20;
 
 absl::Status AtNode(const Node& node, const absl::Status& s) {
   if (s.ok()) return s;
@@ -34,14 +38,19 @@ class Builder {
     absl::StatusOr<std::vector<Node*>> order = LaneOrder(*p_.graph);
     if (!order.ok()) return order.status();
     for (Node* n : *order) RETURN_IF_ERROR(AtNode(*n, MakeKernel(n)));
-    ChooseTier();
+    ChooseTier(&*order);
     for (Node* n : *order) RETURN_IF_ERROR(AtNode(*n, AddNode(n)));
     FinishResults();
-    if (p_.tier == Tier::kLane) {
-      PlanLaneMemory(&p_);
-    } else {
-      AddSuccessors(*order);
-      PlanDataflowMemory(&p_);
+    switch (p_.tier) {
+      case Tier::kLane:
+        PlanLaneMemory(LaneClocks(p_.instructions.size()), &p_);
+        break;
+      case Tier::kLanes:
+        PlanLaneMemory(LayOutLanes(division_, instruction_of_, &p_), &p_);
+        break;
+      case Tier::kDataflow:
+        AddSuccessors(*order);
+        PlanDataflowMemory(&p_);
     }
     return absl::OkStatus();
   }
@@ -58,7 +67,7 @@ class Builder {
   }
   bool HasInstruction(const Node& n) const {
     if (IsArg(n) || IsRetval(n) || n.Is(kConstant)) return false;
-    if (p_.tier == Tier::kLane && (IsOrderOnly(n) || IsPlainIdentity(n))) return false;
+    if (p_.tier != Tier::kDataflow && (IsOrderOnly(n) || IsPlainIdentity(n))) return false;
     return true;
   }
 
@@ -88,7 +97,8 @@ class Builder {
     return value == nullptr ? nullptr : value->As<Tensor>();
   }
 
-  void ChooseTier() {
+  // For lanes also changes the order.
+  void ChooseTier(std::vector<Node*>* order) {
     p_.tier_reason = "no kernel waits";
     for (size_t id = 0; id < kernels_.size(); ++id) {
       if (kernels_[id] == nullptr || !kernels_[id]->IsAsync()) continue;
@@ -96,6 +106,15 @@ class Builder {
       p_.tier_reason = absl::StrCat(p_.graph->FindById(static_cast<int>(id))->info().Describe(), " may wait");
       return;
     }
+    ConsiderLanes(order);
+  }
+
+  void ConsiderLanes(std::vector<Node*>* order) {
+    division_ = DivideIntoLanes(p_, *order, [this](const Node& n) { return HasInstruction(n); });
+    if (!division_.reason.empty()) absl::StrAppend(&p_.tier_reason, "; ", division_.reason);
+    if (division_.lanes == 1) return;
+    p_.tier = Tier::kLanes;
+    *order = division_.order;
   }
 
   uint32_t NewSlot(const Node* node, int output, Slot::Kind kind) {
@@ -257,12 +276,18 @@ class Builder {
   }
 
   PartitionPlan& p_;
-  static constexpr uint32_t kNone = ~uint32_t{0};
+  static constexpr uint32_t kNone = kNoInstruction;
   // By the id of a node.
   std::vector<std::unique_ptr<Kernel>> kernels_;
   std::vector<uint32_t> first_slot_, instruction_of_;
   std::vector<uint32_t> last_reader_;  // of a slot
+  LaneDivision division_;
 };
+
+// Lanes that would take much more memory than one are not worth their time.
+bool TakesTooMuch(const PartitionPlan& plan, int64_t bytes_of_one) {
+  return plan.arena_bytes > 2 * bytes_of_one + kSpareArenaBytes;
+}
 
 }  // namespace
 
@@ -273,14 +298,38 @@ absl::StatusOr<std::unique_ptr<PartitionPlan>> PartitionPlan::Make(std::unique_p
   plan->environment = environment;
   RETURN_IF_ERROR(environment.passes.Run(plan->graph.get(), PassContext()));
   RETURN_IF_ERROR(Builder(plan.get()).Build());
+  if (plan->tier != Tier::kLanes || environment.lanes > 1 || plan->arena_bytes <= kSpareArenaBytes) return plan;
+  auto one = std::make_unique<PartitionPlan>();
+  one->environment = environment;
+  one->environment.lanes = 1;
+  one->graph = std::move(plan->graph);
+  RETURN_IF_ERROR(Builder(one.get()).Build());
+  if (TakesTooMuch(*plan, one->arena_bytes)) {
+    absl::StrAppendFormat(&one->tier_reason, "; %d lanes would take %d bytes instead of %d", plan->num_lanes(),
+                          plan->arena_bytes, one->arena_bytes);
+    return one;
+  }
+  plan->graph = std::move(one->graph);
   return plan;
 }
 
 std::string PartitionPlan::Dump() const {
-  std::string out =
-      absl::StrFormat("%s: %s (%s), %d instructions, %d slots\n", environment.device->name(),
-                      tier == Tier::kLane ? "static lane" : "dataflow", tier_reason, instructions.size(), slots.size());
-  if (tier == Tier::kLane) {
+  const char* name = tier == Tier::kLane ? "static lane" : tier == Tier::kLanes ? "static lanes" : "dataflow";
+  std::string out = absl::StrFormat("%s: %s (%s), %d instructions, %d slots\n", environment.device->name(), name,
+                                    tier_reason, instructions.size(), slots.size());
+  std::vector<std::string> place(instructions.size());
+  for (int l = 0; tier == Tier::kLanes && l < num_lanes(); ++l) {
+    for (uint32_t e = lane_begin[l]; e < lane_begin[l + 1]; ++e) {
+      const LaneEntry& entry = lane_entries[e];
+      std::string& text = place[entry.instruction];
+      text = absl::StrCat(" lane ", l, "[", e - lane_begin[l], "]");
+      for (uint32_t w = entry.wait_begin; w < entry.wait_end; ++w) {
+        absl::StrAppend(&text, w == entry.wait_begin ? " after " : ", ", lane_waits[w].lane, "[",
+                        lane_waits[w].progress - 1, "]");
+      }
+    }
+  }
+  if (tier != Tier::kDataflow) {
     absl::StrAppendFormat(&out, "memory: arena %d bytes (lower bound %d, without reuse %d), %d in place\n", arena_bytes,
                           arena_lower_bound, unshared_bytes, in_place);
   }
@@ -314,6 +363,7 @@ std::string PartitionPlan::Dump() const {
       absl::StrAppend(&out, j == 0 ? " -> " : ", ", slot_name(operands[i.first_operand + i.num_inputs + j]));
     }
     if ((i.flags & kAsyncInstruction) != 0) out += " async";
+    out += place[k];
     out += "\n";
   }
   return out;

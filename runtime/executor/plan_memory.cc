@@ -8,15 +8,17 @@
 namespace sluice {
 namespace {
 
-constexpr int kForever = INT32_MAX;
+constexpr int64_t kArenaAlignment = 128;  // of a lane's part: no two lanes write to one pair of lines
 
+// A lifetime ends where every use has ended: by lane, how many of its entries these are ("needs").
 class LaneMemory {
  public:
-  explicit LaneMemory(PartitionPlan* plan) : p_(*plan), n_(static_cast<int>(plan->slots.size())) {
+  LaneMemory(const LaneClocks& clocks, PartitionPlan* plan)
+      : p_(*plan), clocks_(clocks), n_(static_cast<int>(plan->slots.size())), lanes_(clocks.lanes()) {
     group_.resize(n_);
     std::iota(group_.begin(), group_.end(), 0);
-    first_.assign(n_, 0);
-    last_.assign(n_, -1);
+    maker_.assign(n_, -1);
+    needs_.assign(n_ * lanes_, 0);
     planned_.assign(n_, false);
     escapes_.assign(n_, false);
   }
@@ -44,24 +46,31 @@ class LaneMemory {
     b = Group(b);
     if (a == b) return;
     group_[b] = a;
-    first_[a] = std::min(first_[a], first_[b]);
-    last_[a] = std::max(last_[a], last_[b]);
+    Merge(&group_needs_[b * lanes_], &group_needs_[a * lanes_]);
     escapes_[a] = escapes_[a] || escapes_[b];
   }
 
+  void Merge(const uint32_t* from, uint32_t* to) const {
+    for (size_t l = 0; l < lanes_; ++l) to[l] = std::max(to[l], from[l]);
+  }
+  void Use(uint32_t s, uint32_t k) {
+    uint32_t& need = needs_[s * lanes_ + clocks_.Lane(k)];
+    need = std::max(need, clocks_.Position(k) + 1);
+  }
+  // Whether nobody uses the bytes after k, one of their users.
+  bool GroupEndsAt(int s, uint32_t k) { return clocks_.HasEnded(&group_needs_[Group(s) * lanes_], k, true); }
+  bool SlotEndsAt(int s, uint32_t k) const { return clocks_.HasEnded(&needs_[s * lanes_], k, true); }
+
   void FindLifetimes() {
-    for (int k = 0; k < static_cast<int>(p_.instructions.size()); ++k) {
+    for (uint32_t k = 0; k < static_cast<uint32_t>(p_.instructions.size()); ++k) {
       const Instruction& i = p_.instructions[k];
-      for (uint32_t j = 0; j < i.num_inputs; ++j) last_[Input(i, j)] = k;
+      for (uint32_t j = 0; j < i.num_inputs; ++j) Use(Input(i, j), k);
       for (uint32_t j = 0; j < i.num_outputs; ++j) {
-        first_[Output(i, j)] = k;
-        last_[Output(i, j)] = std::max(last_[Output(i, j)], k);
+        maker_[Output(i, j)] = static_cast<int>(k);
+        Use(Output(i, j), k);
       }
     }
-    for (int s = 0; s < n_; ++s) {
-      if (p_.slots[s].is_result) last_[s] = kForever;
-    }
-    own_last_ = last_;
+    group_needs_ = needs_;
     for (int s = 0; s < n_; ++s) escapes_[s] = p_.slots[s].is_result || p_.slots[s].kind != Slot::kDynamic;
   }
 
@@ -113,7 +122,8 @@ class LaneMemory {
         const Slot& slot = p_.slots[s];
         if (slot.kind == Slot::kConstant || slot.is_result || ReadTwice(i, j)) continue;
         // Outside the arena the reference count knows of other holders, so the slot's own end counts.
-        if ((GroupIsPlanned(s) ? last_[Group(s)] : own_last_[s]) == k) i.last_use |= uint64_t{1} << j;
+        const uint32_t at = static_cast<uint32_t>(k);
+        if (GroupIsPlanned(s) ? GroupEndsAt(s, at) : SlotEndsAt(s, at)) i.last_use |= uint64_t{1} << j;
       }
     }
   }
@@ -145,7 +155,7 @@ class LaneMemory {
     uint32_t candidates = node.Is(kAggregate) ? 1 : i.num_inputs;
     for (uint32_t j = 0; j < candidates && j < i.num_inputs; ++j) {
       const int s = static_cast<int>(Input(i, j));
-      if (!planned_[s] || last_[Group(s)] != k || Group(s) == Group(out)) continue;
+      if (!planned_[s] || Group(s) == Group(out) || !GroupEndsAt(s, static_cast<uint32_t>(k))) continue;
       if (node.Is(kAggregate) && ReadTwice(i, j)) continue;
       const Slot& slot = p_.slots[s];
       if (slot.bytes != p_.slots[out].bytes) continue;
@@ -172,26 +182,32 @@ class LaneMemory {
         ++p_.in_place;
       }
     }
-    std::vector<Region> regions;
-    std::vector<int> region_of(n_, -1);
+    // What is made first at a place is made by the lane in whose part of the arena it lies, so that its place is free
+    // again at a moment which that lane knows.
+    std::vector<uint32_t> needs = needs_;  // of places
     for (int s = 0; s < n_; ++s) {
-      if (!planned_[s]) continue;
-      int& r = region_of[place[s]];
-      if (r < 0) {
-        r = static_cast<int>(regions.size());
-        regions.push_back({p_.slots[s].bytes, first_[Group(s)], last_[Group(s)]});
-      }
-      Region& region = regions[r];
-      region.begin = std::min(region.begin, first_[s]);
-      region.end = std::max(region.end, last_[Group(s)]);
+      if (planned_[s]) Merge(&group_needs_[Group(s) * lanes_], &needs[place[s] * lanes_]);
     }
-    Packing packing = PackRegions(regions);
-    p_.arena_bytes = packing.total;
-    p_.arena_lower_bound = packing.lower_bound;
+    for (uint32_t lane = 0; lane < lanes_; ++lane) {
+      std::vector<int> roots;
+      std::vector<Region> regions;
+      for (int s = 0; s < n_; ++s) {
+        if (!planned_[s] || place[s] != s || clocks_.Lane(static_cast<uint32_t>(maker_[s])) != lane) continue;
+        roots.push_back(s);
+        const uint32_t begin = clocks_.Position(static_cast<uint32_t>(maker_[s]));
+        const uint32_t end = clocks_.FirstAfter(&needs[s * lanes_], lane, false);
+        regions.push_back({p_.slots[s].bytes, static_cast<int>(begin), static_cast<int>(end) - 1});
+      }
+      const Packing packing = PackRegions(regions);
+      for (size_t r = 0; r < roots.size(); ++r) p_.slots[roots[r]].offset = p_.arena_bytes + packing.offsets[r];
+      p_.arena_bytes += packing.total;
+      p_.arena_lower_bound += packing.lower_bound;
+      if (lane + 1 < lanes_) p_.arena_bytes = (p_.arena_bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+    }
     for (int s = 0; s < n_; ++s) {
       if (!planned_[s]) continue;
       p_.slots[s].kind = Slot::kArena;
-      p_.slots[s].offset = packing.offsets[region_of[place[s]]];
+      p_.slots[s].offset = p_.slots[place[s]].offset;
     }
     for (size_t k = 0; k < p_.instructions.size(); ++k) {
       Instruction& i = p_.instructions[k];
@@ -206,9 +222,16 @@ class LaneMemory {
     std::vector<std::vector<uint32_t>> at(p_.instructions.size());
     for (int s = 0; s < n_; ++s) {
       const Slot& slot = p_.slots[s];
-      if ((slot.kind != Slot::kDynamic && slot.kind != Slot::kArgument) || own_last_[s] == kForever || own_last_[s] < 0)
-        continue;
-      at[own_last_[s]].push_back(static_cast<uint32_t>(s));
+      if ((slot.kind != Slot::kDynamic && slot.kind != Slot::kArgument) || slot.is_result) continue;
+      const uint32_t* needs = &needs_[s * lanes_];
+      if (std::all_of(needs, needs + lanes_, [](uint32_t need) { return need == 0; })) continue;
+      // The first instruction, in whichever lane, with which every use has ended.
+      uint32_t first = static_cast<uint32_t>(at.size());
+      for (uint32_t lane = 0; lane < lanes_; ++lane) {
+        const uint32_t position = clocks_.FirstAfter(needs, lane, true);
+        if (position < clocks_.Count(lane)) first = std::min(first, clocks_.At(lane, position));
+      }
+      (first < at.size() ? at[first] : p_.final_releases).push_back(static_cast<uint32_t>(s));
     }
     for (size_t k = 0; k < at.size(); ++k) {
       p_.instructions[k].release_begin = static_cast<uint32_t>(p_.releases.size());
@@ -218,16 +241,19 @@ class LaneMemory {
   }
 
   PartitionPlan& p_;
+  const LaneClocks& clocks_;
   const int n_;
+  const size_t lanes_;
   std::vector<int> group_;
-  std::vector<int> first_, last_;  // of the group at its representative
-  std::vector<int> own_last_;      // of the slot itself
+  std::vector<int> maker_;             // instruction of each slot, or -1
+  std::vector<uint32_t> needs_;        // of the slot itself, then by lane
+  std::vector<uint32_t> group_needs_;  // of the group at its representative
   std::vector<bool> planned_, escapes_, planned_groups_;
 };
 
 }  // namespace
 
-void PlanLaneMemory(PartitionPlan* plan) { LaneMemory(plan).Run(); }
+void PlanLaneMemory(const LaneClocks& clocks, PartitionPlan* plan) { LaneMemory(clocks, plan).Run(); }
 
 void PlanDataflowMemory(PartitionPlan* plan) {
   auto goes = [](const Slot& slot) { return slot.kind != Slot::kConstant && !slot.is_result; };

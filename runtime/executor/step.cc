@@ -12,6 +12,8 @@
 #include "absl/strings/match.h"
 #include "core/base/status.h"
 #include "runtime/executor/dataflow.h"
+#include "runtime/executor/lanes.h"
+#include "runtime/executor/run_instruction.h"
 
 namespace sluice {
 namespace {
@@ -105,6 +107,7 @@ Frame::Frame(const PartitionPlan& p)
                      (i.flags & kPlannedOutputs) != 0 ? planned.data() + i.first_operand + i.num_inputs : nullptr,
                      i.last_use);
   }
+  if (p.tier == Tier::kLanes) lanes = MakeLanesMemory(p.num_lanes());
   if (p.tier == Tier::kDataflow) {
     pending = std::make_unique<std::atomic<int32_t>[]>(p.instructions.size());
     readers = std::make_unique<std::atomic<int32_t>[]>(p.slots.size());
@@ -147,7 +150,7 @@ void Frame::Clear() {
   for (size_t s = 0; s < slots.size(); ++s) {
     if (plan.slots[s].kind != Slot::kConstant) slots[s] = Tensor();
   }
-  dirty = false;
+  dirty.store(false, std::memory_order_relaxed);
 }
 
 // --- Instructions ---
@@ -192,7 +195,7 @@ absl::Status CheckOutputs(Frame& frame, size_t k) {
       if (!copy.ok()) return copy.status();
       *t = std::move(*copy);
     }
-    if (planned != nullptr) frame.dirty = true;
+    if (planned != nullptr) frame.dirty.store(true, std::memory_order_relaxed);
   }
   return absl::OkStatus();
 }
@@ -236,8 +239,6 @@ void Trace(const Frame& frame, size_t k, int64_t scheduled_ns, int64_t start_ns,
 
 namespace {
 
-// kCounted tells how the step gets on; kSlow also watches the clock and records.
-enum LaneMode { kFast, kCounted, kSlow };
 template <LaneMode kMode>
 absl::Status LaneLoop(Frame& frame, const StepCall& call) {
   const PartitionPlan& plan = frame.plan;
@@ -247,40 +248,14 @@ absl::Status LaneLoop(Frame& frame, const StepCall& call) {
   for (size_t k = 0; k < count; ++k, ++context) {
     const Instruction& i = plan.instructions[k];
     if (ABSL_PREDICT_FALSE(cancellation.cancelled())) return cancellation.status();
-    int64_t start = 0;
-    if constexpr (kMode == kSlow) {
-      if (absl::Now() >= call.deadline) {
-        return absl::DeadlineExceededError(absl::StrCat(
-            "the step ran out of time before ", plan.nodes[k]->info().Describe(), " (node ", k, " of ", count, ")"));
-      }
-      start = StepTrace::Now();
-    }
-    if constexpr (kMode != kFast) {
-      if (call.progress != nullptr) call.progress->Running(plan.nodes[k]);
-    }
-    absl::Status status = i.kernel->Run(*context);
-    if constexpr (kMode != kFast) {
-      if (call.progress != nullptr) call.progress->Completed();
-    }
-    if (ABSL_PREDICT_FALSE(!status.ok())) return DescribeFailure(frame, k, status);
-    if ((i.flags & kCheckOutputs) != 0) {
-      for (uint32_t at = i.first_operand + i.num_inputs, o = 0; o < i.num_outputs; ++o) {
-        if (ABSL_PREDICT_FALSE(frame.operands[at + o]->buffer() != frame.planned[at + o].arena)) {
-          status = CheckOutputs(frame, k);
-          if (!status.ok()) return DescribeFailure(frame, k, status);
-          break;
-        }
-      }
-    }
-    if constexpr (kMode == kSlow) {
-      if (call.trace != nullptr) Trace(frame, k, start, start, call.trace);
-    }
-    for (uint32_t r = i.release_begin; r < i.release_end; ++r) frame.slots[plan.releases[r]] = Tensor();
+    absl::Status status = RunInstruction<kMode>(frame, call, k, i, context);
+    if (ABSL_PREDICT_FALSE(!status.ok())) return status;
   }
   if constexpr (kMode == kSlow) {
     // The body of a loop may have no instruction at all.
     if (count == 0 && absl::Now() >= call.deadline) return absl::DeadlineExceededError("the step ran out of time");
   }
+  for (uint32_t s : plan.final_releases) frame.slots[s] = Tensor();
   return absl::OkStatus();
 }
 
@@ -288,9 +263,15 @@ absl::Status LaneLoop(Frame& frame, const StepCall& call) {
 
 absl::Status RunLane(Frame& frame, const StepCall& call) {
   RETURN_IF_ERROR(frame.ReserveArena());
-  bool slow = call.trace != nullptr || call.deadline != absl::InfiniteFuture();
-  if (slow) return LaneLoop<kSlow>(frame, call);
-  return call.progress != nullptr ? LaneLoop<kCounted>(frame, call) : LaneLoop<kFast>(frame, call);
+  switch (ModeOf(call)) {
+    case kFast:
+      return LaneLoop<kFast>(frame, call);
+    case kCounted:
+      return LaneLoop<kCounted>(frame, call);
+    case kSlow:
+      break;
+  }
+  return LaneLoop<kSlow>(frame, call);
 }
 
 // --- Step ---
@@ -306,7 +287,7 @@ Step::~Step() = default;
 
 absl::Status Step::RunPartitions(const StepCall& call) {
   if (dataflow_ == nullptr) {
-    for (auto& frame : frames_) RETURN_IF_ERROR(RunLane(*frame, call));
+    for (auto& frame : frames_) RETURN_IF_ERROR(RunLanes(*frame, call));
     return absl::OkStatus();
   }
   absl::InlinedVector<Frame*, 8> frames;
@@ -358,7 +339,7 @@ absl::Status Step::Run(const StepCall& call, absl::Span<const Tensor> arguments,
       for (const Binding& a : frame->plan.arguments) {
         if (frame->plan.slots[a.slot].readers == 0) frame->slots[a.slot] = Tensor();
       }
-      dirty = dirty || frame->dirty;
+      dirty = dirty || frame->dirty.load(std::memory_order_relaxed);
     }
   }
   if (ABSL_PREDICT_FALSE(dirty)) {

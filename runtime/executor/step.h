@@ -7,9 +7,8 @@
 // memory from the heap.
 //
 // Threads: a StepPlan is shared by concurrent steps. A Step belongs to the thread that runs it, which drives
-// everything; pool
-//          threads help when there is expensive work to share, and threads that complete a wait only queue what became
-//          ready.
+//          everything; pool threads help when there is expensive work to share or there are several lanes, and threads
+//          that complete a wait only queue what became ready.
 #ifndef SLUICE_RUNTIME_EXECUTOR_STEP_H_
 #define SLUICE_RUNTIME_EXECUTOR_STEP_H_
 
@@ -36,6 +35,10 @@ class Step;
 struct DataflowMemory;  // dataflow.h
 struct DeleteDataflowMemory {
   void operator()(DataflowMemory* memory) const;
+};
+struct LanesMemory;  // lanes.h
+struct DeleteLanesMemory {
+  void operator()(LanesMemory* memory) const;
 };
 
 class StepPlan {
@@ -95,7 +98,8 @@ struct Frame {
   std::vector<KernelContext> contexts;  // one for each instruction
   std::vector<RefPtr<Buffer>> views;    // of the arena
   void* arena = nullptr;
-  bool dirty = false;  // an arena slot holds something else
+  std::atomic<bool> dirty{false};       // an arena slot holds something else
+  std::unique_ptr<LanesMemory, DeleteLanesMemory> lanes;  // Tier::kLanes
   // dataflow
   std::unique_ptr<std::atomic<int32_t>[]> pending;  // predecessors that have not run, by instruction
   std::unique_ptr<std::atomic<int32_t>[]> readers;  // that have not run, by slot
@@ -126,7 +130,7 @@ class Step {
   std::unique_ptr<DataflowMemory, DeleteDataflowMemory> dataflow_;  // null when all are lanes
 };
 
-// Runs a lane from its first to its last instruction on the calling thread.
+// Runs a partition in lanes, all of them from the first to the last instruction on the calling thread.
 absl::Status RunLane(Frame& frame, const StepCall& call);
 
 // Makes outputs of instruction k safe that are not where the plan put them: bytes of the arena that a kernel passed on

@@ -135,6 +135,8 @@ absl::StatusOr<PlannedStep> PlanPartitions(const PlannerSetup& setup, std::vecto
     e.device = setup.devices[d];
     e.resources = setup.resources[d];
     e.passes = passes;
+    e.lanes = setup.options->static_lanes;
+    e.measured = setup.measured;
     planned.functions.push_back(std::make_unique<FunctionRuntime>(functions.functions(), &functions.ops(), e));
     e.functions = planned.functions.back().get();
     ASSIGN_OR_RETURN(std::unique_ptr<PartitionPlan> plan, PartitionPlan::Make(std::move(part.graph), e));

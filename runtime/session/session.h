@@ -47,6 +47,7 @@ struct SessionOptions {
   bool late_receives = false;         // large tensors of other devices are received when they are wanted
   bool log_placement = false;
   bool optimise = true;
+  int static_lanes = 0;                      // see PlanEnvironment::lanes
   std::vector<std::string> disabled_passes;  // by name
   bool dump_passes = false;                  // before/after text of each pass that changed something, to stderr
   int64_t operation_timeout_ms = 0;          // 0: none

@@ -54,6 +54,15 @@ absl::StatusOr<SessionOptions> SessionOptionsFromProto(const proto::ConfigProto&
       options.disabled_passes.emplace_back(name);
     }
   }
+  if (const char* text = std::getenv("SLUICE_STATIC_LANES"); text != nullptr && *text != '\0') {
+    const absl::string_view lanes = text;
+    if (lanes == "off") {
+      options.static_lanes = 1;
+    } else if (lanes != "auto" && (!absl::SimpleAtoi(lanes, &options.static_lanes) || options.static_lanes < 1 ||
+                                   options.static_lanes > 64)) {
+      return InvalidArgument("SLUICE_STATIC_LANES='", lanes, "': wanted 'auto', 'off' or a number of lanes, 1 to 64");
+    }
+  }
   const char* dump = std::getenv("SLUICE_DUMP_PASSES");
   options.dump_passes = dump != nullptr && *dump != '\0' && *dump != '0';
   return options;

@@ -1,4 +1,4 @@
-// What a step costs beside its kernels: B01, B02 and B03 (tests/benchmarks/steps.h describes the steps).
+// What a step costs beside its kernels: B01, B02 and B03; and what lanes gain (tests/benchmarks/steps.h describes the steps).
 //
 //   bazel run //tests/benchmarks:step_benchmark -- --benchmark_filter=null_
 //
@@ -24,8 +24,8 @@ void Measure(benchmark::State& state, const std::string& name) {
 }  // namespace sluice
 
 int main(int argc, char** argv) {
-  for (const char* name : {"null_chain", "null_layers", "null_layers_dataflow", "null_independent", "adds", "feeds_1",
-                           "feeds_10", "feeds_100"}) {
+  for (const char* name : {"null_chain", "null_layers", "null_layers_dataflow", "null_independent", "adds",
+                           "two_chains", "two_chains_one_lane", "feeds_1", "feeds_10", "feeds_100"}) {
     benchmark::RegisterBenchmark(name, [name](benchmark::State& state) { sluice::Measure(state, name); })
         ->Arg(1)
         ->Arg(2)

@@ -82,6 +82,7 @@ Lines NullIndependent() {
 }
 
 constexpr int kAdds = 1000;
+constexpr int kChain = 50;  // products of a chain
 
 // Sums up 512 times x in a tree, then adds x until there were kAdds additions. The last node is "y".
 Lines Adds() {
@@ -207,6 +208,28 @@ struct StepBuilder {
     step->is_right_ = [](const std::vector<Tensor>& y) { return y[0].data<float>()[0] == kAdds + 1; };
   }
 
+  void TwoChains(int lanes) {
+    options.static_lanes = lanes;
+    const std::vector<int64_t> dims = {64, 64};
+    Lines lines;
+    for (const char* name : {"x", "w0", "w1"}) {
+      lines.push_back(absl::StrCat(name, " = Placeholder(dtype=float, shape=[64,64])"));
+      spec.feeds.push_back(absl::StrCat(name, ":0"));
+      step->feeds_.push_back(Values(dims, 0.2, static_cast<unsigned>(lines.size())));
+    }
+    for (int c = 0; c < 2; ++c) {
+      for (int i = 0; i < kChain; ++i) {
+        lines.push_back(absl::StrCat("c", c, "_", i, " = MatMul(",
+                                     i == 0 ? std::string("x") : absl::StrCat("c", c, "_", i - 1), ", w", c, ")"));
+      }
+    }
+    lines.push_back(absl::StrCat("y = AddV2(c0_", kChain - 1, ", c1_", kChain - 1, ")"));
+    Parse(absl::StrJoin(lines, "\n"), graph());
+    spec.fetches = {"y:0"};
+    step->parts_ = 2 * kChain;
+    step->is_right_ = [](const std::vector<Tensor>& y) { return std::isfinite(y[0].data<float>()[0]); };
+  }
+
   void Feeds(int count) {
     Lines lines = {"one = Const(value=float[1]{1})"};
     std::vector<std::string> names;
@@ -317,6 +340,10 @@ std::unique_ptr<MeasuredStep> MeasuredStep::Make(const std::string& name, int th
     b.Nulls(NullIndependent());
   } else if (name == "adds") {
     b.Sum();
+  } else if (name == "two_chains") {
+    b.TwoChains(0);
+  } else if (name == "two_chains_one_lane") {
+    b.TwoChains(1);
   } else if (name == "feeds_1") {
     b.Feeds(1);
   } else if (name == "feeds_10") {

@@ -31,7 +31,7 @@ class EventRun : public std::enable_shared_from_this<EventRun> {
     });
     if (callback_ == 0) Fail(call_.cancellation->status());
     for (auto& frame : frames_) {
-      if (frame->plan.tier == Tier::kLane) {
+      if (frame->plan.tier != Tier::kDataflow) {
         lanes_.push_back(frame.get());
         continue;
       }
