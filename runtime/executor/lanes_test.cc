@@ -273,8 +273,8 @@ constexpr int kLength = 60;
 constexpr float kLadderResult = 2 * (kLength + 0.5f);
 
 TEST_F(TwoThreads, AStepEndsWhenNobodyComesToHelp) {
-  absl::Notification go_on;
-  pool_.Schedule([&] { go_on.WaitForNotification(); });  // the only worker
+  auto go_on = std::make_shared<absl::Notification>();
+  pool_.Schedule([go_on] { go_on->WaitForNotification(); });  // the only worker
   const std::unique_ptr<StepPlan> plan = Plan(Ladder(kLength), 1, 4);
   std::vector<Tensor> out;
   for (int repeat = 0; repeat < 10; ++repeat) {
@@ -282,7 +282,7 @@ TEST_F(TwoThreads, AStepEndsWhenNobodyComesToHelp) {
     ASSERT_TRUE(s.ok()) << s;
     EXPECT_EQ(out[0].data<float>()[0], kLadderResult);
   }
-  go_on.Notify();
+  go_on->Notify();
 }
 
 TEST_F(TwoThreads, MoreStepsThanThreadsWithLoopsInKernels) {

@@ -53,7 +53,7 @@ class PlanTest : public ::testing::Test {
     return graph;
   }
   std::unique_ptr<PartitionPlan> Plan(absl::string_view text) {
-    PlanEnvironment e{&kernels_, devices_[0].get(), &resources_, nullptr};
+    PlanEnvironment e{&kernels_, devices_[0].get(), &resources_, nullptr, {}};
     auto plan = PartitionPlan::Make(Parse(text), e);
     EXPECT_TRUE(plan.ok()) << plan.status();
     return *std::move(plan);
