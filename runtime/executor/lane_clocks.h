@@ -37,9 +37,7 @@ class LaneClocks {
   uint32_t Count(uint32_t lane) const { return static_cast<uint32_t>(lanes_ == 1 ? count_ : at_[lane].size()); }
   uint32_t At(uint32_t lane, uint32_t position) const { return lanes_ == 1 ? position : at_[lane][position]; }
   // Entries of `lane` that have ended when k starts.
-  uint32_t Ended(uint32_t k, uint32_t lane) const {
-    return lane == Lane(k) ? Position(k) : ended_[k * lanes_ + lane];
-  }
+  uint32_t Ended(uint32_t k, uint32_t lane) const { return lane == Lane(k) ? Position(k) : ended_[k * lanes_ + lane]; }
 
   // Whether so many entries of each lane have ended when k starts, or, with `itself`, when k has ended.
   bool HasEnded(const uint32_t* needs, uint32_t k, bool itself) const {

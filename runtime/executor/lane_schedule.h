@@ -4,8 +4,8 @@
 //   s.Gain()                       // 1.9: two lanes would take a little more than half the time of one
 //
 // Nodes are taken by the longest path behind them and put where they would end first; to go on with what another lane
-// made costs a hand-over. A node that divides its work itself runs on lane 0 with all threads, so it takes what it takes
-// on one lane and the others are taken to wait.
+// made costs a hand-over. A node that divides its work itself runs on lane 0 with all threads, so it takes what it
+// takes on one lane and the others are taken to wait.
 #ifndef SLUICE_RUNTIME_EXECUTOR_LANE_SCHEDULE_H_
 #define SLUICE_RUNTIME_EXECUTOR_LANE_SCHEDULE_H_
 
@@ -28,11 +28,11 @@ struct LaneScheduleOptions {
 };
 
 struct LaneSchedule {
-  double one_ns = 0;       // on one lane
-  double longest_ns = 0;   // the longest path: no number of lanes is faster
-  double lanes_ns = 0;     // on these lanes; 0: no schedule was made
-  std::vector<Node*> order;        // one thread may run them in this order, and each lane runs its own in it
-  std::vector<uint32_t> lane_of;   // by the id of a node
+  double one_ns = 0;              // on one lane
+  double longest_ns = 0;          // the longest path: no number of lanes is faster
+  double lanes_ns = 0;            // on these lanes; 0: no schedule was made
+  std::vector<Node*> order;       // one thread may run them in this order, and each lane runs its own in it
+  std::vector<uint32_t> lane_of;  // by the id of a node
   double Gain() const { return lanes_ns > 0 ? one_ns / lanes_ns : 1; }
 };
 

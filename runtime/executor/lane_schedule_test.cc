@@ -46,7 +46,8 @@ std::vector<std::string> Chains(int chains, int length) {
   std::vector<std::string> lines;
   for (int c = 0; c < chains; ++c) {
     for (int i = 0; i < length; ++i) {
-      lines.push_back(absl::StrCat("c", c, "_", i, " = TestNull(", i == 0 ? "" : absl::StrCat("^c", c, "_", i - 1), ")"));
+      lines.push_back(
+          absl::StrCat("c", c, "_", i, " = TestNull(", i == 0 ? "" : absl::StrCat("^c", c, "_", i - 1), ")"));
     }
   }
   return lines;

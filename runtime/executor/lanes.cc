@@ -15,9 +15,9 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kWaitNs = 5'000;           // in a lane, before its thread looks for another one
-constexpr int64_t kHelperIdleNs = 20'000;    // without a lane, before a thread goes back to the pool
-constexpr int64_t kDriverIdleNs = 50'000;    // before the caller's thread sleeps
+constexpr int64_t kWaitNs = 5'000;         // in a lane, before its thread looks for another one
+constexpr int64_t kHelperIdleNs = 20'000;  // without a lane, before a thread goes back to the pool
+constexpr int64_t kDriverIdleNs = 50'000;  // before the caller's thread sleeps
 constexpr int kPausesBetweenLooks = 32;
 
 inline void Pause() {
@@ -204,10 +204,9 @@ class LanesRun {
       }
       if (entry.wait_begin != entry.wait_end && !WaitFor(entry, wait_ns)) break;
       const uint32_t k = entry.instruction;
-      absl::Status status =
-          RunInstruction<kMode>(frame_, call_, k, plan_.instructions[k], &frame_.contexts[k]);
-      if (ABSL_PREDICT_FALSE(!status.ok())) {
-        Fail(status);
+      absl::Status error;
+      if (ABSL_PREDICT_FALSE(!RunInstruction<kMode>(frame_, plan_, call_, k, &frame_.contexts[k], &error))) {
+        Fail(error);
         break;
       }
       ++at;

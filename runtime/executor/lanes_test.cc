@@ -78,8 +78,7 @@ constexpr int kElements = CellRead::kElements;
 
 class LanesTest : public ::testing::Test {
  protected:
-  explicit LanesTest(int threads = 3)
-      : pool_(threads), devices_(MakeCpuDevices("/job:a/replica:0/task:0", 1, &pool_)) {
+  explicit LanesTest(int threads = 3) : pool_(threads), devices_(MakeCpuDevices("/job:a/replica:0/task:0", 1, &pool_)) {
     DefineControlOps(ops_);
     DefineTestOps(ops_);
     ops_.Define("CellVar", "").Output("ref", "Ref(float)").Traits(kStateful).Shape(ScalarShape());

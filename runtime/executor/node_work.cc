@@ -4,7 +4,7 @@ namespace sluice {
 namespace {
 
 constexpr char kHost[] = "CPU";
-constexpr double kNothingNs = 3;    // a node without tensors
+constexpr double kNothingNs = 3;  // a node without tensors
 constexpr double kCheapNs = 10;
 constexpr double kDispatchNs = 10;  // with shapes that are not known
 // Kernels divide work from 10 us on; below twice that the other threads gain little.

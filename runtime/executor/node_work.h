@@ -4,8 +4,8 @@
 //   work.Ns(node)              // all of it
 //   work.OnLaneNs(node)        // as long as it takes a lane when idle threads help within the kernel
 //
-// Times of traced steps count where there are any, otherwise types and shapes. An estimate rather says too little: nodes
-// whose shapes are not known cost their dispatch, and no function is dear but products of matrices.
+// Times of traced steps count where there are any, otherwise types and shapes. An estimate rather says too little:
+// nodes whose shapes are not known cost their dispatch, and no function is dear but products of matrices.
 #ifndef SLUICE_RUNTIME_EXECUTOR_NODE_WORK_H_
 #define SLUICE_RUNTIME_EXECUTOR_NODE_WORK_H_
 

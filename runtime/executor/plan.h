@@ -37,10 +37,10 @@ enum InstructionFlags : uint32_t {
 
 // What a successor is and what is known of it without looking at it.
 enum Successor : uint32_t {
-  kSuccessor = (1u << 29) - 1,     // its instruction
-  kOnlyPredecessor = 1u << 29,     // it waits for nobody else, and has no counter
-  kSuccessorWaits = 1u << 30,      // kAsyncInstruction
-  kSuccessorIsHeavy = 1u << 31,    // kWorthSharing
+  kSuccessor = (1u << 29) - 1,   // its instruction
+  kOnlyPredecessor = 1u << 29,   // it waits for nobody else, and has no counter
+  kSuccessorWaits = 1u << 30,    // kAsyncInstruction
+  kSuccessorIsHeavy = 1u << 31,  // kWorthSharing
 };
 
 struct Instruction {
@@ -97,8 +97,8 @@ struct PlanEnvironment {
   ResourceStore* resources = nullptr;
   FunctionRunner* functions = nullptr;
   PassList passes;  // see a partition, or a function's body, before it is planned
-  // 0: lanes for as many threads as the pool has, where the estimate promises a gain. 1: never more than one lane. Other
-  // numbers: so many lanes whether they pay or not.
+  // 0: lanes for as many threads as the pool has, where the estimate promises a gain. 1: never more than one lane.
+  // Other numbers: so many lanes whether they pay or not.
   int lanes = 0;
   const MeasuredCosts* measured = nullptr;  // times of nodes in traced steps; may be null
 };
@@ -119,7 +119,7 @@ class PartitionPlan {
   std::vector<uint32_t> operands;
   std::vector<uint32_t> releases;
   std::vector<uint32_t> successors;  // with the bits of Successor
-  std::vector<uint32_t> initial;  // dataflow: instructions without predecessors
+  std::vector<uint32_t> initial;     // dataflow: instructions without predecessors
   std::vector<Slot> slots;
   std::vector<Binding> arguments;
   std::vector<Binding> results;
@@ -128,8 +128,8 @@ class PartitionPlan {
   int64_t unshared_bytes = 0;  // what the arena's tensors would take without reuse
   int in_place = 0;            // outputs that took over an input's place
   // Tier::kLanes. The order of `instructions` is one in which a single thread may run all lanes.
-  std::vector<LaneEntry> lane_entries;   // of lane 0, then of lane 1 ...
-  std::vector<uint32_t> lane_begin;      // of each lane in lane_entries, and the end of the last
+  std::vector<LaneEntry> lane_entries;  // of lane 0, then of lane 1 ...
+  std::vector<uint32_t> lane_begin;     // of each lane in lane_entries, and the end of the last
   std::vector<LaneWait> lane_waits;
   std::vector<uint32_t> final_releases;  // slots to empty when all lanes have ended
   bool lanes_spin = false;               // there is a CPU for each

@@ -81,8 +81,7 @@ LaneDivision DivideIntoLanes(const PartitionPlan& plan, const std::vector<Node*>
   return division;
 }
 
-LaneClocks LayOutLanes(const LaneDivision& division, const std::vector<uint32_t>& instruction_of,
-                       PartitionPlan* plan) {
+LaneClocks LayOutLanes(const LaneDivision& division, const std::vector<uint32_t>& instruction_of, PartitionPlan* plan) {
   const size_t lanes = division.lanes;
   std::vector<uint32_t> lane_of;
   for (const Node* n : plan->nodes) lane_of.push_back(division.lane_of[n->id()]);

@@ -15,10 +15,10 @@ namespace sluice {
 inline constexpr uint32_t kNoInstruction = ~uint32_t{0};
 
 struct LaneDivision {
-  size_t lanes = 1;                // 1: not divided, and what follows says nothing
-  std::string reason;              // why, in words for the plan's dump; "" when there was no choice
-  std::vector<Node*> order;        // one in which a single thread may run all lanes
-  std::vector<uint32_t> lane_of;   // by the id of a node, like the next two
+  size_t lanes = 1;               // 1: not divided, and what follows says nothing
+  std::string reason;             // why, in words for the plan's dump; "" when there was no choice
+  std::vector<Node*> order;       // one in which a single thread may run all lanes
+  std::vector<uint32_t> lane_of;  // by the id of a node, like the next two
   std::vector<LaneWork> work;
   std::vector<std::vector<const Node*>> before;  // that share state and come first
   bool spin = false;

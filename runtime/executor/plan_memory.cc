@@ -202,7 +202,8 @@ class LaneMemory {
       for (size_t r = 0; r < roots.size(); ++r) p_.slots[roots[r]].offset = p_.arena_bytes + packing.offsets[r];
       p_.arena_bytes += packing.total;
       p_.arena_lower_bound += packing.lower_bound;
-      if (lane + 1 < lanes_) p_.arena_bytes = (p_.arena_bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+      if (lane + 1 < lanes_)
+        p_.arena_bytes = (p_.arena_bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
     }
     for (int s = 0; s < n_; ++s) {
       if (!planned_[s]) continue;

@@ -1,6 +1,6 @@
 // Decides which slots of a partition in lanes live in its arena, where, and which outputs take over the place of an
-// input. With several lanes a place is given to somebody else, and an input overwritten, only where the lanes' waits say
-// that every use has ended, however the threads run.
+// input. With several lanes a place is given to somebody else, and an input overwritten, only where the lanes' waits
+// say that every use has ended, however the threads run.
 //
 // A slot is planned when its shape is static, its elements are plain bytes, its kernel asks the context for memory (it
 // does not pass an input or a resource's tensor on), and the bytes are not needed after the step or by somebody who

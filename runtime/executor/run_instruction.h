@@ -17,16 +17,18 @@ inline LaneMode ModeOf(const StepCall& call) {
   return call.progress != nullptr ? kCounted : kFast;
 }
 
-// An error names the node.
+// `plan` is the frame's. False after an error, which names the node, in `error`.
 template <LaneMode kMode>
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::Status RunInstruction(Frame& frame, const StepCall& call, size_t k,
-                                                                const Instruction& i, KernelContext* context) {
-  const PartitionPlan& plan = frame.plan;
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool RunInstruction(Frame& frame, const PartitionPlan& plan, const StepCall& call,
+                                                        size_t k, KernelContext* context, absl::Status* error) {
+  const Instruction& i = plan.instructions[k];
   int64_t start = 0;
   if constexpr (kMode == kSlow) {
     if (absl::Now() >= call.deadline) {
-      return absl::DeadlineExceededError(absl::StrCat(
-          "the step ran out of time before ", plan.nodes[k]->info().Describe(), " (node ", k, " of ", plan.instructions.size(), ")"));
+      *error =
+          absl::DeadlineExceededError(absl::StrCat("the step ran out of time before ", plan.nodes[k]->info().Describe(),
+                                                   " (node ", k, " of ", plan.instructions.size(), ")"));
+      return false;
     }
     start = StepTrace::Now();
   }
@@ -37,13 +39,17 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::Status RunInstruction(Frame& frame, co
   if constexpr (kMode != kFast) {
     if (call.progress != nullptr) call.progress->Completed();
   }
-  if (ABSL_PREDICT_FALSE(!status.ok())) return DescribeFailure(frame, k, status);
+  if (ABSL_PREDICT_FALSE(!status.ok())) {
+    *error = DescribeFailure(frame, k, status);
+    return false;
+  }
   if ((i.flags & kCheckOutputs) != 0) {
     for (uint32_t at = i.first_operand + i.num_inputs, o = 0; o < i.num_outputs; ++o) {
       if (ABSL_PREDICT_FALSE(frame.operands[at + o]->buffer() != frame.planned[at + o].arena)) {
         status = CheckOutputs(frame, k);
-        if (!status.ok()) return DescribeFailure(frame, k, status);
-        break;
+        if (status.ok()) break;
+        *error = DescribeFailure(frame, k, status);
+        return false;
       }
     }
   }
@@ -51,7 +57,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::Status RunInstruction(Frame& frame, co
     if (call.trace != nullptr) Trace(frame, k, start, start, call.trace);
   }
   for (uint32_t r = i.release_begin; r < i.release_end; ++r) frame.slots[plan.releases[r]] = Tensor();
-  return absl::OkStatus();
+  return true;
 }
 
 }  // namespace sluice

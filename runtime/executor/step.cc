@@ -245,18 +245,20 @@ absl::Status LaneLoop(Frame& frame, const StepCall& call) {
   const CancellationToken& cancellation = *frame.context.cancellation;
   KernelContext* context = frame.contexts.data();
   const size_t count = plan.instructions.size();
+  absl::Status status;  // the one that is returned
   for (size_t k = 0; k < count; ++k, ++context) {
-    const Instruction& i = plan.instructions[k];
-    if (ABSL_PREDICT_FALSE(cancellation.cancelled())) return cancellation.status();
-    absl::Status status = RunInstruction<kMode>(frame, call, k, i, context);
-    if (ABSL_PREDICT_FALSE(!status.ok())) return status;
+    if (ABSL_PREDICT_FALSE(cancellation.cancelled())) {
+      status = cancellation.status();
+      return status;
+    }
+    if (ABSL_PREDICT_FALSE(!RunInstruction<kMode>(frame, plan, call, k, context, &status))) return status;
   }
   if constexpr (kMode == kSlow) {
     // The body of a loop may have no instruction at all.
-    if (count == 0 && absl::Now() >= call.deadline) return absl::DeadlineExceededError("the step ran out of time");
+    if (count == 0 && absl::Now() >= call.deadline) status = absl::DeadlineExceededError("the step ran out of time");
   }
   for (uint32_t s : plan.final_releases) frame.slots[s] = Tensor();
-  return absl::OkStatus();
+  return status;
 }
 
 }  // namespace
@@ -287,7 +289,9 @@ Step::~Step() = default;
 
 absl::Status Step::RunPartitions(const StepCall& call) {
   if (dataflow_ == nullptr) {
-    for (auto& frame : frames_) RETURN_IF_ERROR(RunLanes(*frame, call));
+    for (auto& frame : frames_) {
+      RETURN_IF_ERROR(frame->lanes == nullptr ? RunLane(*frame, call) : RunLanes(*frame, call));
+    }
     return absl::OkStatus();
   }
   absl::InlinedVector<Frame*, 8> frames;

@@ -98,7 +98,7 @@ struct Frame {
   std::vector<KernelContext> contexts;  // one for each instruction
   std::vector<RefPtr<Buffer>> views;    // of the arena
   void* arena = nullptr;
-  std::atomic<bool> dirty{false};       // an arena slot holds something else
+  std::atomic<bool> dirty{false};                         // an arena slot holds something else
   std::unique_ptr<LanesMemory, DeleteLanesMemory> lanes;  // Tier::kLanes
   // dataflow
   std::unique_ptr<std::atomic<int32_t>[]> pending;  // predecessors that have not run, by instruction

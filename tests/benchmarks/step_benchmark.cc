@@ -1,4 +1,5 @@
-// What a step costs beside its kernels: B01, B02 and B03; and what lanes gain (tests/benchmarks/steps.h describes the steps).
+// What a step costs beside its kernels: B01, B02 and B03; and what lanes gain (tests/benchmarks/steps.h describes the
+// steps).
 //
 //   bazel run //tests/benchmarks:step_benchmark -- --benchmark_filter=null_
 //
