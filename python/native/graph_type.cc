@@ -213,11 +213,16 @@ PyObject* NodeDef(PyObject* self, PyObject* id) {
   return status.ok() ? TakeBytes(def) : status.Raise();
 }
 
+// get_attr(id, name[, what to give when there is none])
 PyObject* GetAttr(PyObject* self, PyObject* const* args, Py_ssize_t n) {
-  SL_Operation* op = WantArgs(n, 2, "get_attr") ? OperationOf(Of(self), args[0]) : nullptr;
+  SL_Operation* op = n == 3 || WantArgs(n, 2, "get_attr") ? OperationOf(Of(self), args[0]) : nullptr;
   const char* name = op == nullptr ? nullptr : Text(args[1]);
   if (name == nullptr) return nullptr;
   const SL_Attr* attr = SL_OperationAttr(op, name);
+  if (attr == nullptr && n == 3) {
+    Py_INCREF(args[2]);
+    return args[2];
+  }
   if (attr == nullptr) {
     PyErr_Format(PyExc_ValueError, "Operation '%s' has no attr named '%s'.", SL_OperationName(op), name);
     return nullptr;
@@ -343,7 +348,8 @@ struct Override {
   PyObject* registered;  // {op type, or name of a gradient: rule}
 };
 
-// The callable is asked for operations that may have a rule in Python. It gets (operation id, [gradients of outputs]) and gives None, or a list with a gradient for each input.
+// The callable is asked for operations that may have a rule in Python. It gets (operation id, [gradients of outputs])
+// and gives None, or a list with a gradient for each input.
 int CallOverride(void* arg, SL_Operation* forward, const SL_Grad* dys, int num_dys, SL_Grad* dxs, int num_dxs,
                  SL_Status* status) {
   auto* o = static_cast<Override*>(arg);

@@ -124,7 +124,8 @@ bool ToShape(PyObject* o, std::vector<int64_t>* dims, int* rank);
 // (2, None), or None for rank -1.
 PyObject* FromShape(const int64_t* dims, int rank);
 
-// A tensor from (enum, shape, object with the buffer interface, or list of bytes). Copies.
+// A tensor from (enum, shape, object with the buffer interface, list of bytes, or for float32, float64, int32 and int64
+// the number that all elements are). Copies.
 SL_Tensor* ToTensor(PyObject* o);
 // (enum, shape, bytes or list of bytes).
 PyObject* DescribeTensor(const SL_Tensor* tensor);

@@ -1,4 +1,5 @@
 // Values between Python and the C boundary: shapes, tensors, attributes, feeds and fetches.
+#include <algorithm>
 #include <cstring>
 
 #include "python/native/py.h"
@@ -115,6 +116,35 @@ SL_Tensor* StringTensor(PyObject* list, const std::vector<int64_t>& dims) {
   return t;
 }
 
+// A tensor whose elements are all one number.
+SL_Tensor* FilledTensor(int dtype, const std::vector<int64_t>& dims, PyObject* number) {
+  const double d = dtype < 3 ? PyFloat_AsDouble(number) : 0;
+  const int64_t i = dtype < 3 ? 0 : PyLong_AsLongLong(number);
+  if (PyErr_Occurred()) return nullptr;
+  Status status;
+  SL_Tensor* t = SL_NewTensor(dtype, dims.data(), static_cast<int>(dims.size()), status);
+  if (t == nullptr) {
+    status.RaiseWhileBuilding();
+    return nullptr;
+  }
+  void* data = SL_TensorData(t);
+  const int64_t n = SL_TensorElements(t);
+  switch (dtype) {
+    case 1:
+      std::fill_n(static_cast<float*>(data), n, static_cast<float>(d));
+      break;
+    case 2:
+      std::fill_n(static_cast<double*>(data), n, d);
+      break;
+    case 3:
+      std::fill_n(static_cast<int32_t*>(data), n, static_cast<int32_t>(i));
+      break;
+    default:
+      std::fill_n(static_cast<int64_t*>(data), n, i);
+  }
+  return t;
+}
+
 }  // namespace
 
 SL_Tensor* ToTensor(PyObject* o) {
@@ -128,6 +158,8 @@ SL_Tensor* ToTensor(PyObject* o) {
   if (!ToInt64(PyTuple_GetItem(o, 0), &dtype) || !ToShape(PyTuple_GetItem(o, 1), &dims, &rank)) return nullptr;
   PyObject* data = PyTuple_GetItem(o, 2);
   if (dtype == 7) return StringTensor(data, dims);
+  if ((dtype <= 3 || dtype == 9) && (PyFloat_CheckExact(data) || PyLong_CheckExact(data)))
+    return FilledTensor(static_cast<int>(dtype), dims, data);
   Py_buffer view;
   if (PyObject_GetBuffer(data, &view, PyBUF_C_CONTIGUOUS) != 0) return nullptr;
   Status status;

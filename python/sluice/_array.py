@@ -338,7 +338,7 @@ def _filled(shape, value, dtype, name, default_name):  # pylint: disable=redefin
         known = TensorShape(shape)
         n = known.num_elements()
         if n is not None and n < 1000:
-          return constant(value, shape=known.as_list(), dtype=dtype, name=name)
+          return constant(value, shape=known, dtype=dtype, name=name)
         shape = convert_to_tensor(known)
       except (TypeError, ValueError):
         shape = convert_to_tensor(shape, dtype=_dtypes.int32)

@@ -228,15 +228,41 @@ def constant(value, dtype=None, shape=None, name="Const", verify_shape=False):
   graph = get_default_graph()
   if name is None:
     name = "Const"
-  array, dtype = _constant_array(value, dtype, shape, verify_shape)
+  native = _constant_of_numbers(value, dtype, shape) if not verify_shape else None
+  if native is None:
+    array, dtype = _constant_array(value, dtype, shape, verify_shape)
+    native = native_tensor(array, dtype)
   if name[-1:] == "/":
     name = name[:-1]
   else:
     from sluice._op import _check_name
     _check_name(name, graph)
     name = graph.unique_name(name)
-  op = graph._create("Const", name, [], {"value": native_tensor(array, dtype), "dtype": dtype._enum}, ())
-  return op._outputs[0]
+  return graph._create("Const", name, [], {"value": native, "dtype": native[0]}, ())._outputs[0]
+
+
+_NUMBER_TYPES = {float: (1, 2), int: (1, 2, 3, 9)}  # whose tensors hold any small Python number of a type as it is
+
+
+_INTS = {int}
+
+
+def _constant_of_numbers(value, dtype, shape):
+  """A constant of one Python number, or a list of ints, in the form for the native module; None where it takes more."""
+  cls = type(value)
+  if (cls is list or cls is tuple) and shape is None and value and set(map(type, value)) == _INTS and -2**31 <= min(value) and max(value) < 2**31:
+    enum = 3 if dtype is None else as_dtype(dtype).base_dtype._enum
+    return (enum, (len(value),), np.array(value, np.int32 if enum == 3 else np.int64)) if enum in (3, 9) else None
+  if cls not in _NUMBER_TYPES or cls is int and not -2**31 <= value < 2**31:
+    return None
+  enum = as_dtype(dtype).base_dtype._enum if dtype is not None else 1 if cls is float else 3
+  if enum not in _NUMBER_TYPES[cls]:
+    return None
+  sizes = () if shape is None else TensorShape(shape)._sizes
+  size = 1
+  for s in (0,) if sizes is None else sizes:
+    size *= s or 0
+  return (enum, sizes, value) if 0 < size < 1 << 24 else None
 
 
 def _constant_array(value, dtype, shape, verify_shape):

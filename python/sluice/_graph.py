@@ -23,6 +23,20 @@ _INDEX_MASK = (1 << KEY_SHIFT) - 1
 _OP_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 _SCOPE_NAME = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
 
+_good_names = set()  # of which _OP_NAME has been asked
+
+
+def _is_op_name(name):
+  if name in _good_names:
+    return True
+  if not _OP_NAME.match(name):
+    return False
+  if len(_good_names) > 10000:
+    _good_names.clear()
+  _good_names.add(name)
+  return True
+
+
 _PACKAGE = _path.dirname(_path.abspath(__file__)) + _path.sep
 _is_ours = {}
 
@@ -35,9 +49,24 @@ def _user_frame(frame):
     if ours is None:
       ours = _is_ours[file] = (file.startswith(_PACKAGE) and not file.endswith("_test.py")) or file in ("<frozen importlib._bootstrap>", _contextlib_file)
     if not ours:
-      return file, frame.f_lineno
+      return _line_of(frame, file)
     frame = frame.f_back
   return "", 0
+
+
+_lines = {}  # (id of the code, place in it): (the code, (file, line))
+
+
+def _line_of(frame, file):
+  """(file, line) where a frame is. Python works the line out from the beginning of the function, so it is kept."""
+  code = frame.f_code
+  key = id(code), frame.f_lasti
+  found = _lines.get(key)
+  if found is None or found[0] is not code:
+    if len(_lines) > 20000:
+      _lines.clear()
+    found = _lines[key] = code, (file, frame.f_lineno)
+  return found[1]
 
 
 _contextlib_file = contextlib.__file__
@@ -179,8 +208,11 @@ class Tensor:
     setattr(cls, operator, fn)
 
 
-def _new_tensor(op, index, dtype, key, graph, cls=Tensor):
-  self = cls.__new__(cls)
+_new = object.__new__
+
+
+def _new_tensor(op, index, dtype, key, graph):
+  self = _new(Tensor)
   self._op = op
   self._value_index = index
   self._dtype = dtype
@@ -227,7 +259,13 @@ class Operation:
     key = node_id << KEY_SHIFT
     by_enum = _dtypes._BY_ENUM
     if len(dtypes) == 1:
-      self._outputs = [_new_tensor(self, 0, by_enum[dtypes[0]], key, graph)]
+      tensor = _new(Tensor)
+      tensor._op = self
+      tensor._value_index = 0
+      tensor._dtype = by_enum[dtypes[0]]
+      tensor._key = key
+      tensor.graph = graph
+      self._outputs = [tensor]
     else:
       self._outputs = [_new_tensor(self, i, by_enum[d], key | i, graph) for i, d in enumerate(dtypes)]
     return self
@@ -318,13 +356,8 @@ class Operation:
   def colocation_groups(self):
     """Names of the groups, `loc:@x`, whose members share a device."""
     if self._groups is None:
-      self._groups = [("loc:@" + self._name).encode()]
-      try:
-        groups = [g for g in self.get_attr("_class") if g.startswith(b"loc:@")]
-      except ValueError:
-        groups = ()
-      if groups:
-        self._groups = groups
+      found = self.graph._native.get_attr(self._id, "_class", None)
+      self._groups = (_groups_of(found[1]) if found else ()) or [("loc:@" + self._name).encode()]
     return list(self._groups)
 
   def _add_control_input(self, op):
@@ -355,6 +388,11 @@ class Operation:
 
   def __str__(self):
     return f"name: \"{self._name}\"\nop: \"{self._type}\"\n" + "".join(f"input: \"{t._as_node_def_input()}\"\n" for t in self.inputs)
+
+
+def _groups_of(classes):
+  """The groups of colocation among the values of a `_class` attribute."""
+  return [g for g in classes if g.startswith(b"loc:@")]
 
 
 def _attr_from_native(found):
@@ -530,13 +568,15 @@ class _ControlScope:
     if self.new_stack:
       self.old_stack = self.graph._control_stack
       self.graph._control_stack = []
-    self.graph._control_stack.append(self)
+    else:
+      self.graph._control_stack.append(self)
     return self
 
   def __exit__(self, *unused):
-    self.graph._control_stack.pop()
     if self.new_stack:
       self.graph._control_stack = self.old_stack
+    else:
+      self.graph._control_stack.pop()
 
 
 class _NameScope:
@@ -550,21 +590,8 @@ class _NameScope:
     self.old = None
 
   def __enter__(self):
-    graph, name = self.graph, self.name
-    if name:
-      if not isinstance(name, str):
-        raise ValueError(f"'{name!r}' is not a valid scope name: it must be a string")
-      if not (_SCOPE_NAME if graph._name_stack else _OP_NAME).match(name):
-        raise ValueError(f"'{name}' is not a valid scope name")
-    self.old = graph._name_stack
-    if not name:
-      new = ""
-    elif name[-1] == "/":
-      new = name[:-1]
-    else:
-      new = graph.unique_name(name)
-    graph._name_stack = new
-    return new + "/" if new else ""
+    self.old = self.graph._name_stack
+    return self.graph._enter_scope(self.name)
 
   def __exit__(self, *unused):
     self.graph._name_stack = self.old
@@ -591,7 +618,7 @@ class _Swap:
 
 
 class _DeviceScope:
-  __slots__ = ("graph", "function", "old", "old_lines")
+  __slots__ = ("graph", "function", "old")
 
   def __init__(self, graph, function):
     self.graph = graph
@@ -599,17 +626,24 @@ class _DeviceScope:
 
   def __enter__(self):
     graph, function = self.graph, self.function
-    self.old, self.old_lines = graph._device_stack, graph._device_lines
-    spec = getattr(function, "_spec", None)
-    asked = repr(spec.to_string()) if spec is not None else getattr(function, "__name__", repr(function))
-    graph._set_device_stack(self.old + (function,), self.old_lines + ((asked, *_user_frame(sys._getframe(1))),))
+    self.old = graph._device_state()
+    if function is None:
+      line = None
+    else:
+      spec = getattr(function, "_spec", None)
+      asked = repr(spec.to_string()) if spec is not None else getattr(function, "__name__", repr(function))
+      line = (asked, *_user_frame(sys._getframe(1)))
+    graph._set_device_stack(graph._device_stack + (function,), graph._device_lines + (line,))
 
   def __exit__(self, *unused):
-    self.graph._set_device_stack(self.old, self.old_lines)
+    self.graph._set_device_state(self.old)
+
+
+_NO_DEVICES = ((), (), (), "", False)
 
 
 class _ColocateScope:
-  __slots__ = ("graph", "op", "ignore_existing", "old_devices", "old_lines", "old")
+  __slots__ = ("graph", "op", "ignore_existing", "old_devices", "old")
 
   def __init__(self, graph, op, ignore_existing):
     self.graph = graph
@@ -618,13 +652,13 @@ class _ColocateScope:
 
   def __enter__(self):
     graph = self.graph
-    self.old_devices, self.old_lines, self.old = graph._device_stack, graph._device_lines, graph._colocation
-    graph._set_device_stack((), ())
+    self.old_devices, self.old = graph._device_state(), graph._colocation
+    graph._set_device_state(_NO_DEVICES)
     base = () if self.ignore_existing else self.old
     graph._colocation = base + (self.op,) if self.op is not None else ()
 
   def __exit__(self, *unused):
-    self.graph._set_device_stack(self.old_devices, self.old_lines)
+    self.graph._set_device_state(self.old_devices)
     self.graph._colocation = self.old
 
 
@@ -642,7 +676,7 @@ class Graph:
     self._name_stack = ""
     self._control_stack = []
     self._device_stack = ()
-    self._device_lines = ()   # (device asked for, file, line) of each scope
+    self._device_lines = ()   # (device asked for, file, line) of each scope, None for `device(None)`
     self._device_scopes = ()  # those in force
     self._device_string = ""
     self._device_functions = False
@@ -684,6 +718,20 @@ class Graph:
       name = f"{name}_{i - 1}"
     return name
 
+  def _enter_scope(self, name):
+    """Puts `name`, made unique, before the names of new nodes; gives the whole with a slash, "" at the root."""
+    if not name:
+      self._name_stack = ""
+      return ""
+    if type(name) is not str or name not in _good_names:
+      if not isinstance(name, str):
+        raise ValueError(f"'{name!r}' is not a valid scope name: it must be a string")
+      if not _is_op_name(name) and not (self._name_stack and _SCOPE_NAME.match(name)):
+        raise ValueError(f"'{name}' is not a valid scope name")
+    new = name[:-1] if name[-1] == "/" else self.unique_name(name)
+    self._name_stack = new
+    return new + "/" if new else ""
+
   def _control_for(self, input_ops):
     """The ids of the operations a new node waits for, without those its inputs imply."""
     ids = []
@@ -695,8 +743,11 @@ class Graph:
           ids.append(op._id)
     return ids
 
-  def _create(self, op_type, name, inputs, attrs=None, input_ops=None):
-    """Adds a node whose full, unique name is `name`; `inputs` holds keys and lists of keys. Returns the Operation."""
+  def _create(self, op_type, name, inputs, attrs=None, input_ops=None, source=None):
+    """Adds a node whose full, unique name is `name`; `inputs` holds keys and lists of keys. Returns the Operation.
+
+    `source` is the user's (file, line) where the caller knows it.
+    """
     if self._finalized:
       raise RuntimeError("Graph is finalized and cannot be modified.")
     control = None
@@ -707,9 +758,10 @@ class Graph:
     device = self._device_string
     if self._colocation or self._attr_scope_map or self._gradient_overrides or self._kernel_labels:
       attrs, device = self._scoped_attrs(op_type, attrs, device)
-    file, line = _user_frame(sys._getframe(1))
-    node_id, dtypes = self._native.add(op_type, name, inputs, attrs, control, device, file, line)
-    op = Operation._of(self, node_id, name, op_type, dtypes, (file, line))
+    if source is None:
+      source = _user_frame(sys._getframe(1))
+    node_id, dtypes = self._native.add(op_type, name, inputs, attrs, control, device, *source)
+    op = Operation._of(self, node_id, name, op_type, dtypes, source)
     self._by_id[node_id] = op
     self._by_name[name] = op
     self._last_id_value += 1
@@ -722,6 +774,15 @@ class Graph:
         self._apply_device_functions(op)
     return op
 
+  def _create_with(self, neighbours, *node, **options):
+    """As `_create`, colocated with the operations `neighbours`."""
+    old = self._colocation, self._device_string, self._device_scopes
+    self._colocation, self._device_string, self._device_scopes = self._colocation + neighbours, "", ()
+    try:
+      return self._create(*node, **options)
+    finally:
+      self._colocation, self._device_string, self._device_scopes = old
+
   def _ops_of(self, inputs):
     by_id = self._by_id
     ops = []
@@ -733,9 +794,10 @@ class Graph:
   def _scoped_attrs(self, op_type, attrs, device):
     attrs = dict(attrs) if attrs else {}
     for name, value in self._attr_scope_map.items():
-      value = value(op_type) if callable(value) else value
+      if type(value) is not list:
+        value = _plain_attr(value(op_type) if callable(value) else value)
       if value is not None:
-        attrs.setdefault(name, _plain_attr(value))
+        attrs.setdefault(name, value)
     if op_type in self._kernel_labels:
       attrs.setdefault("_kernel", self._kernel_labels[op_type].encode())
     if op_type in self._gradient_overrides:
@@ -745,9 +807,9 @@ class Graph:
       for op in self._colocation:
         if op.graph is not self:  # Seen from a branch or body: the outer operation is no neighbour.
           continue
-        groups.extend(op.colocation_groups())
-        device = op.device or device
-      attrs["_class"] = sorted(set(g.encode() if isinstance(g, str) else g for g in groups))
+        groups += op._groups or op.colocation_groups()
+        device = self._native.device(op._id) or device
+      attrs["_class"] = sorted({g.encode() if type(g) is str else g for g in groups}) if len(groups) > 1 or str in map(type, groups) else groups
     return attrs, device
 
   def _apply_device_functions(self, op):
@@ -756,6 +818,13 @@ class Graph:
       if function is None:
         break
       op._set_device(function(op))
+
+  def _device_state(self):
+    """What the device scopes in force amount to, for `_set_device_state`."""
+    return self._device_stack, self._device_lines, self._device_scopes, self._device_string, self._device_functions
+
+  def _set_device_state(self, state):
+    self._device_stack, self._device_lines, self._device_scopes, self._device_string, self._device_functions = state
 
   def _set_device_stack(self, stack, lines):
     self._device_stack = stack
@@ -1188,7 +1257,7 @@ class name_scope:  # pylint: disable=invalid-name
   entered as it is; None or "" goes to the root. `values` are inputs whose graph is made the default.
   """
 
-  __slots__ = ("_name", "_default_name", "_values", "_graph_scope", "_scope")
+  __slots__ = ("_name", "_default_name", "_values", "_graph_scope", "_graph", "_old")
 
   def __init__(self, name, default_name=None, values=None):
     if not (default_name is None or isinstance(default_name, str)):
@@ -1203,27 +1272,31 @@ class name_scope:  # pylint: disable=invalid-name
     return self._name
 
   def __enter__(self):
-    if self._name is None and self._values is not None:
+    values = self._values
+    if self._name is None and values is not None:
       raise ValueError(f"At least one of name ({self._name}) and default_name ({self._default_name}) must be provided.")
     graph = get_default_graph()
-    if self._values:
-      found = graph_of(self._values)
+    if values:
+      found = graph_of(values)
       if found is not None and found is not graph:
         graph = found
         self._graph_scope = graph.as_default()
         self._graph_scope.__enter__()
-    self._scope = _NameScope(graph, self._name)
+    self._graph, self._old = graph, graph._name_stack
     try:
-      return self._scope.__enter__()
+      return graph._enter_scope(self._name)
     except:
       if self._graph_scope is not None:
         self._graph_scope.__exit__(None, None, None)
       raise
 
   def __exit__(self, *exc):
-    self._scope.__exit__(*exc)
+    self._graph._name_stack = self._old
     if self._graph_scope is not None:
       self._graph_scope.__exit__(*exc)
+
+
+_PLAIN_VALUES = frozenset([int, float, bool, str, bytes, type(None)])
 
 
 def graph_of(values):
@@ -1236,7 +1309,12 @@ def graph_of(values):
     return items[-1]
   found = owner = None
   for v in values:
-    if isinstance(v, (list, tuple)):
+    cls = type(v)
+    if cls is Tensor:
+      g = v.graph
+    elif cls in _PLAIN_VALUES:
+      continue
+    elif isinstance(v, (list, tuple)):
       g = graph_of(v)
     else:
       g = getattr(v, "graph", None) if isinstance(v, (Tensor, Operation, SparseTensor, IndexedSlices)) or hasattr(v, "_as_graph_element") else None
@@ -1280,24 +1358,24 @@ def container(container_name):
 class init_scope:  # pylint: disable=invalid-name
   """A context for making variables: outside the control dependencies, branches and loop bodies in force."""
 
-  def __init__(self):
-    self._scopes = None
+  __slots__ = ("_graph", "_old", "_default")
 
   def __enter__(self):
     graph = get_default_graph()
-    scope = graph.get_name_scope()
-    self._scopes = []
+    scope = graph._name_stack
+    self._default = None
     if graph._is_function:
       while graph._is_function:
         graph = graph._outer
-      self._scopes.append(graph.as_default())
-    self._scopes += [graph.control_dependencies(None), graph.name_scope(scope + "/" if scope else None)]
-    for s in self._scopes:
-      s.__enter__()
+      self._default = graph.as_default()
+      self._default.__enter__()
+    self._graph, self._old = graph, (graph._control_stack, graph._name_stack)
+    graph._control_stack, graph._name_stack = [], scope
 
   def __exit__(self, *exc):
-    for s in reversed(self._scopes):
-      s.__exit__(*exc)
+    self._graph._control_stack, self._graph._name_stack = self._old
+    if self._default is not None:
+      self._default.__exit__(*exc)
 
 
 def add_to_collection(name, value):

@@ -39,7 +39,7 @@ def load_library(library_location):
 def _wrapper(op_type):
   spec = _op.spec_of(op_type)
   names = [a.name for a in spec.inputs]
-  params = [name for name, _ in spec.params]
+  params = [p[0] for p in spec.params]
 
   def wrapper(*args, **kwargs):
     name = kwargs.pop("name", None)

@@ -186,6 +186,10 @@ def cast(x, dtype, name=None):
   wanted = as_dtype(dtype).base_dtype
   if isinstance(x, Tensor) and x.dtype == wanted:
     return x
+  plain = getattr(x, "_plain_tensor", None)
+  if plain is not None and plain._dtype is wanted and name is None and plain.graph is get_default_graph():
+    plain.graph.unique_name("Cast")  # It is used up, as in TF1.
+    return plain
   with name_scope(name, "Cast", [x]) as name:
     if isinstance(x, SparseTensor):
       return SparseTensor(x.indices, cast(x.values, wanted, name=name), x.dense_shape)

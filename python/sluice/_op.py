@@ -5,11 +5,12 @@ definitions come from the registry in C++ (`_sluice.op_spec`), read once for eac
 """
 
 import numbers
+import sys
 from collections import namedtuple
 
 from sluice import _dtypes
 from sluice._native import _sluice
-from sluice._graph import IndexedSlices, Operation, Tensor, _NameScope, _OP_NAME, _default_graphs, get_default_graph, graph_of
+from sluice._graph import IndexedSlices, Operation, Tensor, _NameScope, _default_graphs, _is_op_name, get_default_graph, graph_of
 from sluice._shapes import TensorShape
 
 _specs = {}
@@ -30,11 +31,22 @@ class _Arg:
     self.is_list = bool(number_attr or type_list_attr)
 
 
+_REQUIRED = object()
+
+
+def _written(kind, default):
+  """A default as the wrappers have it in their signatures, where it can be known by its identity."""
+  if kind == "type":
+    return _dtypes.as_dtype(default)
+  if kind == "string":
+    return sys.intern(default.decode(errors="replace"))
+  return default
+
+
 class _Spec:
   """What `call` needs to know of an op."""
 
-  __slots__ = ("op_type", "inputs", "outputs", "params", "defaults", "type_defaults", "simple", "allowed",
-               "returns", "_tuple")
+  __slots__ = ("op_type", "inputs", "outputs", "params", "defaults", "type_defaults", "simple", "changes", "allowed", "returns", "_tuple")
 
   def __init__(self, op_type, inputs, outputs, attrs):
     self.op_type = op_type
@@ -43,11 +55,12 @@ class _Spec:
     inferred = {n for a in self.inputs for n in (a.type_attr, a.number_attr, a.type_list_attr) if n}
     required = [a for a in attrs if a[0] not in inferred and not a[2]]
     optional = [a for a in attrs if a[0] not in inferred and a[2]]
-    self.params = [(name, _NORMALISE[kind]) for name, kind, _, _, _ in required + optional]
-    self.defaults = {name: default for name, _, has, default, _ in attrs if has}
+    self.params = [(name, _NORMALISE[kind], _written(kind, default) if has else _REQUIRED) for name, kind, has, default, _ in required + optional]
+    self.defaults = {name for name, _, has, _, _ in attrs if has}
     self.type_defaults = {name: _dtypes.as_dtype(default) for name, kind, has, default, _ in attrs if has and kind == "type"}
     self.allowed = {name: frozenset(allowed) for name, kind, _, _, allowed in attrs if kind in ("type", "list(type)") and allowed}
-    self.simple = not any(a.is_list or a.is_ref for a in self.inputs)
+    self.simple = not any(a.is_list for a in self.inputs)
+    self.changes = any(a.is_ref for a in self.inputs)  # a variable
     self._tuple = None
     if not self.outputs:
       self.returns = 0
@@ -195,36 +208,42 @@ def call(op_type, name, values, params=()):
   attrs = None
   if params:
     attrs = {}
-    defaults = spec.defaults
-    for (attr, normalise), value in zip(spec.params, params):
+    for (attr, normalise, default), value in zip(spec.params, params):
+      if value is default:
+        continue
       if value is None and normalise is not _shape:
-        if attr in defaults:
+        if default is not _REQUIRED:
           continue
         raise TypeError(f"{op_type}: argument '{attr}' is required, found None")
-      if attr in defaults and value is defaults[attr]:
-        continue
       attrs[attr] = normalise(value, attr, op_type)
   items = _default_graphs.items
   if items and items[-1]._is_function:
     from sluice._control import _capture_values
     values = [_capture_values(items[-1], v) for v in values]
-  if not spec.simple:
+  if not spec.simple or spec.changes and name is not None and not (isinstance(name, str) and _is_op_name(name)):
     return _call_converting(spec, name, values, attrs)
   graph = None
   keys = []
   types = {}
+  refs = ()
   for arg, value in zip(spec.inputs, values):
     if type(value) is not Tensor:
-      value = getattr(value, "_plain_tensor", None)
+      value = None if arg.is_ref else getattr(value, "_plain_tensor", None)
       if value is None:
         return _call_converting(spec, name, values, attrs)
     if graph is not value.graph:
       if graph is not None:
+        if spec.changes:
+          return _call_converting(spec, name, values, attrs)
         raise ValueError(f"{op_type}: {value} must be from the same graph as {graph._tensor(keys[0])}.")
       graph = value.graph
     enum = value._dtype._enum
     if enum > 100:
       enum -= 100
+      if arg.is_ref:
+        refs += (value._op,)
+    elif arg.is_ref:
+      return _call_converting(spec, name, values, attrs)
     if arg.type_attr:
       if types.setdefault(arg.type_attr, enum) != enum:
         _type_error(spec, name, arg, value, types)
@@ -243,11 +262,13 @@ def call(op_type, name, values, params=()):
   else:
     _check_name(name, graph)
     name = graph.unique_name(name)
+  if refs:  # What changes a variable runs where the variable is.
+    return spec.result(graph._create_with(refs, op_type, name, keys, attrs))
   return spec.result(graph._create(op_type, name, keys, attrs))
 
 
 def _check_name(name, graph):
-  if not isinstance(name, str) or not _OP_NAME.match(name):
+  if not isinstance(name, str) or not _is_op_name(name):
     if not (isinstance(name, str) and graph._name_stack and name and name[0] in "_-/\\"):
       raise ValueError(f"'{name}' is not a valid node name")
 
@@ -298,10 +319,8 @@ def _call_converting(spec, name, values, attrs):
         attrs = dict(attrs or ())
         attrs[attr] = enum
     refs = [graph._tensor(k).op for arg, key in zip(spec.inputs, keys) if arg.is_ref for k in (key if type(key) is list else (key,))]
-    if refs:  # What changes a variable runs where the variable is.
-      with graph.colocate_with(refs[0]):
-        graph._colocation += tuple(refs[1:])  # until the scope ends
-        return spec.result(graph._create(spec.op_type, scope[:-1], keys, attrs))
+    if refs:
+      return spec.result(graph._create_with(tuple(refs), spec.op_type, scope[:-1], keys, attrs))
     return spec.result(graph._create(spec.op_type, scope[:-1], keys, attrs))
 
 

@@ -155,7 +155,7 @@ class TensorShape:
     elif type(dims) is TensorShape:
       self._sizes = dims._sizes
     elif isinstance(dims, (tuple, list)):
-      self._sizes = tuple(_size_of(d) for d in dims)
+      self._sizes = tuple([d if type(d) is int and d >= 0 else _size_of(d) for d in dims])
     elif hasattr(dims, "dim") and hasattr(dims, "unknown_rank"):  # A TensorShapeProto.
       self._sizes = None if dims.unknown_rank else tuple(None if d.size == -1 else d.size for d in dims.dim)
     elif hasattr(dims, "__iter__") and not isinstance(dims, (str, bytes)):
@@ -301,7 +301,8 @@ class TensorShape:
 
   def _native(self):
     """The form the native module takes: None, or a tuple with -1 for unknown."""
-    return None if self._sizes is None else tuple(-1 if s is None else s for s in self._sizes)
+    sizes = self._sizes
+    return sizes if sizes is None or None not in sizes else tuple([-1 if s is None else s for s in sizes])
 
   def __eq__(self, other):
     try:

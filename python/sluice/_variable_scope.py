@@ -14,6 +14,7 @@ from sluice import _array
 from sluice import _dtypes
 from sluice import _graph
 from sluice import _initializers
+from sluice import _variables
 from sluice._dtypes import as_dtype
 from sluice._graph import GraphKeys, Tensor, get_default_graph, name_scope
 from sluice._shapes import TensorShape
@@ -181,8 +182,8 @@ class _Store:
         counts[key] = 0
 
 
-def _store():
-  graph = get_default_graph()
+def _store(graph=None):
+  graph = graph or get_default_graph()
   store = graph._scope_store.get("variables")
   if store is None:
     store = graph._scope_store["variables"] = _Store()
@@ -192,6 +193,9 @@ def _store():
 def get_variable_scope():
   """The variable scope in force."""
   return _store().scope
+
+
+_variables._scope_in_force = get_variable_scope
 
 
 class VariableScope:
@@ -255,8 +259,7 @@ class VariableScope:
 
   def _copy(self, **changes):
     made = VariableScope.__new__(VariableScope)
-    made.__dict__.update(self.__dict__)
-    made.__dict__.update({"_" + k: v for k, v in changes.items()})
+    made.__dict__.update(self.__dict__, **changes)
     return made
 
   def get_variable(self, var_store, name, shape=None, dtype=None, initializer=None, regularizer=None, reuse=None, trainable=None, collections=None,
@@ -282,16 +285,16 @@ class VariableScope:
                        trainable=trainable, collections=collections, caching_device=caching_device, partitioner=partitioner,
                        validate_shape=validate_shape, use_resource=use_resource, constraint=constraint, synchronization=synchronization,
                        aggregation=aggregation)
-      getter = functools.partial(_get, store)
-      if custom_getter is not None:
-        arguments["reuse"] = reuse if reuse is not AUTO_REUSE else AUTO_REUSE
-        accepted = inspect.signature(custom_getter).parameters
-        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values()):
-          for optional in ("constraint", "synchronization", "aggregation"):
-            if optional not in accepted:
-              arguments.pop(optional)
-        return custom_getter(getter, name=full_name, **arguments)
-      return getter(name=full_name, **arguments)
+      if custom_getter is None:
+        return _get(store, full_name, **arguments)
+      if reuse is AUTO_REUSE:
+        arguments["reuse"] = reuse
+      accepted = inspect.signature(custom_getter).parameters
+      if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values()):
+        for optional in ("constraint", "synchronization", "aggregation"):
+          if optional not in accepted:
+            arguments.pop(optional)
+      return custom_getter(functools.partial(_get, store), name=full_name, **arguments)
 
 
 def _get(store, name, shape=None, dtype=_dtypes.float32, initializer=None, regularizer=None, reuse=None, trainable=None, collections=None,
@@ -301,22 +304,20 @@ def _get(store, name, shape=None, dtype=_dtypes.float32, initializer=None, regul
   reuse = None if reuse is AUTO_REUSE else reuse
   if partitioner is not None and not callable(partitioner):
     raise ValueError(f"Partitioner must be callable, but received: {partitioner}")
-  from_value = initializer is not None and not callable(initializer)
-  options = dict(dtype=dtype, initializer=initializer, regularizer=regularizer, reuse=reuse, trainable=trainable, collections=collections,
-                 caching_device=caching_device, validate_shape=validate_shape, use_resource=use_resource, constraint=constraint,
-                 synchronization=synchronization, aggregation=aggregation)
+  options = (dtype, initializer, reuse, regularizer, trainable, collections, caching_device, validate_shape, use_resource, constraint,
+             synchronization, aggregation)
   if partitioner is not None:
-    if not from_value or shape is None:
-      return _get_partitioned(store, name, shape, partitioner, **options)
+    if initializer is None or callable(initializer) or shape is None:
+      return _get_partitioned(store, name, shape, partitioner, *options)
   elif reuse and name in store.partitioned:
-    return _get_partitioned(store, name, shape, None, **options)
+    return _get_partitioned(store, name, shape, None, *options)
   if f"{name}/part_0" in store.variables:
     raise ValueError(f"No partitioner was provided, but a partitioned version of the variable was found: {name}/part_0. "
                      f"Perhaps a variable of the same name was already created with partitioning?")
-  return _get_single(store, name, shape, None, **options)
+  return _get_single(store, name, shape, None, *options)
 
 
-def _get_single(store, name, shape, partition_info, *, dtype, initializer, regularizer, reuse, trainable, collections, caching_device,
+def _get_single(store, name, shape, partition_info, dtype, initializer, reuse, regularizer, trainable, collections, caching_device,
                 validate_shape, use_resource, constraint, synchronization, aggregation):
   from_value = initializer is not None and not callable(initializer)
   if from_value and shape is not None:
@@ -397,36 +398,34 @@ def _default_initializer(name, dtype):
   raise ValueError(f"An initializer for variable {name} of {dtype} is required")
 
 
-def _get_partitioned(store, name, shape, partitioner, **options):
-  initializer = options["initializer"]
+def _get_partitioned(store, name, shape, partitioner, dtype, initializer, reuse, *options):
   shape = TensorShape(shape)
   if initializer is not None and not callable(initializer):
     raise ValueError("partitioned variables want an initializer that is a function")
   found = store.partitioned.get(name)
   if found is not None:
-    if options["reuse"] is False:
+    if reuse is False:
       raise ValueError(f"Partitioned variable with name {name} already exists. Did you mean to set reuse=True or reuse=sl.AUTO_REUSE in VarScope?")
     if not shape.is_compatible_with(found.shape):
       raise ValueError(f"Trying to reuse partitioned variable {name}, but specified shape {shape} and found shape {found.shape}.")
     return found
-  if options["reuse"]:
+  if reuse:
     raise ValueError(f"PartitionedVariable {name} does not exist, or was not created with sl.get_variable(). Did you mean to set reuse=False or reuse=sl.AUTO_REUSE in VarScope?")
   if not shape.is_fully_defined():
     raise ValueError(f"Shape of a new partitioned variable ({name}) must be fully defined, but instead was {shape}.")
-  partitions = list(partitioner(shape=shape, dtype=options["dtype"]))
+  partitions = list(partitioner(shape=shape, dtype=dtype))
   _check_partitions(partitions, shape)
   sizes = shape.as_list()
   axis = next((i for i, p in enumerate(partitions) if p > 1), 0)
   parts = []
   for i, (offset, part_shape) in enumerate(_slices(sizes, axis, partitions[axis])):
     info = PartitionInfo(full_shape=sizes, var_offset=offset)
-    init = initializer
     part_name = f"{name}/part_{i}"
     with name_scope(None):
-      part = _get_single(store, part_name, part_shape, info, **{**options, "initializer": init})
+      part = _get_single(store, part_name, part_shape, info, dtype, initializer, reuse, *options)
     part._set_save_slice_info(Variable.SaveSliceInfo(name, sizes, offset, part_shape))
     parts.append(part)
-  made = PartitionedVariable(name=name, shape=sizes, dtype=options["dtype"], variable_list=parts, partitions=partitions)
+  made = PartitionedVariable(name=name, shape=sizes, dtype=dtype, variable_list=parts, partitions=partitions)
   store.partitioned[name] = made
   return made
 
@@ -506,42 +505,66 @@ class variable_scope:  # pylint: disable=invalid-name
                           dtype=dtype, use_resource=use_resource, constraint=constraint)
     self._custom_getter = custom_getter
     self._auxiliary_name_scope = auxiliary_name_scope
-    self._stack = None
 
   def __enter__(self):
-    stack = contextlib.ExitStack()
+    graph = get_default_graph()
+    self._default = None
+    if self._values:
+      found = _graph.graph_of(self._values)
+      if found is not None and found is not graph:
+        graph = found
+        self._default = graph.as_default()
+        self._default.__enter__()
+    self._graph, self._old_names = graph, graph._name_stack
     try:
-      if self._values:
-        graph = _graph.graph_of(self._values)
-        if graph is not None and graph is not get_default_graph():
-          stack.enter_context(graph.as_default())
-      store = _store()
-      target = self._name_or_scope
-      if target is None:
-        if self._reuse:
-          raise ValueError("reuse=True cannot be used without a name_or_scope")
-        target = _unique_scope_name(store, self._default_name)
-        scope_name = self._default_name
-      else:
-        scope_name = target.name.split("/")[-1] if isinstance(target, VariableScope) else target
-      if self._auxiliary_name_scope:
-        current = stack.enter_context(name_scope(scope_name)) if scope_name else get_default_graph().get_name_scope()
-        if not scope_name and current:
-          current += "/"
-      else:
-        current = get_default_graph().get_name_scope()
-        if current:
-          current += "/"
-      entered = stack.enter_context(_pure_scope(store, target, self._reuse, self._settings, self._custom_getter,
-                                                target.original_name_scope if isinstance(target, VariableScope) else current))
+      return self._open(graph, _store(graph))
     except BaseException:
-      stack.close()
+      self._leave_names(None, None, None)
       raise
-    self._stack = stack
-    return entered
+
+  def _open(self, graph, store):
+    target = self._name_or_scope
+    again = isinstance(target, VariableScope)
+    if target is None:
+      if self._reuse:
+        raise ValueError("reuse=True cannot be used without a name_or_scope")
+      target = _unique_scope_name(store, self._default_name)
+      scope_name = self._default_name
+    else:
+      scope_name = target.name.split("/")[-1] if again else target
+    if self._auxiliary_name_scope and scope_name:
+      current = graph._enter_scope(scope_name)
+    else:
+      current = graph._name_stack + "/" if graph._name_stack else ""
+    old = store.scope
+    if again:
+      full_name = target._name
+      scope = target._copy(_reuse=self._reuse or target._reuse, _name_scope=target._name_scope)
+    else:
+      full_name = f"{old._name}/{target}" if old._name else target
+      scope = old._copy(_name=full_name, _reuse=self._reuse or old._reuse, _name_scope=current)
+    for key, value in self._settings.items():
+      if value is not None:
+        setattr(scope, "_" + key, value)
+    if self._custom_getter is not None:
+      scope._custom_getter = _compose(self._custom_getter, scope._custom_getter)
+    self._old = store, old, full_name, dict(store.scope_counts) if again else None
+    store.open_scope(full_name)
+    store.scope = scope
+    return scope
 
   def __exit__(self, *exc):
-    return self._stack.__exit__(*exc)
+    store, scope, full_name, counts = self._old
+    store.close_subscopes(full_name)
+    if counts is not None:
+      store.scope_counts = counts
+    store.scope = scope
+    self._leave_names(*exc)
+
+  def _leave_names(self, *exc):
+    self._graph._name_stack = self._old_names
+    if self._default is not None:
+      self._default.__exit__(*exc)
 
 
 def _unique_scope_name(store, prefix):
@@ -552,33 +575,6 @@ def _unique_scope_name(store, prefix):
   while store.scope_counts.get(f"{name}_{i}", 0) > 0:
     i += 1
   return f"{prefix}_{i}"
-
-
-@contextlib.contextmanager
-def _pure_scope(store, target, reuse, settings, custom_getter, original_name_scope):
-  old = store.scope
-  counts = None
-  if isinstance(target, VariableScope):
-    full_name = target.name
-    scope = target._copy(reuse=reuse or target.reuse, name_scope=original_name_scope)
-    counts = dict(store.scope_counts)
-  else:
-    full_name = f"{old.name}/{target}" if old.name else target
-    scope = old._copy(name=full_name, reuse=reuse or old.reuse, name_scope=original_name_scope)
-  for key, value in settings.items():
-    if value is not None:
-      setattr(scope, "_" + key, value)
-  if custom_getter is not None:
-    scope._custom_getter = _compose(custom_getter, scope._custom_getter)
-  store.open_scope(full_name)
-  store.scope = scope
-  try:
-    yield scope
-  finally:
-    store.close_subscopes(full_name)
-    if counts is not None:
-      store.scope_counts = counts
-    store.scope = old
 
 
 def _compose(custom_getter, outer):

@@ -6,6 +6,7 @@
 
 import contextlib
 import enum
+import sys
 
 
 from sluice import _array
@@ -64,34 +65,39 @@ class _VariableMeta(type):
   def __call__(cls, *args, **kwargs):
     if cls is not Variable:
       return super().__call__(*args, **kwargs)
-    names = ("initial_value", "trainable", "collections", "validate_shape", "caching_device", "name", "variable_def", "dtype", "expected_shape",
-             "import_scope", "constraint", "use_resource", "synchronization", "aggregation", "shape")
-    if len(args) > len(names):
-      raise TypeError(f"Variable takes at most {len(names)} arguments, found {len(args)}")
-    for name, value in zip(names, args):
+    if len(args) > len(_ARGUMENTS):
+      raise TypeError(f"Variable takes at most {len(_ARGUMENTS)} arguments, found {len(args)}")
+    for name, value in zip(_ARGUMENTS, args):
       if name in kwargs:
         raise TypeError(f"Variable got multiple values for argument '{name}'")
       kwargs[name] = value
-    unknown = set(kwargs) - set(names)
+    unknown = kwargs.keys() - _ARGUMENTS
     if unknown:
       raise TypeError(f"Variable got an unexpected keyword argument '{sorted(unknown)[0]}'")
-
-    def make(next_creator=None, **arguments):
-      definition = arguments.get("variable_def")
-      if definition is not None:
-        return (ResourceVariable if definition.is_resource else RefVariable)(**arguments)
-      use_resource = arguments.pop("use_resource", None)
-      if use_resource is None:
-        from sluice import _variable_scope
-        use_resource = _variable_scope.get_variable_scope().use_resource
-      if use_resource is None:
-        use_resource = _use_resource_default
-      return (ResourceVariable if use_resource else RefVariable)(**arguments)
-
-    creator = make
+    creator = _make
     for outer in getattr(get_default_graph(), "_variable_creators", ()):
       creator = _chain(outer, creator)
     return creator(**kwargs)
+
+
+_ARGUMENTS = dict.fromkeys(("initial_value", "trainable", "collections", "validate_shape", "caching_device", "name", "variable_def", "dtype",
+                            "expected_shape", "import_scope", "constraint", "use_resource", "synchronization", "aggregation", "shape"))
+
+
+_scope_in_force = None  # get_variable_scope, once there are variable scopes
+
+
+def _make(next_creator=None, **arguments):
+  """A variable of the kind that its arguments, the scope or the process asks for."""
+  definition = arguments.get("variable_def")
+  if definition is not None:
+    return (ResourceVariable if definition.is_resource else RefVariable)(**arguments)
+  use_resource = arguments.pop("use_resource", None)
+  if use_resource is None and _scope_in_force is not None:
+    use_resource = _scope_in_force().use_resource
+  if use_resource is None:
+    use_resource = _use_resource_default
+  return (ResourceVariable if use_resource else RefVariable)(**arguments)
 
 
 def _chain(creator, inner):
@@ -346,29 +352,35 @@ class RefVariable(Variable):
     collections = self._begin(initial_value, trainable, collections, name, caching_device, constraint, synchronization, aggregation)
     from_function = callable(initial_value)
     graph = get_default_graph()
-    with _graph.init_scope():
-      with name_scope(name, "Variable", [] if from_function else [initial_value]) as scope:
-        if from_function:
-          true_name = scope[:-1]
-          with graph._attr_scope({"_class": [("loc:@" + true_name).encode()]}):
-            with name_scope("Initializer"), _graph.device(None):
-              self._initial_value = _initial_tensor(initial_value, dtype)
-        else:
-          self._initial_value = _initial_tensor(initial_value, dtype)
-        if shape is None:
-          shape = self._initial_value.shape if validate_shape else TensorShape(None)
-          if validate_shape and not shape.is_fully_defined():
-            raise ValueError(f"initial_value must have a shape specified: {self._initial_value}")
-        with graph._attr_scope({"_class": [("loc:@" + scope[:-1]).encode()]}) if from_function else contextlib.nullcontext():
-          self._variable = raw_ops.VariableV2(as_shape(shape), self._initial_value.dtype.base_dtype, name=scope)
-        self._name = self._variable.name
-        self._initializer_op = assign(self._variable, self._initial_value, validate_shape=validate_shape).op
-        if caching_device is not None:
-          with _graph.device(caching_device):
-            self._snapshot = _array.identity(self._variable, name="read")
-        else:
-          with _graph.colocate_with(self._variable.op):
-            self._snapshot = _array.identity(self._variable, name="read")
+    with _graph.init_scope(), name_scope(name, "Variable", [] if from_function else [initial_value]) as scope:
+      home = get_default_graph()
+      true_name = scope[:-1]
+      attrs = {"_class": [("loc:@" + true_name).encode()]} if from_function else {}
+      if from_function:
+        with home._attr_scope(attrs), name_scope("Initializer"), _graph.device(None):
+          initial = _initial_tensor(initial_value, dtype)
+      else:
+        initial = _initial_tensor(initial_value, dtype)
+      self._initial_value = initial
+      if shape is None:
+        shape = initial.shape if validate_shape else TensorShape(None)
+        if validate_shape and not shape.is_fully_defined():
+          raise ValueError(f"initial_value must have a shape specified: {initial}")
+      line = _graph._user_frame(sys._getframe(1))
+      attrs.update(shape=as_shape(shape)._native(), dtype=initial._dtype.base_dtype._enum)
+      op = home._create("VariableV2", true_name, (), attrs, (), line)
+      self._variable = op._outputs[0]
+      self._name = self._variable.name
+      if initial.graph is home:
+        self._initializer_op = home._create_with((op,), "Assign", home.unique_name("Assign"), [self._variable._key, initial._key],
+                                                 None if validate_shape else {"validate_shape": False}, source=line)
+      else:
+        self._initializer_op = assign(self._variable, initial, validate_shape=validate_shape).op
+      if caching_device is not None:
+        with _graph.device(caching_device):
+          self._snapshot = _array.identity(self._variable, name="read")
+      else:
+        self._snapshot = home._create_with((op,), "Identity", home.unique_name("read"), [self._variable._key], source=line)._outputs[0]
     graph.add_to_collections(collections, self)
 
   @property
@@ -639,7 +651,8 @@ register_tensor_conversion_function(Variable, _convert_variable, 50)
 
 def _at(state):
   """A context for operations that change a variable: they can only run where it lives."""
-  return _graph.device(state.device)
+  device = state.device
+  return _graph.device(device) if device else contextlib.nullcontext()
 
 
 def _reference(ref):

@@ -149,9 +149,11 @@ class Optimizer(abc.ABC):
     def _slot(self, var, slot_name, op_name, initializer=None, shape=None, dtype=None):
         """The slot `slot_name` of `var`, made on the first call; zeros unless an initializer is given."""
         slots = self._slots.setdefault(slot_name, {})
-        if _key(var) not in slots:
-            slots[_key(var)] = _make_slot(var, op_name, initializer, shape, dtype)
-        return slots[_key(var)]
+        key = _key(var)
+        found = slots.get(key)
+        if found is None:
+            found = slots[key] = _make_slot(var, op_name, initializer, shape, dtype)
+        return found
 
     def _non_slot(self, name, initial_value, colocate_with):
         """A variable that belongs to the optimiser rather than to one variable."""
@@ -207,7 +209,8 @@ class Optimizer(abc.ABC):
 
 def cast(tensor, var):
     """`tensor` in the type of `var`."""
-    return sl.cast(tensor, var.dtype.base_dtype)
+    wanted = var.dtype.base_dtype
+    return tensor if tensor.dtype is wanted and isinstance(tensor, sl.Tensor) else sl.cast(tensor, wanted)
 
 
 def _key(var):
