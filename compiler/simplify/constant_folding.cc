@@ -10,6 +10,10 @@
 namespace sluice {
 namespace {
 
+// A result of this size is made of its smaller inputs in each step, in less time than a step that uses it takes: the
+// plan would hold it for good.
+constexpr int64_t kLargeResult = 1 << 20;
+
 const Tensor* ConstantOf(const Endpoint& e) {
   if (!e.node->Is(kConstant)) return nullptr;
   const AttrValue* value = e.node->attrs().Find("value");
@@ -88,21 +92,24 @@ class Folder {
   bool Evaluate(const Node& n, std::vector<Tensor>* values) const {
     if (!context_.evaluate || n.num_inputs() == 0) return false;
     std::vector<Tensor> inputs;
+    int64_t taken = 0;
     for (const Endpoint& e : n.inputs()) {
       const Tensor* t = ConstantOf(e);
       if (t == nullptr) return false;
       inputs.push_back(*t);
+      if (IsPlain(t->dtype())) taken += static_cast<int64_t>(t->num_bytes());
     }
+    const int64_t most = std::min(context_.max_folded_bytes, std::max(kLargeResult, taken));
     for (int i = 0; i < n.num_outputs(); ++i) {
       int64_t count = n.output_shape(i).num_elements();
-      if (count > context_.max_folded_bytes / std::max<int64_t>(1, ElementSize(n.output_type(i)))) return false;
+      if (count > most / std::max<int64_t>(1, ElementSize(n.output_type(i)))) return false;
       if (IsRefType(n.output_type(i)) || n.output_type(i) == DType::kResource || n.output_type(i) == DType::kVariant)
         return false;
     }
     absl::StatusOr<std::vector<Tensor>> outputs = context_.evaluate(n.info(), inputs);
     if (!outputs.ok()) return false;
     for (const Tensor& t : *outputs) {
-      if (!t.IsValid() || static_cast<int64_t>(t.num_bytes()) > context_.max_folded_bytes) return false;
+      if (!t.IsValid() || static_cast<int64_t>(t.num_bytes()) > most) return false;
     }
     *values = *std::move(outputs);
     return true;

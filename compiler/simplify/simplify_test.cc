@@ -1,4 +1,7 @@
 // The passes, as graphs before and after.
+#include <algorithm>
+
+#include "absl/strings/match.h"
 #include "compiler/simplify/arithmetic.h"
 #include "compiler/simplify/common_subexpression.h"
 #include "compiler/simplify/constant_folding.h"
@@ -122,6 +125,25 @@ TEST(ConstantFoldingTest, NodesOnConstantsAreEvaluated) {
             absl::StrCat(kX, "c = Const(value=float[]{3}); n = Neg(c); e = Exp(n); m = Mul(x, e); y = Neg(m)"),
             context),
       absl::StrCat(kX, "n/folded_0 = Const(value=float[]{-3})\ne = Exp(n/folded_0)\nm = Mul(x, e)\ny = Neg(m)\n"));
+}
+
+TEST(ConstantFoldingTest, LeavesWhatGrowsLarge) {
+  PassContext context;
+  context.evaluate = [](const NodeInfo& node,
+                        const std::vector<Tensor>& inputs) -> absl::StatusOr<std::vector<Tensor>> {
+    ASSIGN_OR_RETURN(Tensor t, Tensor::Make(DType::kFloat, Shape({inputs[0].IntAt(0)})));
+    std::fill_n(t.data<float>(), t.num_elements(), 0.0f);
+    return std::vector<Tensor>{t};
+  };
+  auto folded = [&](int elements) {
+    const std::string text = absl::StrCat("d = Const(value=int32[1]{", elements, "}); v = Const(value=float[]{0}); ",
+                                          "f = Fill(d, v); y = Sum(f, k)");
+    return !absl::StrContains(After(ConstantFolding(), absl::StrCat("k = Const(value=int32[1]{0}); ", text), context),
+                              "f = Fill");
+  };
+  EXPECT_TRUE(folded(1000));
+  EXPECT_TRUE(folded(262144));
+  EXPECT_FALSE(folded(262145));
 }
 
 TEST(ConstantFoldingTest, KeepsTheOrderThatComesWithAnInput) {
