@@ -99,7 +99,6 @@ std::vector<ConvCandidate> ConvCandidates(const ConvShape& s, ConvDirection dire
   std::vector<ConvCandidate> candidates = {
       {"direct", [s, direction] { return MakeDirectConv(s, direction); }},
       {"onednn", [s, direction, parallelism] { return MakeDnnlConv(s, direction, parallelism); }}};
-  if (!DirectConvIsBest(s, direction)) std::swap(candidates[0], candidates[1]);
   const char* winograd = std::getenv("SLUICE_WINOGRAD");
   const bool without = winograd != nullptr && winograd[0] == '0';
   if (!without && std::min(s.in_channels, s.out_channels) >= kWinogradChannels) {

@@ -18,8 +18,7 @@ using internal::FreeDeleter;
 using internal::GemmScratch;
 using internal::TurnPanel;
 
-constexpr double kFlopsPerNs = 100;  // of one thread, for deciding how far to share
-constexpr int64_t kBestPanelBytes = 320 << 10;
+constexpr double kFlopsPerNs = 100;         // of one thread, for deciding how far to share
 constexpr int64_t kGroupBytes = 384 << 10;  // of images and gradients that stay in the second-level cache
 constexpr int64_t kRowBytes = 16 << 10;     // of rows of a gradient that stay in the first-level cache
 constexpr int64_t kPadChannels = 7;         // up to so many, taps of a row are too short a run
@@ -369,15 +368,6 @@ std::unique_ptr<ConvAlgorithm> MakeDirectConv(const ConvShape& s, ConvDirection 
       return std::make_unique<DirectGradient>(s, tiles);
   }
   return nullptr;
-}
-
-bool DirectConvIsBest(const ConvShape& s, ConvDirection direction) {
-  if (s.groups != 1) return false;
-  if (direction == ConvDirection::kBackwardFilter) return true;
-  if (direction == ConvDirection::kBackwardInput && HasStrides(s)) return false;
-  const int64_t channels = direction == ConvDirection::kForward ? s.in_channels : s.out_channels;
-  const int64_t panel = s.filter_positions() * channels * 2 * ConvTilesOf(BestCpuIsa()).vector;
-  return panel * int64_t{sizeof(float)} <= kBestPanelBytes && s.filter_positions() > 1;
 }
 
 }  // namespace sluice

@@ -19,10 +19,6 @@ namespace sluice {
 std::unique_ptr<ConvAlgorithm> MakeDirectConv(const ConvShape& shape, ConvDirection direction,
                                               CpuIsa isa = BestCpuIsa());
 
-// Whether the direct loops are the ones to take where a library could be used: they are unless a panel of the filter
-// is too large to be read again from the second-level cache for each row of pixels.
-bool DirectConvIsBest(const ConvShape& shape, ConvDirection direction);
-
 }  // namespace sluice
 
 #endif  // SLUICE_KERNELS_NN_CONV_DIRECT_H_

@@ -22,10 +22,11 @@ using winograd::kPoints;
 using winograd::kTilesAtOnce;
 using winograd::Plane;
 
-constexpr int64_t kTiles = 28;  // that go through the 36 products together
+constexpr int64_t kTiles = 28;      // that go through the 36 products together
+constexpr int64_t kMostWidth = 32;  // of a panel
 constexpr double kFlopsPerNs = 250;
 constexpr int64_t kPieceFlops = 150'000'000;  // of a gradient of a filter: each piece has sums of its own
-constexpr int64_t kMostPieces = 16, kMostSums = 8 << 20;
+constexpr int64_t kMostPieces = 16, kMostSums = 8 << 20, kWantedUnits = 4;
 
 // Between points: 36 streams must not fall into the same lines of the first-level cache.
 int64_t PointStep(int64_t floats) { return floats + 16; }
@@ -37,12 +38,14 @@ class Blocks {
     int64_t image, row, column, tiles;  // the first tile's
   };
 
-  Blocks(const ConvShape& s, int64_t m)
+  // Of up to about `tiles` tiles.
+  Blocks(const ConvShape& s, int64_t m, int64_t tiles)
       : rows_((s.axes[1].output + m - 1) / m), columns_((s.axes[2].output + m - 1) / m) {
-    in_row_ = (columns_ + kTiles - 1) / kTiles;
+    in_row_ = (columns_ + tiles - 1) / tiles;
     const int64_t longest = (columns_ + in_row_ - 1) / in_row_;
-    together_ = std::max<int64_t>(1, kTiles / longest);
     strips_ = s.batch * rows_ * in_row_;
+    const int64_t most = std::max<int64_t>(1, tiles / longest), blocks = (strips_ + most - 1) / most;
+    together_ = (strips_ + blocks - 1) / blocks;  // as even as can be
     most_tiles_ = together_ * longest;
   }
   int64_t count() const { return (strips_ + together_ - 1) / together_; }
@@ -105,26 +108,24 @@ class WinogradForward : public ConvAlgorithm {
  public:
   static constexpr int M = 7 - R;
   WinogradForward(const ConvShape& s, bool turned)
-      : s_(s), turned_(turned), tiles_(ConvTilesOf(BestCpuIsa())), width_(2 * tiles_.vector), blocks_(s, M) {}
+      : s_(s), turned_(turned), tiles_(ConvTilesOf(BestCpuIsa())), width_(2 * tiles_.vector), blocks_(s, M, kTiles) {}
 
   absl::Status KeepFilter(const float* filter) override {
     kept_.reset(static_cast<float*>(std::aligned_alloc(64, filter_floats() * sizeof(float))));
-    std::unique_ptr<float[]> packed(new (std::nothrow) float[packed_floats()]);
-    if (kept_ == nullptr || packed == nullptr) return ResourceExhausted("no memory for a filter");
-    for (int64_t i = 0; i < panels() * s_.in_channels; i += kRowsAtOnce) Pack(filter, i, packed.get(), kept_.get());
+    if (kept_ == nullptr) return ResourceExhausted("no memory for a filter");
+    for (int64_t i = 0; i < panels() * s_.in_channels; i += kRowsAtOnce) Pack(filter, i, kept_.get());
     return absl::OkStatus();
   }
   absl::Status Run(KernelContext& c, const float* a, const float* b, float* out) const override;
 
  private:
-  static constexpr int64_t kRowsAtOnce = 16;  // divides the channels
+  static constexpr int64_t kRowsAtOnce = 8;  // divides the channels
 
   int64_t panels() const { return (s_.out_channels + width_ - 1) / width_; }
   int64_t filter_step() const { return PointStep(s_.in_channels * width_); }
   int64_t filter_floats() const { return kPoints * filter_step() * panels(); }
-  int64_t packed_floats() const { return R * R * s_.in_channels * panels() * width_; }
-  // Rows [i, i + kRowsAtOnce) of all panels together, taps in panels of `packed`, points in panels of `filter`.
-  void Pack(const float* from, int64_t i, float* packed, float* filter) const;
+  // Rows [i, i + kRowsAtOnce) of all panels together, from taps to points.
+  void Pack(const float* from, int64_t i, float* filter) const;
 
   const ConvShape s_;
   const bool turned_;
@@ -135,23 +136,25 @@ class WinogradForward : public ConvAlgorithm {
 };
 
 template <int R>
-void WinogradForward<R>::Pack(const float* from, int64_t i, float* packed, float* filter) const {
+void WinogradForward<R>::Pack(const float* from, int64_t i, float* filter) const {
+  constexpr int64_t kTapStep = kRowsAtOnce * kMostWidth + 16;
+  alignas(64) float taps[R * R * kTapStep];
   const int64_t ci = s_.in_channels, co = s_.out_channels, panel = i / ci, row = i % ci, j = panel * width_;
-  const int64_t columns = std::min(width_, co - j), step = ci * width_;
-  float* taps = packed + panel * R * R * step + row * width_;
+  const int64_t columns = std::min(width_, co - j);
   for (int64_t tap = 0; tap < R * R; ++tap) {
     if (turned_) {
-      TurnPanel(from + ((R * R - 1 - tap) * co + j) * ci + row, ci, kRowsAtOnce, columns, width_, taps + tap * step);
+      TurnPanel(from + ((R * R - 1 - tap) * co + j) * ci + row, ci, kRowsAtOnce, columns, width_,
+                taps + tap * kTapStep);
     } else {
-      CopyPanel(from + (tap * ci + row) * co + j, co, kRowsAtOnce, columns, width_, taps + tap * step);
+      CopyPanel(from + (tap * ci + row) * co + j, co, kRowsAtOnce, columns, width_, taps + tap * kTapStep);
     }
   }
-  // The taps of a row are a plane of R x R pixels, a whole panel apart.
-  const Plane plane{R, R, step, width_};
+  // The taps of a row are a plane of R x R pixels.
+  const Plane plane{R, R, kTapStep, width_};
+  float* to = filter + panel * kPoints * filter_step() + row * width_;
   WithSimd([&]() SLUICE_INLINE_LOOP {
     for (int64_t r = 0; r < kRowsAtOnce; ++r) {
-      winograd::TransformSquare<R>(taps + r * width_, plane, 0, 0, filter_step(),
-                                   filter + panel * kPoints * filter_step() + (row + r) * width_);
+      winograd::TransformSquare<R>(taps + r * width_, plane, 0, 0, filter_step(), to + r * width_);
     }
   });
 }
@@ -162,10 +165,10 @@ absl::Status WinogradForward<R>::Run(KernelContext& c, const float* a, const flo
   const float* filter = kept_.get();
   ConvScratch scratch;
   if (filter == nullptr) {
-    ASSIGN_OR_RETURN(float* to, scratch.Get(c, filter_floats() + packed_floats()));
+    ASSIGN_OR_RETURN(float* to, scratch.Get(c, filter_floats()));
     const int64_t parts = panels() * ci / kRowsAtOnce;
-    c.ParallelFor(parts, static_cast<double>(kRowsAtOnce * width_ * kPoints) / 4, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) Pack(b, i * kRowsAtOnce, to + filter_floats(), to);
+    c.ParallelFor(parts, static_cast<double>(kRowsAtOnce * width_ * kPoints) / 2, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) Pack(b, i * kRowsAtOnce, to);
     });
     filter = to;
   }
@@ -205,56 +208,70 @@ absl::Status WinogradForward<R>::Run(KernelContext& c, const float* a, const flo
   return ok ? absl::OkStatus() : ResourceExhausted("no memory for the tiles of a convolution");
 }
 
+// Sums are read and written once for each block, so blocks grow with them.
+int64_t GradientTiles(const ConvShape& s) {
+  const int64_t floats = s.in_channels * s.out_channels;
+  return floats < 4096 ? 2 * kTiles : floats <= 16384 ? 4 * kTiles : 8 * kTiles;
+}
+
 template <int R>
 class WinogradGradient : public ConvAlgorithm {
  public:
   static constexpr int M = 7 - R;
-  explicit WinogradGradient(const ConvShape& s) : s_(s), tiles_(ConvTilesOf(BestCpuIsa())), blocks_(s, M) {
+  explicit WinogradGradient(const ConvShape& s)
+      : s_(s), tiles_(ConvTilesOf(BestCpuIsa())), blocks_(s, M, GradientTiles(s)) {
     const int64_t wanted = static_cast<int64_t>(s.flops() / kPieceFlops), fit = kMostSums / sum_floats();
     pieces_ = std::clamp<int64_t>(std::min(wanted, fit), 1, std::min(kMostPieces, blocks_.count()));
+    const int64_t width = 2 * tiles_.vector;
+    panels_ = (s.out_channels + width - 1) / width;
+    groups_ = std::min(panels_, (kWantedUnits + pieces_ - 1) / pieces_);
   }
   absl::Status KeepFilter(const float*) override { return absl::OkStatus(); }
   absl::Status Run(KernelContext& c, const float* a, const float* b, float* out) const override;
 
  private:
   int64_t sum_floats() const { return kPoints * s_.in_channels * s_.out_channels; }
-  // One block to the sums [point][input channel][output channel], which are added to if `add`.
-  void RunBlock(const float* x, const float* dy, int64_t block, bool add, float* v, float* w, float* sums) const;
+  // One block to panels [first, last) of the sums [point][input channel][output channel], which are added to if `add`.
+  void RunBlock(const float* x, const float* dy, int64_t block, int64_t first, int64_t last, bool add, float* v,
+                float* w, float* sums) const;
 
   const ConvShape s_;
   const ConvTiles& tiles_;
   const Blocks blocks_;
-  int64_t pieces_;
+  int64_t pieces_ = 1, panels_ = 1;
+  int64_t groups_ = 1;  // of panels: work to share where there are few pieces
 };
 
 template <int R>
-void WinogradGradient<R>::RunBlock(const float* x, const float* dy, int64_t block, bool add, float* v, float* w,
-                                   float* sums) const {
+void WinogradGradient<R>::RunBlock(const float* x, const float* dy, int64_t block, int64_t first, int64_t last,
+                                   bool add, float* v, float* w, float* sums) const {
   const int64_t ci = s_.in_channels, co = s_.out_channels, width = 2 * tiles_.vector;
-  const int64_t in_step = PointStep(blocks_.most_tiles() * ci), out_step = PointStep(blocks_.most_tiles() * co);
-  const Plane plane{s_.axes[1].output, s_.axes[2].output, co, co};
+  const int64_t in_step = PointStep(blocks_.most_tiles() * ci), out_step = PointStep(blocks_.most_tiles() * width);
   const int64_t tiles = blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
     TransformStrip<M>(x + strip.image * s_.in_positions() * ci, s_, strip, in_step, v + before * ci);
-    const float* image = dy + strip.image * s_.out_positions() * co;
-    WithSimd([&]() SLUICE_INLINE_LOOP {
-      for (int64_t t = 0; t < strip.tiles; ++t) {
-        winograd::TransformSquare<M>(image, plane, strip.row * M, (strip.column + t) * M, out_step,
-                                     w + (before + t) * co);
-      }
-    });
   });
   ConvGradientTile g;
   g.images = g.slices = g.rows = 1;
   g.x = {nullptr, 0, 0, 0, ci};
-  g.dy = {nullptr, 0, 0, 0, co};
+  g.dy = {nullptr, 0, 0, 0, width};
   g.pixels = tiles;
   g.df_step = co;
   g.add = add;
   const int64_t count = (ci + tiles_.height - 1) / tiles_.height;
-  for (int64_t point = 0; point < kPoints; ++point) {
-    for (int64_t j = 0; j < co; j += width) {
-      g.columns = std::min(width, co - j);
-      g.dy.at = w + point * out_step + j;
+  for (int64_t j = first * width; j < std::min(co, last * width); j += width) {
+    g.columns = std::min(width, co - j);
+    const Plane plane{s_.axes[1].output, s_.axes[2].output, co, g.columns};
+    blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
+      const float* image = dy + strip.image * s_.out_positions() * co + j;
+      WithSimd([&]() SLUICE_INLINE_LOOP {
+        for (int64_t t = 0; t < strip.tiles; ++t) {
+          winograd::TransformSquare<M>(image, plane, strip.row * M, (strip.column + t) * M, out_step,
+                                       w + (before + t) * width);
+        }
+      });
+    });
+    for (int64_t point = 0; point < kPoints; ++point) {
+      g.dy.at = w + point * out_step;
       for (int64_t i = 0; i < count; ++i) {
         const int64_t row = ci * i / count, height = ci * (i + 1) / count - row;
         g.x.at = v + point * in_step + row;
@@ -271,21 +288,27 @@ absl::Status WinogradGradient<R>::Run(KernelContext& c, const float* a, const fl
   ConvScratch scratch;
   ASSIGN_OR_RETURN(float* sums, scratch.Get(c, pieces_ * sum_floats()));
   std::atomic<bool> ok{true};
-  c.ParallelFor(pieces_, s_.flops() / kFlopsPerNs / pieces_, [&](int64_t begin, int64_t end) {
+  const int64_t units = pieces_ * groups_;
+  c.ParallelFor(units, s_.flops() / kFlopsPerNs / static_cast<double>(units), [&](int64_t begin, int64_t end) {
     const int64_t point = kPoints * int64_t{sizeof(float)}, tiles = blocks_.most_tiles();
     float* v = static_cast<float*>(GemmScratch(0, static_cast<size_t>(point * PointStep(tiles * ci))));
-    float* w = static_cast<float*>(GemmScratch(1, static_cast<size_t>(point * PointStep(tiles * co))));
+    float* w = static_cast<float*>(GemmScratch(1, static_cast<size_t>(point * PointStep(tiles * 2 * tiles_.vector))));
     if (v == nullptr || w == nullptr) {
       ok = false;
       return;
     }
-    for (int64_t piece = begin; piece < end; ++piece) {
+    while (begin < end) {
+      const int64_t piece = begin / groups_, group = begin % groups_, groups = std::min(groups_ - group, end - begin);
       const int64_t first = blocks_.count() * piece / pieces_, last = blocks_.count() * (piece + 1) / pieces_;
-      for (int64_t i = first; i < last; ++i) RunBlock(a, b, i, i > first, v, w, sums + piece * sum_floats());
+      const int64_t from = panels_ * group / groups_, to = panels_ * (group + groups) / groups_;
+      for (int64_t i = first; i < last; ++i) {
+        RunBlock(a, b, i, from, to, i > first, v, w, sums + piece * sum_floats());
+      }
+      begin += groups;
     }
   });
   if (!ok) return ResourceExhausted("no memory for the tiles of a convolution");
-  c.ParallelFor(ci, static_cast<double>(kPoints * co * (pieces_ + 2)) / 16, [&](int64_t begin, int64_t end) {
+  c.ParallelFor(ci, static_cast<double>(kPoints * co * (pieces_ + 2)) / 4, [&](int64_t begin, int64_t end) {
     WithSimd([&]() SLUICE_INLINE_LOOP {
       for (int64_t i = begin * co; i < end * co; i += kLanes) {
         float all[kPoints * kLanes];
@@ -326,7 +349,7 @@ std::unique_ptr<ConvAlgorithm> MakeWinogradConv(const ConvShape& s, ConvDirectio
   const bool flat = z.input == 1 && z.output == 1 && z.filter == 1;
   const bool plain = y.stride == 1 && x.stride == 1 && y.dilation == 1 && x.dilation == 1 && y.filter == x.filter;
   if (!flat || !plain || s.groups != 1 || s.in_channels % kLanes != 0 || s.out_channels % kLanes != 0 ||
-      2 * ConvTilesOf(BestCpuIsa()).vector < kLanes) {
+      2 * ConvTilesOf(BestCpuIsa()).vector < kLanes || 2 * ConvTilesOf(BestCpuIsa()).vector > kMostWidth) {
     return nullptr;
   }
   if (y.filter == 3) return MakeFor<3>(s, direction);
