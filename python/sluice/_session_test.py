@@ -295,6 +295,25 @@ def test_explain_plan_shows_instructions_and_memory():
     assert "dataflow (_Recv" in parts and "_Send" in parts and parts.count("device:CPU:1") >= 1, parts
 
 
+def test_lanes_are_had_for_the_asking_and_change_no_bit(monkeypatch):
+  x = sl.placeholder(sl.float32, [300, 300])
+  branches = [sl.cumsum(sl.matmul(x, x * float(k)), axis=k % 2) for k in range(1, 5)]
+  y = sl.concat(branches, axis=0)
+  value = np.random.RandomState(1).rand(300, 300).astype(np.float32)
+  found = {}
+  for lanes, tier in [("off", "static lane ("), ("2", "static lanes (no kernel waits; 2 lanes"), ("3", "static lanes (no kernel waits; 3 lanes")]:
+    monkeypatch.setenv("SLUICE_STATIC_LANES", lanes)
+    with sl.Session(config=sl.ConfigProto(intra_op_parallelism_threads=2)) as sess:
+      assert tier in sess.explain_plan(y, [x])
+      found[lanes] = [sess.run(y, {x: value}) for _ in range(20)]
+  for values in found.values():
+    for v in values:
+      np.testing.assert_array_equal(v, found["off"][0])
+  monkeypatch.setenv("SLUICE_STATIC_LANES", "many")
+  with pytest.raises(sl.errors.InvalidArgumentError, match="SLUICE_STATIC_LANES='many': wanted 'auto', 'off' or a number"):
+    sl.Session()
+
+
 def test_small_fed_arrays_are_each_steps_own():
   """The memory of a small feed serves the next step too, but never shows in what an earlier step gave or kept."""
   with sl.Graph().as_default(), sl.Session() as sess:

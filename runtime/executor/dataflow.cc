@@ -21,15 +21,36 @@ struct Ready {
 };
 using ReadyList = std::vector<Ready>;
 
+constexpr double kShareFromNs = 10e3;  // less than this a thread has done before another one has heard of it
+constexpr double kTaskNs = 5e3;        // what a thread takes at once of what was offered
+
+double WorkOf(const Ready& r) { return r.frame->plan.instructions[r.k].work_ns; }
+
 // Instructions that one thread may run now.
 struct WorkLists {
   ReadyList ended;  // waits that have completed and whose successors are not told yet
   ReadyList waits;  // asynchronous ones: begun first, so that what others send meanwhile finds its receiver
   ReadyList cheap;
-  ReadyList heavy;  // worth another thread
+  ReadyList heavy;    // worth another thread
+  ReadyList claimed;  // of what was offered
+  double heavy_ns = 0;
 
+  void AddHeavy(const Ready& r) {
+    heavy.push_back(r);
+    heavy_ns += WorkOf(r);
+  }
+  // False when there is none.
+  bool TakeExpensive(Ready* r) {
+    ReadyList& list = claimed.empty() ? heavy : claimed;
+    if (list.empty()) return false;
+    *r = list.back();
+    list.pop_back();
+    if (&list == &heavy) heavy_ns = list.empty() ? 0 : heavy_ns - WorkOf(*r);
+    return true;
+  }
   void Clear() {
-    for (ReadyList* list : {&ended, &waits, &cheap, &heavy}) list->clear();
+    for (ReadyList* list : {&ended, &waits, &cheap, &heavy, &claimed}) list->clear();
+    heavy_ns = 0;
   }
 };
 
@@ -151,7 +172,8 @@ class DataflowRun final : public StepProgress::Waiter {
   }
 
   static void Put(const Ready& r, bool async, bool heavy, WorkLists* lists) {
-    (async ? lists->waits : heavy ? lists->heavy : lists->cheap).push_back(r);
+    if (heavy && !async) return lists->AddHeavy(r);
+    (async ? lists->waits : lists->cheap).push_back(r);
   }
 
   void Drive(WorkLists* lists) {
@@ -197,13 +219,18 @@ class DataflowRun final : public StepProgress::Waiter {
     return names.empty() ? "other threads" : absl::StrJoin(names, ", ");
   }
 
-  // All waits that have ended, and one expensive instruction, so that there is one for others too. False when there is
-  // neither.
+  // All waits that have ended, and a task of expensive instructions: one, or several that are small, as far as enough
+  // are left for others. False when there is neither.
   bool TakeShare(WorkLists* lists) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     lists->ended.swap(memory_.ended);
     if (memory_.offered.empty()) return !lists->ended.empty();
-    lists->heavy.push_back(memory_.offered.back());
-    memory_.offered.pop_back();
+    double ns = 0;
+    for (size_t left = 1 + memory_.offered.size() / (2 * static_cast<size_t>(helpers_ + 1));
+         left > 0 && ns < kTaskNs && !memory_.offered.empty(); --left) {
+      ns += WorkOf(memory_.offered.back());
+      lists->claimed.push_back(memory_.offered.back());
+      memory_.offered.pop_back();
+    }
     return true;
   }
 
@@ -227,11 +254,14 @@ class DataflowRun final : public StepProgress::Waiter {
     while (true) {
       if (ABSL_PREDICT_FALSE(failed_.load(std::memory_order_acquire))) return lists->Clear();
       if (ABSL_PREDICT_FALSE(!lists->waits.empty())) BeginWaits(lists);
-      if (ABSL_PREDICT_FALSE(lists->heavy.size() > 1) && helpers_ > 0) Share(lists);
-      ReadyList& list = lists->cheap.empty() ? lists->heavy : lists->cheap;
-      if (list.empty()) return;
-      const Ready r = list.back();
-      list.pop_back();
+      if (ABSL_PREDICT_FALSE(lists->heavy.size() > 1) && lists->heavy_ns >= kShareFromNs && helpers_ > 0) Share(lists);
+      Ready r;
+      if (ABSL_PREDICT_TRUE(!lists->cheap.empty())) {
+        r = lists->cheap.back();
+        lists->cheap.pop_back();
+      } else if (!lists->TakeExpensive(&r)) {
+        return;
+      }
       Follow<kSlow>(r.frame, r.k, lists);
     }
   }
@@ -329,6 +359,7 @@ class DataflowRun final : public StepProgress::Waiter {
       gate = memory_.gate;
       memory_.offered.insert(memory_.offered.end(), lists->heavy.begin(), lists->heavy.end() - 1);
       lists->heavy.erase(lists->heavy.begin(), lists->heavy.end() - 1);
+      lists->heavy_ns = WorkOf(lists->heavy.front());
       wanted =
           std::min(static_cast<int>(memory_.offered.size()), helpers_) - gate->coming.load(std::memory_order_relaxed);
       if (wanted > 0) gate->coming.fetch_add(wanted, std::memory_order_relaxed);

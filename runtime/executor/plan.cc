@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
 #include "runtime/executor/lane_clocks.h"
+#include "runtime/executor/node_work.h"
 #include "runtime/executor/plan_lanes.h"
 #include "runtime/executor/plan_memory.h"
 #include "runtime/executor/schedule.h"
@@ -16,6 +17,8 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kWorthSharingBytes = 64 << 10;
+constexpr double kWorthSharingNs = 2e3;
+constexpr double kLargeNs = 10e3;  // taken for what has many bytes, or nobody knows how many
 // Memory that lanes may take beyond twice that of one.
 constexpr int64_t kSpareArenaBytes = 64 << 20;
 
@@ -30,6 +33,7 @@ class Builder {
  public:
   explicit Builder(PartitionPlan* plan)
       : p_(*plan),
+        work_(plan->environment.measured, 1),
         kernels_(p_.graph->num_node_ids()),
         first_slot_(p_.graph->num_node_ids(), kNone),
         instruction_of_(p_.graph->num_node_ids(), kNone) {}
@@ -157,7 +161,8 @@ class Builder {
     i.num_inputs = static_cast<uint32_t>(n->num_inputs());
     i.num_outputs = static_cast<uint32_t>(n->num_outputs());
     if (kernel->IsAsync()) i.flags |= kAsyncInstruction;
-    if (IsWorthSharing(*n)) i.flags |= kWorthSharing;
+    if (p_.tier == Tier::kDataflow) i.work_ns = static_cast<float>(WorkToShare(*n));
+    if (i.work_ns > 0) i.flags |= kWorthSharing;
     const uint32_t me = static_cast<uint32_t>(p_.instructions.size());
     last_reader_.resize(p_.slots.size(), kNone);
     for (const Endpoint& in : n->inputs()) {
@@ -175,8 +180,15 @@ class Builder {
     return absl::OkStatus();
   }
 
-  static bool IsWorthSharing(const Node& n) {
-    if (n.Is(kCheap)) return false;
+  // 0 for what is done sooner than another thread has it.
+  double WorkToShare(const Node& n) const {
+    if (n.Is(kCheap)) return 0;
+    const double ns = work_.Ns(n);
+    if (IsLarge(n)) return std::max(ns, kLargeNs);
+    return ns >= kWorthSharingNs ? ns : 0;
+  }
+
+  static bool IsLarge(const Node& n) {
     int64_t bytes = 0;
     for (int i = 0; i < n.num_outputs(); ++i) {
       int64_t count = n.output_shape(i).num_elements();
@@ -276,6 +288,7 @@ class Builder {
   }
 
   PartitionPlan& p_;
+  const NodeWork work_;
   static constexpr uint32_t kNone = kNoInstruction;
   // By the id of a node.
   std::vector<std::unique_ptr<Kernel>> kernels_;

@@ -56,6 +56,7 @@ struct Instruction {
   uint32_t successor_end = 0;
   uint32_t num_predecessors = 0;
   uint32_t flags = 0;
+  float work_ns = 0;  // dataflow: of what is worth sharing, as estimated
 };
 
 // The instruction at one place of a lane.

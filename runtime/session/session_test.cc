@@ -205,6 +205,19 @@ TEST_F(SessionTest, TracesEveryNodeThatRan) {
   EXPECT_THAT(nodes[1].outputs, ElementsAre("float [2]"));
 }
 
+TEST_F(SessionTest, BranchesRunInAsManyLanesAsAreAskedFor) {
+  options_.own_pool = true;
+  options_.parallelism = 2;
+  options_.static_lanes = 2;
+  Build(
+      "x = Placeholder(dtype=float, shape=[2]); a = TestMix(x, N=1); b = TestCount(x); c = TestMix(a, N=1); "
+      "d = TestUnknown(b); y = TestMix(c, d, N=2)");
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(Text(Run({{"x:0", Floats({1, 2})}}, {"y:0"})), "float [2] 6 8");
+  auto dump = session().DumpPlan({{"x:0"}, {"y:0"}, {}});
+  ASSERT_TRUE(dump.ok()) << dump.status();
+  EXPECT_THAT(*dump, AllOf(HasSubstr("static lanes (no kernel waits; 2 lanes take"), HasSubstr(" lane 1[0]")));
+}
+
 TEST_F(SessionTest, StepsSpanDevices) {
   options_.cpu_devices = 3;
   Build(

@@ -25,8 +25,9 @@ void Measure(benchmark::State& state, const std::string& name) {
 }  // namespace sluice
 
 int main(int argc, char** argv) {
-  for (const char* name : {"null_chain", "null_layers", "null_layers_dataflow", "null_independent", "adds",
-                           "two_chains", "two_chains_one_lane", "feeds_1", "feeds_10", "feeds_100"}) {
+  for (const char* name :
+       {"null_chain", "null_layers", "null_layers_dataflow", "null_independent", "adds", "two_chains",
+        "two_chains_one_lane", "two_chains_dataflow", "feeds_1", "feeds_10", "feeds_100"}) {
     benchmark::RegisterBenchmark(name, [name](benchmark::State& state) { sluice::Measure(state, name); })
         ->Arg(1)
         ->Arg(2)

@@ -208,7 +208,7 @@ struct StepBuilder {
     step->is_right_ = [](const std::vector<Tensor>& y) { return y[0].data<float>()[0] == kAdds + 1; };
   }
 
-  void TwoChains(int lanes) {
+  void TwoChains(int lanes, bool waits) {
     options.static_lanes = lanes;
     const std::vector<int64_t> dims = {64, 64};
     Lines lines;
@@ -224,6 +224,11 @@ struct StepBuilder {
       }
     }
     lines.push_back(absl::StrCat("y = AddV2(c0_", kChain - 1, ", c1_", kChain - 1, ")"));
+    if (waits) {
+      ReleaseTestBlocks();
+      lines.push_back("waits = TestBlock(y)");
+      spec.targets = {"waits"};
+    }
     Parse(absl::StrJoin(lines, "\n"), graph());
     spec.fetches = {"y:0"};
     step->parts_ = 2 * kChain;
@@ -341,9 +346,11 @@ std::unique_ptr<MeasuredStep> MeasuredStep::Make(const std::string& name, int th
   } else if (name == "adds") {
     b.Sum();
   } else if (name == "two_chains") {
-    b.TwoChains(0);
+    b.TwoChains(0, false);
   } else if (name == "two_chains_one_lane") {
-    b.TwoChains(1);
+    b.TwoChains(1, false);
+  } else if (name == "two_chains_dataflow") {
+    b.TwoChains(0, true);
   } else if (name == "feeds_1") {
     b.Feeds(1);
   } else if (name == "feeds_10") {

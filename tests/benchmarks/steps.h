@@ -10,6 +10,7 @@
 //   null_layers_dataflow                           the same layers in the dataflow tier
 //   two_chains, two_chains_one_lane                two chains of 50 products of 64 x 64 each, which take some 3 us: in
 //                                                  a lane each where there are two threads, and never
+//   two_chains_dataflow                            the same in the dataflow tier
 //   adds                                           1,000 additions of scalars, half a tree and half a chain, no passes
 //   (B02) feeds_1, feeds_10, feeds_100                   N feeds of float[1], one fetch (B03) mlp, lenet the training
 //   steps of B07 and B08 small_mlp                                      a training step whose kernels take little (B04)
