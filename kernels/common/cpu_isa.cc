@@ -3,14 +3,19 @@
 #include <cstdlib>
 
 #include "absl/strings/string_view.h"
+#include "kernels/common/cpu_narrow.h"
 
 namespace sluice {
 namespace {
 
+absl::string_view Limit() {
+  const char* asked = std::getenv("SLUICE_ISA");
+  return asked == nullptr ? "" : asked;
+}
+
 CpuIsa Detect() {
 #if defined(__x86_64__)
-  const char* asked = std::getenv("SLUICE_ISA");
-  const absl::string_view limit = asked == nullptr ? "" : asked;
+  const absl::string_view limit = Limit();
   if (limit == "baseline" || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
     return CpuIsa::kBaseline;
   if (limit == "avx2" || !__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512vl") ||
@@ -28,6 +33,25 @@ CpuIsa Detect() {
 CpuIsa BestCpuIsa() {
   static const CpuIsa isa = Detect();
   return isa;
+}
+
+bool CpuMultipliesBfloat16() {
+#if defined(__x86_64__)
+  static const bool multiplies =
+      BestCpuIsa() == CpuIsa::kAvx512 && Limit() != "avx512" && __builtin_cpu_supports("avx512bf16");
+  return multiplies;
+#else
+  return false;
+#endif
+}
+
+bool CpuConvertsHalf() {
+#if defined(__x86_64__)
+  static const bool converts = BestCpuIsa() != CpuIsa::kBaseline && __builtin_cpu_supports("f16c");
+  return converts;
+#else
+  return false;
+#endif
 }
 
 }  // namespace sluice

@@ -5,6 +5,7 @@
 #include "kernels/common/cpu_isa.h"
 #include "kernels/common/gemm_blocked.h"
 #include "kernels/common/gemm_direct.h"
+#include "kernels/common/gemm_narrow.h"
 
 namespace sluice {
 namespace {
@@ -163,26 +164,6 @@ void Scale(const GemmArgs<T>& g) {
   }
 }
 
-// half and bfloat16: converted, multiplied as floats, rounded once.
-template <class T>
-void RunNarrow(ThreadPool* pool, const GemmArgs<T>& g) {
-  const int64_t rows_a = g.ta ? g.k : g.m, columns_a = g.ta ? g.m : g.k;
-  const int64_t rows_b = g.tb ? g.n : g.k, columns_b = g.tb ? g.k : g.n;
-  std::unique_ptr<float[]> a(new float[rows_a * columns_a]), b(new float[rows_b * columns_b]), c(new float[g.m * g.n]);
-  for (int64_t i = 0; i < rows_a; ++i)
-    for (int64_t j = 0; j < columns_a; ++j) a[i * columns_a + j] = static_cast<float>(g.a[i * g.lda + j]);
-  for (int64_t i = 0; i < rows_b; ++i)
-    for (int64_t j = 0; j < columns_b; ++j) b[i * columns_b + j] = static_cast<float>(g.b[i * g.ldb + j]);
-  const float beta = static_cast<float>(g.beta);
-  if (beta != 0) {
-    for (int64_t i = 0; i < g.m; ++i)
-      for (int64_t j = 0; j < g.n; ++j) c[i * g.n + j] = static_cast<float>(g.c[i * g.ldc + j]);
-  }
-  RunTiled<float>(pool, {g.ta, g.tb, g.m, g.n, g.k, a.get(), columns_a, b.get(), columns_b, c.get(), g.n, beta});
-  for (int64_t i = 0; i < g.m; ++i)
-    for (int64_t j = 0; j < g.n; ++j) g.c[i * g.ldc + j] = static_cast<T>(c[i * g.n + j]);
-}
-
 // Complex numbers: four real products of the separated parts.
 template <class R>
 void RunComplex(ThreadPool* pool, const GemmArgs<std::complex<R>>& g) {
@@ -224,7 +205,7 @@ void Run(ThreadPool* pool, const GemmArgs<T>& g) {
   if (g.m == 0 || g.n == 0) return;
   if (g.k == 0) return Scale(g);
   if constexpr (std::is_same_v<T, half> || std::is_same_v<T, bfloat16>) {
-    RunNarrow(pool, g);
+    internal::NarrowGemm(pool, g);
   } else if constexpr (std::is_same_v<T, complex64> || std::is_same_v<T, complex128>) {
     RunComplex(pool, g);
   } else if constexpr (std::is_integral_v<T>) {

@@ -5,7 +5,8 @@
 //
 // lda, ldb and ldc are the distances between rows as stored: a is [m,k], or [k,m] when ta. `pool` may be null: the
 // product then runs on the calling thread. The bits of the result do not depend on the number of threads. With beta ==
-// 0 c is not read. Conjugation is the caller's.
+// 0 c is not read. Conjugation is the caller's. half and bfloat16 (gemm_narrow.h) are summed in float and
+// rounded once.
 #ifndef SLUICE_KERNELS_COMMON_GEMM_H_
 #define SLUICE_KERNELS_COMMON_GEMM_H_
 
@@ -17,7 +18,7 @@
 
 namespace sluice {
 
-// T: float, double, half, bfloat16, int32_t, int64_t, complex64, complex128. half and bfloat16 are summed in float.
+// T: float, double, half, bfloat16, int32_t, int64_t, complex64, complex128.
 template <typename T>
 void Gemm(ThreadPool* pool, bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
           int64_t ldb, T* c, int64_t ldc, T beta = T(0));

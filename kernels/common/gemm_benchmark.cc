@@ -68,6 +68,17 @@ void Sizes(benchmark::internal::Benchmark* b) {
   }
 }
 BENCHMARK_TEMPLATE(BM_Gemm, float)->Apply(Sizes);
+// Beside float: operands of half the size, and products of pairs where the processor has them.
+void NarrowSizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"m", "n", "k", "threads"})->MeasureProcessCPUTime();
+  for (int64_t threads : {1, 2}) {
+    for (int64_t n : {64, 128, 512, 1024, 2048}) b->Args({n, n, n, threads});
+  }
+  b->Args({32, 1024, 1024, 1});
+  b->Args({1, 1024, 1024, 1});
+}
+BENCHMARK_TEMPLATE(BM_Gemm, bfloat16)->Apply(NarrowSizes);
+BENCHMARK_TEMPLATE(BM_Gemm, half)->Apply(NarrowSizes);
 BENCHMARK_TEMPLATE(BM_Gemm, double)
     ->ArgNames({"m", "n", "k", "threads"})
     ->Args({1024, 1024, 1024, 1})
