@@ -155,6 +155,12 @@ SLUICE_HOST_DEVICE float Sigmoid(float x) {
   return x < 0 ? e * y : y;
 }
 
+// log(1 + e^x), 1.8 ulp.
+SLUICE_HOST_DEVICE float Softplus(float x) {
+  const float y = Log1p(Exp(x < 0 ? x : -x));
+  return (x > 0 ? x : x != x ? x : 0.f) + y;
+}
+
 // The error function, 1.2 ulp (Abramowitz and Stegun 7.1.26's form is too rough: this one is a minimax fit in two
 // pieces).
 SLUICE_HOST_DEVICE float Erf(float x) {
@@ -215,6 +221,9 @@ SLUICE_HOST_DEVICE double Log(double x) { return std::log(x); }
 SLUICE_HOST_DEVICE double Log1p(double x) { return std::log1p(x); }
 SLUICE_HOST_DEVICE double Tanh(double x) { return std::tanh(x); }
 SLUICE_HOST_DEVICE double Erf(double x) { return std::erf(x); }
+SLUICE_HOST_DEVICE double Softplus(double x) {
+  return (x > 0 ? x : x != x ? x : 0.0) + std::log1p(std::exp(x < 0 ? x : -x));
+}
 SLUICE_HOST_DEVICE double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace sluice::vmath

@@ -42,6 +42,7 @@ SLUICE_FUNCTION(Log)
 SLUICE_FUNCTION(Log1p)
 SLUICE_FUNCTION(Tanh)
 SLUICE_FUNCTION(Sigmoid)
+SLUICE_FUNCTION(Softplus)
 SLUICE_FUNCTION(Erf)
 
 struct SinSmall {
@@ -133,6 +134,7 @@ TEST(VectorMathTest, Log) { ExpectWithin<Log>(0.9, "log"); }
 TEST(VectorMathTest, Log1p) { ExpectWithin<Log1p>(1.3, "log1p"); }
 TEST(VectorMathTest, Tanh) { ExpectWithin<Tanh>(1.5, "tanh"); }
 TEST(VectorMathTest, Sigmoid) { ExpectWithin<Sigmoid>(2.9, "sigmoid"); }
+TEST(VectorMathTest, Softplus) { ExpectWithin<Softplus>(1.8, "softplus"); }
 TEST(VectorMathTest, Erf) { ExpectWithin<Erf>(1.2, "erf"); }
 TEST(VectorMathTest, Sin) { ExpectWithin<SinSmall>(1.02e-7, "sin", 8192, false); }
 TEST(VectorMathTest, Cos) { ExpectWithin<CosSmall>(1.02e-7, "cos", 8192, false); }
@@ -146,6 +148,9 @@ TEST(VectorMathTest, EndsOfTheRange) {
   EXPECT_EQ(vmath::Tanh(kInf), 1);
   EXPECT_EQ(vmath::Sigmoid(-kInf), 0);
   EXPECT_EQ(vmath::Erf(-kInf), -1);
+  EXPECT_EQ(vmath::Softplus(-kInf), 0);
+  EXPECT_EQ(vmath::Softplus(kInf), kInf);
+  EXPECT_TRUE(std::isnan(vmath::Softplus(vmath::kNan)));
   for (float (*f)(float) : {+[](float x) { return vmath::Tanh(x); }, +[](float x) { return vmath::Erf(x); },
                             +[](float x) { return vmath::Expm1(x); }, +[](float x) { return vmath::Log1p(x); }}) {
     EXPECT_TRUE(std::isnan(f(vmath::kNan)));

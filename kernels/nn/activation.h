@@ -2,23 +2,11 @@
 #ifndef SLUICE_KERNELS_NN_ACTIVATION_H_
 #define SLUICE_KERNELS_NN_ACTIVATION_H_
 
-#include <cmath>
-#include <type_traits>
-
 #include "core/op/node_info.h"
 #include "kernels/common/macros.h"
-#include "kernels/nn/simd.h"
+#include "kernels/common/vector_math.h"
 
 namespace sluice {
-
-template <class T>
-SLUICE_HOST_DEVICE T ExpOf(T x) {
-  if constexpr (std::is_same_v<T, float>) {
-    return FastExp(x);
-  } else {
-    return std::exp(x);
-  }
-}
 
 struct Relu {
   // NaN compares false and stays.
@@ -70,16 +58,8 @@ struct Elu {
   static constexpr double kCostNs = 1;
   template <class T>
   SLUICE_HOST_DEVICE T operator()(T x) const {
-    if constexpr (std::is_same_v<T, float>) {
-      // Near zero exp(x) - 1 cancels: a series takes over.
-      const float series =
-          x * (1 + x * (0.5f + x * (1.f / 6 + x * (1.f / 24 + x * (1.f / 120 + x * (1.f / 720 + x * (1.f / 5040)))))));
-      const float grown = FastExp(x) - 1;
-      const float below = x > -0.3f ? series : grown;
-      return x < 0 ? below : x;
-    } else {
-      return x < T(0) ? std::expm1(x) : x;
-    }
+    const T below = vmath::Expm1(x);
+    return x < T(0) ? below : x;
   }
 };
 struct EluGrad {
@@ -98,7 +78,8 @@ struct Selu {
   static constexpr double kCostNs = 1;
   template <class T>
   SLUICE_HOST_DEVICE T operator()(T x) const {
-    return x < T(0) ? T(kSeluScaleAlpha) * Elu()(x) : T(kSeluScale) * x;
+    const T below = T(kSeluScaleAlpha) * vmath::Expm1(x), above = T(kSeluScale) * x;
+    return x < T(0) ? below : above;
   }
 };
 struct SeluGrad {
@@ -111,10 +92,10 @@ struct SeluGrad {
 
 struct Softplus {
   static constexpr DTypeSet kTypes = kFloatingTypes;
-  static constexpr double kCostNs = 4;
+  static constexpr double kCostNs = 2;
   template <class T>
   SLUICE_HOST_DEVICE T operator()(T x) const {
-    return (x > T(0) ? x : x != x ? x : T(0)) + std::log1p(ExpOf(x < T(0) ? x : -x));
+    return vmath::Softplus(x);
   }
 };
 struct SoftplusGrad {
@@ -122,7 +103,7 @@ struct SoftplusGrad {
   static constexpr double kCostNs = 1;
   template <class T>
   SLUICE_HOST_DEVICE T operator()(T dy, T x) const {
-    return dy / (T(1) + ExpOf(-x));
+    return dy / (T(1) + vmath::Exp(-x));
   }
 };
 struct Softsign {

@@ -69,37 +69,6 @@ SLUICE_HOST_DEVICE float MaxOf(const Lanes& v) {
   return m;
 }
 
-// exp(x) to about 2 units in the last place: 2^n * p(r) with |r| <= log(2)/2. Beyond the range of float it is 0 or
-// infinity; NaN stays NaN. Free of branches and calls.
-SLUICE_HOST_DEVICE float FastExp(float x) {
-  const float clamped = x > 89.0f ? 89.0f : (x < -104.0f ? -104.0f : x);
-  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const float shifted = clamped * 1.44269504088896341f + magic;
-  const float n = shifted - magic;
-  float r = clamped - n * 0.693145751953125f;
-  r = r - n * 1.42860682030941723212e-6f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  // 2^n in two factors, since n reaches beyond the exponents of normal numbers.
-  uint32_t bits, zero;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  std::memcpy(&zero, &magic, sizeof zero);
-  const int32_t k = static_cast<int32_t>(bits - zero);  // n, also defined for NaN
-  const int32_t half = k >> 1;
-  const uint32_t low = (static_cast<uint32_t>(half) + 127u) << 23;
-  const uint32_t high = (static_cast<uint32_t>(k) - static_cast<uint32_t>(half) + 127u) << 23;
-  float a, b;
-  std::memcpy(&a, &low, sizeof a);
-  std::memcpy(&b, &high, sizeof b);
-  const float y = p * a * b;
-  return x != x ? x : y;
-}
-
 }  // namespace sluice
 
 #endif  // SLUICE_KERNELS_NN_SIMD_H_

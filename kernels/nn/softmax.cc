@@ -10,7 +10,7 @@
 
 #include "core/base/status.h"
 #include "kernels/common/type_dispatch.h"
-#include "kernels/nn/activation.h"
+#include "kernels/common/vector_math.h"
 #include "kernels/nn/nn_kernels.h"
 #include "kernels/nn/simd.h"
 #include "kernels/nn/softmax_rows.h"
@@ -77,7 +77,7 @@ template <typename W, typename T>
 SLUICE_HOST_DEVICE W Exponentials(const T* x, int64_t n, W largest, T* y) {
   W sides[kSide] = {};
   InSides(n, [&](int64_t i, int64_t s) SLUICE_INLINE_LOOP {
-    const W e = ExpOf(static_cast<W>(x[i]) - largest);
+    const W e = vmath::Exp(static_cast<W>(x[i]) - largest);
     y[i] = static_cast<T>(e);
     sides[s] += e;
   });
@@ -87,7 +87,7 @@ SLUICE_HOST_DEVICE W Exponentials(const T* x, int64_t n, W largest, T* y) {
 template <typename W, typename T>
 SLUICE_HOST_DEVICE W SumOfExponentials(const T* x, int64_t n, W largest) {
   W sides[kSide] = {};
-  InSides(n, [&](int64_t i, int64_t s) SLUICE_INLINE_LOOP { sides[s] += ExpOf(static_cast<W>(x[i]) - largest); });
+  InSides(n, [&](int64_t i, int64_t s) SLUICE_INLINE_LOOP { sides[s] += vmath::Exp(static_cast<W>(x[i]) - largest); });
   return TotalOf(sides);
 }
 
@@ -126,7 +126,7 @@ class SoftmaxOf : public Kernel {
           } else {
             // Rounded exponentials would lose the small ones: compute them twice.
             const W scale = 1 / SumOfExponentials<W>(x, n, largest);
-            for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(ExpOf(static_cast<W>(x[i]) - largest) * scale);
+            for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(vmath::Exp(static_cast<W>(x[i]) - largest) * scale);
           }
         }
       });
@@ -256,8 +256,8 @@ class SparseCrossEntropyKernel : public Kernel {
           const W total = SumOfExponentials<W>(x, n, largest), scale = 1 / total;
           losses[r] = static_cast<T>(std::log(total) - chosen);
 #pragma GCC ivdep
-          for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(ExpOf(static_cast<W>(x[i]) - largest) * scale);
-          y[label] = static_cast<T>(ExpOf(chosen) * scale - 1);
+          for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(vmath::Exp(static_cast<W>(x[i]) - largest) * scale);
+          y[label] = static_cast<T>(vmath::Exp(chosen) * scale - 1);
         }
       });
     });

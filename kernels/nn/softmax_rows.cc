@@ -15,7 +15,7 @@ namespace {
 
 #define SLUICE_LANES SLUICE_TARGET_AVX512 inline __attribute__((always_inline))
 
-// 2^n * p(r) with |r| <= log(2) / 2, the polynomial of FastExp. NaN stays.
+// 2^n * p(r) with |r| <= log(2) / 2, the polynomial of vmath::Exp. NaN stays.
 SLUICE_LANES __m512 Exp(__m512 x) {
   const __m512 clipped = _mm512_max_ps(_mm512_set1_ps(-104.f), x);  // the second operand when one is NaN
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(clipped, _mm512_set1_ps(1.44269504088896341f)),

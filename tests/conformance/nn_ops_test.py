@@ -1,6 +1,7 @@
 """Rows for ops/nn: NumPy is the oracle. The updates of optimisers are tested through whole training steps."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -531,3 +532,19 @@ def test_optimiser_steps_follow_their_rule(name, kind, use_resource):
                 for s, m in zip(state, moved):
                     s[rows] = m
             np.testing.assert_allclose(session.run(v), state[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("approximate", [False, True], ids=["erf", "tanh"])
+def test_gelu_of_both_forms(approximate):
+    """Within 2 units of the last place of max(|x|, 1): 1 + erf(x) and 1 + tanh(x) cancel where x is negative."""
+    x = np.concatenate([np.linspace(-12, 12, 40001), [0.0, -0.0, 1e-30, 3e38, -3e4]]).astype(np.float32)
+    wide = x.astype(np.float64)
+    if approximate:
+        inner = 0.7978845608028654 * (wide + 0.044715 * wide**3)
+        wanted = 0.5 * wide * (1 + np.tanh(inner))
+    else:
+        wanted = 0.5 * wide * (1 + np.array([math.erf(v / math.sqrt(2)) for v in wide]))
+    with sl.Graph().as_default(), sl.Session() as session:
+        found = session.run(sl.nn.gelu(sl.constant(x), approximate=approximate))
+    unit = np.spacing(np.maximum(np.abs(x), 1).astype(np.float32)).astype(np.float64)
+    assert np.max(np.abs(found - wanted) / unit) <= 2

@@ -77,7 +77,7 @@ def gelu(features, approximate=False, name=None):
     with sl.name_scope(name, "Gelu", [features]):
         features = sl.convert_to_tensor(features, name="features")
         if approximate:
-            inner = 0.7978845608028654 * (features + 0.044715 * sl.pow(features, 3))
+            inner = 0.7978845608028654 * (features + 0.044715 * features * features * features)
             return 0.5 * features * (1.0 + sl.tanh(inner))
         return 0.5 * features * (1.0 + sl.erf(features / 1.4142135623730951))
 
