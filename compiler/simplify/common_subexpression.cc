@@ -12,9 +12,20 @@
 namespace sluice {
 namespace {
 
+// Something large made of constants, such as the zeros that a variable begins with, for somebody who keeps it. Two who
+// keep one tensor have to copy it later, at a time when memory is scarcer.
+bool IsKeptFilling(const Node& n) {
+  constexpr int64_t kLarge = 1 << 20;
+  return n.num_outputs() == 1 && n.num_inputs() > 0 && !n.Is(kConstant) &&
+         n.output_shape(0).num_elements() >= kLarge / std::max<int64_t>(1, ElementSize(n.output_type(0))) &&
+         std::all_of(n.inputs().begin(), n.inputs().end(), [](const Endpoint& e) { return e.node->Is(kConstant); }) &&
+         std::any_of(n.out_edges().begin(), n.out_edges().end(),
+                     [](const OutEdge& e) { return e.to->Is(kKeepsInputs); });
+}
+
 bool MayMerge(const Node& n) {
   return !n.Is(kStateful) && !n.Is(kSideEffect) && !n.Is(kSource) && !n.Is(kBlocking) && !n.Is(kBackEdge) &&
-         !n.Is(kReadsState) && n.num_outputs() > 0;
+         !n.Is(kReadsState) && n.num_outputs() > 0 && !IsKeptFilling(n);
 }
 
 using InputKeys = absl::InlinedVector<std::pair<int, int>, 4>;

@@ -108,6 +108,18 @@ TEST(CommonSubexpressionTest, StateConstantsAndAttributesAreToldApart) {
   EXPECT_EQ(After(CommonSubexpression(), random), random);
 }
 
+TEST(CommonSubexpressionTest, WhatTwoVariablesKeepStaysTwo) {
+  auto assigns = [](int columns) {
+    const std::string variable = absl::StrCat(" = VariableV2(dtype=float, shape=[1024,", columns, "])\n");
+    return After(CommonSubexpression(),
+                 absl::StrCat("d = Const(value=int32[2]{1024,", columns, "})\nz = Const(value=float[]{0})\nv", variable,
+                              "w", variable, "a = Fill(d, z)\nb = Fill(d, z)\ni = Assign(v, a)\nj = Assign(w, b)\n",
+                              "y = NoOp(^i, ^j)\n"));
+  };
+  EXPECT_THAT(assigns(256), ::testing::HasSubstr("Assign(w, b"));
+  EXPECT_THAT(assigns(128), ::testing::HasSubstr("Assign(w, a"));
+}
+
 TEST(ConstantFoldingTest, ShapesThatInferenceKnowsBecomeConstants) {
   EXPECT_EQ(After(ConstantFolding(), absl::StrCat(kX, "s = Shape(x); y = Reshape(x, s)")),
             absl::StrCat(kX, "s/folded_0 = Const(value=int32[2]{2,3})\ny = Reshape(x, s/folded_0)\n"));
