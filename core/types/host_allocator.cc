@@ -106,7 +106,7 @@ class CachingAllocator final : public Allocator {
     const int c = ClassOf(bytes);
     if (c >= kClasses) return nullptr;
     ThreadCache* cache = Cache();
-    void* p = bytes <= kMostCached ? AllocateSmall(cache, c) : AllocateLarge(c);
+    void* p = bytes <= kMostCached ? AllocateSmall(cache, c) : AllocateLarge(c, bytes);
     if (p != nullptr) Account(cache, static_cast<int64_t>(SizeOfClass(c)), bytes);
     return p;
   }
@@ -249,7 +249,7 @@ class CachingAllocator final : public Allocator {
   static size_t Filter(const void* p) { return (reinterpret_cast<uintptr_t>(p) >> 12) % kFilter; }
   bool MayBeBorrowed(const void* p) const { return borrowed_like_[Filter(p)].load(std::memory_order_relaxed) != 0; }
 
-  void* AllocateLarge(int c) {
+  void* AllocateLarge(int c, size_t bytes) {
     if (void* p = TakeRecent(c)) return p;
     absl::MutexLock lock(&mu_);
     // Also from slightly larger classes: a block that exists beats fresh pages.
@@ -268,6 +268,8 @@ class CachingAllocator final : public Allocator {
     }
     void* p = Reserve(SizeOfClass(c));
     if (p == nullptr && ReleaseLarge()) p = Reserve(SizeOfClass(c));
+    // Not to the end of the class: a huge page there would be memory that nobody asked for.
+    if (p != nullptr && bytes >= kHugePage) madvise(p, bytes, MADV_HUGEPAGE);
     return p;
   }
 
@@ -302,7 +304,6 @@ class CachingAllocator final : public Allocator {
     if (limit_ > 0 && reserved_ + static_cast<int64_t>(bytes) > limit_) return nullptr;
     void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) return nullptr;
-    if (bytes >= kHugePage) madvise(p, bytes, MADV_HUGEPAGE);
     reserved_ += static_cast<int64_t>(bytes);
     return p;
   }
