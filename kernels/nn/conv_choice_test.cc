@@ -14,6 +14,7 @@ namespace {
 // Writes its number to the result and lets some time pass.
 class FakeConv : public ConvAlgorithm {
  public:
+  // Fails when its number is negative.
   FakeConv(float number, absl::Duration time, ManualClock* clock, int* runs)
       : number_(number), time_(time), clock_(clock), runs_(runs) {}
   absl::Status KeepFilter(const float*) override { return absl::OkStatus(); }
@@ -21,7 +22,7 @@ class FakeConv : public ConvAlgorithm {
     ++*runs_;
     clock_->Advance(time_);
     *out = number_;
-    return absl::OkStatus();
+    return number_ < 0 ? absl::ResourceExhaustedError("too much") : absl::OkStatus();
   }
 
  private:
@@ -42,7 +43,7 @@ class ConvChoiceTest : public ::testing::Test {
   // The rule would take the slow one, 1; the fast one is 2.
   std::vector<ConvCandidate> Candidates() {
     return {{"slow", [this] { return std::make_unique<FakeConv>(1, absl::Milliseconds(20), &clock_, &slow_runs_); }},
-            {"fast", [this] { return std::make_unique<FakeConv>(2, fast_, &clock_, &fast_runs_); }},
+            {"fast", [this] { return std::make_unique<FakeConv>(fast_number_, fast_, &clock_, &fast_runs_); }},
             {"absent", [] { return nullptr; }}};
   }
   // What a run gives, or -1 when there is no algorithm.
@@ -64,6 +65,7 @@ class ConvChoiceTest : public ::testing::Test {
   ManualClock clock_;
   ConvShape shape_;
   absl::Duration fast_ = absl::Milliseconds(17);
+  float fast_number_ = 2;
   int slow_runs_ = 0, fast_runs_ = 0;
 };
 
@@ -80,6 +82,12 @@ TEST_F(ConvChoiceTest, TheFastestIsFoundOnceAndKept) {
 TEST_F(ConvChoiceTest, WhatIsHardlyFasterChangesNothing) {
   Tuning tuning(Folder("hardly"));
   fast_ = absl::Milliseconds(19);
+  EXPECT_EQ(Runs(&tuning), 1);
+}
+
+TEST_F(ConvChoiceTest, WhatFailsIsNotChosen) {
+  Tuning tuning(Folder("fails"));
+  fast_number_ = -1;
   EXPECT_EQ(Runs(&tuning), 1);
 }
 
