@@ -38,6 +38,11 @@ class Philox4x32 {
     return x;
   }
 
+  uint64_t key() const { return key_; }
+  // The number of the block that comes next, its lower and its upper half.
+  uint64_t low() const { return low_; }
+  uint64_t high() const { return high_; }
+
  private:
   uint64_t key_;
   uint64_t low_ = 0, high_;  // the counter

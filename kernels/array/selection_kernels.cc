@@ -1,6 +1,7 @@
 // The largest, the n-th, and the place of an element.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/base/status.h"
 #include "kernels/array/elements.h"
@@ -40,6 +41,48 @@ void SelectTop(const int64_t* keys, int64_t n, int64_t k, std::vector<Candidate>
   top->resize(k);
 }
 
+// All columns in the order of candidates, by distributing keys of 32 bits three times over 2048 places (a radix sort
+// from the lowest digit; stable, so columns of equal keys stay in order).
+class RadixSorter {
+ public:
+  // The columns of `n` keys, each of which fits into int32 or is the key of a NaN.
+  const std::vector<uint64_t>& Sort(const int64_t* keys, int64_t n) {
+    items_.resize(n);
+    other_.resize(n);
+    std::vector<uint32_t> count(3 * kPlaces, 0);
+    for (int64_t i = 0; i < n; ++i) {
+      const auto key = static_cast<int32_t>(std::min<int64_t>(keys[i], INT32_MAX));
+      // Larger keys first.
+      const uint32_t digits = ~(static_cast<uint32_t>(key) ^ 0x80000000u);
+      items_[i] = static_cast<uint64_t>(digits) << 32 | static_cast<uint64_t>(i);
+      for (int d = 0; d < 3; ++d) ++count[d * kPlaces + (digits >> (kBits * d)) % kPlaces];
+    }
+    for (int d = 0; d < 3; ++d) {
+      uint32_t* places = &count[d * kPlaces];
+      uint32_t begin = 0;
+      bool all_equal = false;
+      for (int p = 0; p < kPlaces; ++p) {
+        all_equal |= places[p] == n;
+        begin += std::exchange(places[p], begin);
+      }
+      if (all_equal) continue;
+      for (uint64_t item : items_) other_[places[(item >> (32 + kBits * d)) % kPlaces]++] = item;
+      items_.swap(other_);
+    }
+    return items_;
+  }
+
+ private:
+  static constexpr int kBits = 11, kPlaces = 1 << kBits;
+  std::vector<uint64_t> items_, other_;  // the digits, then the column
+};
+
+// The k first of n are cheaper to pick out one by one while they are few.
+bool WorthSorting(DType t, int64_t n, int64_t k) {
+  const bool narrow = t != DType::kDouble && t != DType::kInt64 && t != DType::kUint64 && t != DType::kUint32;
+  return narrow && n >= 512 && k >= n / 16 && n < (int64_t{1} << 31);
+}
+
 class TopKKernel : public Kernel {
  public:
   absl::Status Prepare(PrepareContext& p) override {
@@ -68,9 +111,19 @@ class TopKKernel : public Kernel {
     c.ParallelFor(rows, 50 + 2.0 * columns, [&](int64_t begin, int64_t end) {
       std::vector<int64_t> keys(columns);
       std::vector<Candidate> top;
+      RadixSorter sorter;
       for (int64_t r = begin; r < end; ++r) {
         const char* row = ElementAt(in, r * columns);
         OrderKeys(in.dtype(), row, columns, keys.data());
+        if (WorthSorting(in.dtype(), columns, k)) {
+          const std::vector<uint64_t>& sorted = sorter.Sort(keys.data(), columns);
+          for (int64_t i = 0; i < k; ++i) {
+            const auto column = static_cast<int32_t>(sorted[i]);
+            indices->data<int32_t>()[r * k + i] = column;
+            std::memcpy(ElementAt(*values, r * k + i), row + column * size, size);
+          }
+          continue;
+        }
         if (k == 1) {
           const int64_t best = std::max_element(keys.begin(), keys.end()) - keys.begin();
           top.assign(1, {keys[best], static_cast<int32_t>(best)});

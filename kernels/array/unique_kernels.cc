@@ -95,6 +95,13 @@ void PutIndex(Tensor* t, int64_t i, int64_t value) {
   }
 }
 
+template <class T>
+T ReadWord(absl::string_view bytes) {
+  T word;
+  std::memcpy(&word, bytes.data(), sizeof(word));
+  return word;
+}
+
 class UniqueKernel : public Kernel {
  public:
   explicit UniqueKernel(bool has_axis) : has_axis_(has_axis) {}
@@ -121,19 +128,29 @@ class UniqueKernel : public Kernel {
     }
     const RowKeys keys(x.dtype(), rows.raw_data(), n, outer * inner);
     ASSIGN_OR_RETURN(Tensor * idx, c.Allocate(1, Shape({n})));
-    absl::flat_hash_map<absl::string_view, int64_t> places;
-    places.reserve(std::min<int64_t>(n, 1024));
     std::vector<int64_t> first;  // the row that each distinct one appears in first
     std::vector<int64_t> counts;
-    for (int64_t i = 0; i < n; ++i) {
-      int64_t place = first.size();
-      if (!keys.EqualsNothing(i)) place = places.try_emplace(keys[i], place).first->second;
-      if (place == static_cast<int64_t>(first.size())) {
-        first.push_back(i);
-        counts.push_back(0);
+    auto find = [&](auto key_of) {
+      absl::flat_hash_map<decltype(key_of(0)), int64_t> places;
+      places.reserve(std::min<int64_t>(n, 1024));
+      for (int64_t i = 0; i < n; ++i) {
+        int64_t place = first.size();
+        if (!keys.EqualsNothing(i)) place = places.try_emplace(key_of(i), place).first->second;
+        if (place == static_cast<int64_t>(first.size())) {
+          first.push_back(i);
+          counts.push_back(0);
+        }
+        ++counts[place];
+        PutIndex(idx, i, place);
       }
-      ++counts[place];
-      PutIndex(idx, i, place);
+    };
+    const int64_t word_bytes = x.dtype() == DType::kString ? 0 : outer * inner * ElementSize(x.dtype());
+    if (word_bytes == 4) {
+      find([&](int64_t i) { return ReadWord<uint32_t>(keys[i]); });
+    } else if (word_bytes == 8) {
+      find([&](int64_t i) { return ReadWord<uint64_t>(keys[i]); });
+    } else {
+      find([&](int64_t i) { return keys[i]; });
     }
     const int64_t distinct = first.size();
     Shape shape = x.shape();

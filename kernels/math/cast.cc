@@ -7,6 +7,7 @@
 
 #include "core/base/status.h"
 #include "kernels/common/type_dispatch.h"
+#include "kernels/common/with_simd.h"
 #include "kernels/math/scalar.h"
 #include "kernels/math/topics.h"
 
@@ -53,6 +54,33 @@ SLUICE_HOST_DEVICE To Convert(From x) {
   }
 }
 
+// As Eigen rounds one number: to the nearest, ties to even; a NaN becomes the quiet one of its sign.
+SLUICE_HOST_DEVICE uint16_t RoundedBits(uint32_t x) {
+  const uint32_t rounded = (x + 0x7fffu + (x >> 16 & 1u)) >> 16;
+  const uint32_t nan = (x >> 16 & 0x8000u) | 0x7fc0u;
+  return static_cast<uint16_t>((x & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+}
+void FloatToBfloat16(const void* xp, void* yp, int64_t n) {
+  typedef uint32_t Bits __attribute__((may_alias));
+  typedef uint16_t Half __attribute__((may_alias));
+  const Bits* x = static_cast<const Bits*>(xp);
+  Half* y = static_cast<Half*>(yp);
+  WithSimd([=]() SLUICE_INLINE_LOOP {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = RoundedBits(x[i]);
+  });
+}
+void Bfloat16ToFloat(const void* xp, void* yp, int64_t n) {
+  typedef uint32_t Bits __attribute__((may_alias));
+  typedef uint16_t Half __attribute__((may_alias));
+  const Half* x = static_cast<const Half*>(xp);
+  Bits* y = static_cast<Bits*>(yp);
+  WithSimd([=]() SLUICE_INLINE_LOOP {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = static_cast<uint32_t>(x[i]) << 16;
+  });
+}
+
 template <class From, class To>
 void CastLoop(const void* xp, void* yp, int64_t n) {
   const From* x = static_cast<const From*>(xp);
@@ -75,6 +103,8 @@ Loop LoopFrom(DType from) {
 }
 
 Loop DirectLoop(DType from, DType to) {
+  if (from == DType::kFloat && to == DType::kBfloat16) return &FloatToBfloat16;
+  if (from == DType::kBfloat16 && to == DType::kFloat) return &Bfloat16ToFloat;
   Loop loop = nullptr;
   Dispatch<kCommon.bits()>(from, [&](auto tag) { loop = LoopTo<kCommon.bits(), typename decltype(tag)::type>(to); });
   return loop;

@@ -46,6 +46,14 @@ struct ProdReducer {
   SLUICE_HOST_DEVICE static Sum Start() { return Sum(1); }
   SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return scalar::Mul(a, b); }
+  static constexpr bool kJoinsVectors = true;
+  static constexpr bool kAdds = false;
+  template <class V>
+  SLUICE_HOST_DEVICE static void LoadVector(V&) {}
+  template <class V>
+  SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
+    a = a * b;
+  }
   SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
 };
 template <class T>
@@ -57,6 +65,16 @@ struct NormReducer {
     return scalar::Mul(v, scalar::Conj(v));
   }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return scalar::Add(a, b); }
+  static constexpr bool kJoinsVectors = true;
+  static constexpr bool kAdds = false;
+  template <class V>
+  SLUICE_HOST_DEVICE static void LoadVector(V& x) {
+    x = x * x;
+  }
+  template <class V>
+  SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
+    a = a + b;
+  }
   SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) {
     if constexpr (std::is_integral_v<T>) {
       return static_cast<T>(std::sqrt(static_cast<double>(s)));
@@ -74,6 +92,14 @@ struct MaxReducer {
   }
   SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return b > a || b != b ? b : a; }
+  static constexpr bool kJoinsVectors = true;
+  static constexpr bool kAdds = false;
+  template <class V>
+  SLUICE_HOST_DEVICE static void LoadVector(V&) {}
+  template <class V>
+  SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
+    a = (b > a) | (b != b) ? b : a;
+  }
   SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
 };
 template <class T>
@@ -85,6 +111,14 @@ struct MinReducer {
   }
   SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return b < a || b != b ? b : a; }
+  static constexpr bool kJoinsVectors = true;
+  static constexpr bool kAdds = false;
+  template <class V>
+  SLUICE_HOST_DEVICE static void LoadVector(V&) {}
+  template <class V>
+  SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
+    a = (b < a) | (b != b) ? b : a;
+  }
   SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
 };
 template <class T>

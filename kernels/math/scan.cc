@@ -1,4 +1,6 @@
 // Cumsum and Cumprod.
+#include <algorithm>
+
 #include "core/base/status.h"
 #include "kernels/common/type_dispatch.h"
 #include "kernels/math/scalar.h"
@@ -27,6 +29,22 @@ template <class F, class T>
 void Scan(const T* x, T* y, int64_t n, int64_t inner, int64_t begin, int64_t end, bool exclusive, bool reverse) {
   using Wide = std::conditional_t<std::is_same_v<T, half> || std::is_same_v<T, bfloat16>, float, T>;
   const F f;
+  // Many columns side by side.
+  constexpr int64_t kWidth = 256;
+  for (; end - begin >= 8; begin += std::min(kWidth, end - begin)) {
+    const int64_t width = std::min(kWidth, end - begin);
+    Wide sums[kWidth];
+    std::fill_n(sums, width, static_cast<Wide>(static_cast<float>(F::kStart)));
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t at = (reverse ? n - 1 - i : i) * inner + begin;
+#pragma GCC ivdep
+      for (int64_t j = 0; j < width; ++j) {
+        const Wide before = sums[j], next = f(before, static_cast<Wide>(x[at + j]));
+        y[at + j] = static_cast<T>(exclusive ? before : next);
+        sums[j] = next;
+      }
+    }
+  }
   for (int64_t j = begin; j < end; ++j) {
     Wide sum = static_cast<Wide>(static_cast<float>(F::kStart));
     for (int64_t i = 0; i < n; ++i) {

@@ -5,6 +5,7 @@
 #include "core/base/status.h"
 #include "kernels/common/element_wise.h"
 #include "kernels/common/type_dispatch.h"
+#include "kernels/common/with_simd.h"
 #include "kernels/math/scalar.h"
 #include "kernels/math/segment.h"
 #include "kernels/math/topics.h"
@@ -38,6 +39,43 @@ BinaryLoop LoopFor(SegmentOp op, DType dtype) {
     default:
       return SumLoop(dtype);
   }
+}
+
+// Sums of rows of floats for the segments [begin, end). Rows of one segment that follow each other are added in
+// registers.
+void SumRows(const float* x, absl::Span<const int64_t> rows, absl::Span<const int64_t> ids, int64_t inner,
+             int64_t begin, int64_t end, double* counts, float* y) {
+  const int64_t n = static_cast<int64_t>(ids.size());
+  WithSimd([=]() SLUICE_INLINE_LOOP {
+    constexpr int64_t kWidth = 16;
+    typedef float Lanes __attribute__((vector_size(kWidth * sizeof(float))));
+    auto row = [=](int64_t i) SLUICE_INLINE_LOOP { return x + (rows.empty() ? i : rows[i]) * inner; };
+    int64_t next;
+    for (int64_t i = 0; i < n; i = next) {
+      const int64_t s = ids[i];
+      next = i + 1;
+      if (s < begin || s >= end) continue;
+      while (next < n && ids[next] == s) ++next;
+      const bool first = counts[s] == 0;
+      counts[s] += static_cast<double>(next - i);
+      float* to = y + s * inner;
+      int64_t j = 0;
+      for (; j + kWidth <= inner; j += kWidth) {
+        Lanes sum, other;
+        std::memcpy(&sum, first ? row(i) + j : to + j, sizeof(sum));
+        for (int64_t k = first ? i + 1 : i; k < next; ++k) {
+          std::memcpy(&other, row(k) + j, sizeof(other));
+          sum += other;
+        }
+        std::memcpy(to + j, &sum, sizeof(sum));
+      }
+      for (; j < inner; ++j) {
+        float sum = first ? row(i)[j] : to[j];
+        for (int64_t k = first ? i + 1 : i; k < next; ++k) sum += row(k)[j];
+        to[j] = sum;
+      }
+    }
+  });
 }
 
 template <class From, class To>
@@ -146,7 +184,10 @@ absl::Status JoinSegments(KernelContext& c, SegmentOp op, EmptySegment empty, co
       0.1 * static_cast<double>(inner);
   c.ParallelFor(segments, cost, [&](int64_t begin, int64_t end) {
     const unsigned char f[kMaxFunctionBytes] = {};
-    for (size_t i = 0; i < ids.size(); ++i) {
+    const bool sums_floats =
+        data.dtype() == DType::kFloat && (op == SegmentOp::kSum || op == SegmentOp::kMean || op == SegmentOp::kSqrtN);
+    if (sums_floats) SumRows(data.data<float>(), rows, ids, inner, begin, end, counts, out->data<float>());
+    for (size_t i = 0; i < ids.size() && !sums_floats; ++i) {
       const int64_t s = ids[i];
       if (s < begin || s >= end) continue;
       const char* from = x + (rows.empty() ? static_cast<int64_t>(i) : rows[i]) * row_bytes;

@@ -4,6 +4,7 @@
 #include "core/base/status.h"
 #include "kernels/common/broadcast.h"
 #include "kernels/common/type_dispatch.h"
+#include "kernels/common/with_simd.h"
 #include "kernels/math/topics.h"
 
 namespace sluice {
@@ -21,10 +22,22 @@ void SelectLoop(const bool* condition, int64_t cs, const void* tp, int64_t ts, c
   const T *t = static_cast<const T*>(tp), *e = static_cast<const T*>(ep);
   T* out = static_cast<T*>(outp);
   if (cs == 1 && ts == 1 && es == 1) {
+    if constexpr (std::is_integral_v<T>) {
+      // A mask of the width of T, which compilers make vectors of.
+      const auto* c = reinterpret_cast<const uint8_t*>(condition);
+      WithSimd([=]() SLUICE_INLINE_LOOP {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) {
-      const T a = t[i], b = e[i];
-      out[i] = condition[i] ? a : b;
+        for (int64_t i = 0; i < n; ++i) {
+          const T mask = static_cast<T>(-static_cast<T>(c[i]));
+          out[i] = static_cast<T>((t[i] & mask) | (e[i] & static_cast<T>(~mask)));
+        }
+      });
+    } else {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) {
+        const T a = t[i], b = e[i];
+        out[i] = condition[i] ? a : b;
+      }
     }
     return;
   }

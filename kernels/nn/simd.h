@@ -1,47 +1,15 @@
-// Loops that use the best vector instructions of the processor they run on.
-//
-//   WithSimd([&]() SLUICE_INLINE_LOOP { for (int64_t i = 0; i < n; ++i) y[i] = x[i] * a; });
-//
-// The body is compiled for the baseline, AVX2 and AVX-512, and one is chosen at run time. What it calls must be inlined
-// into it (SLUICE_HOST_DEVICE, lambdas marked SLUICE_INLINE_LOOP). Lanes is a block of floats that every variant adds
-// up in the same order, so sums do not depend on the processor.
+// Blocks of floats for loops under WithSimd (kernels/common/with_simd.h): every variant adds them up in the same order,
+// so sums do not depend on the processor.
 #ifndef SLUICE_KERNELS_NN_SIMD_H_
 #define SLUICE_KERNELS_NN_SIMD_H_
 
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/common/cpu_isa.h"
 #include "kernels/common/macros.h"
-
-#define SLUICE_INLINE_LOOP __attribute__((always_inline))
+#include "kernels/common/with_simd.h"
 
 namespace sluice {
-
-template <typename F>
-void RunBaseline(const F& f) {
-  f();
-}
-#ifdef SLUICE_HAS_X86_LOOPS
-template <typename F>
-SLUICE_TARGET_AVX2 void RunAvx2(const F& f) {
-  f();
-}
-template <typename F>
-SLUICE_TARGET_AVX512 void RunAvx512(const F& f) {
-  f();
-}
-#endif
-
-template <typename F>
-inline void WithSimd(const F& f) {
-#ifdef SLUICE_HAS_X86_LOOPS
-  const CpuIsa isa = BestCpuIsa();
-  if (isa == CpuIsa::kAvx512) return RunAvx512(f);
-  if (isa == CpuIsa::kAvx2) return RunAvx2(f);
-#endif
-  RunBaseline(f);
-}
 
 inline constexpr int kLanes = 16;
 // Sixteen floats. The compiler maps the operations on it to the registers at hand.

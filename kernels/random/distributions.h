@@ -1,7 +1,7 @@
 // Numbers of a distribution from random bits. Each has the type T of its numbers, a group size kGroup, and fills one
 // group.
 //
-// Fixed distributions take one Philox block for each group; TruncatedNormal takes as many numbers as it needs and so
+// Fixed distributions make a group of one Philox block; TruncatedNormal takes as many numbers as it needs and so
 // has a region of the counter for each group (see FillRandom). Uniform numbers have all mantissa bits random: [1, 2)
 // - 1.
 #ifndef SLUICE_KERNELS_RANDOM_DISTRIBUTIONS_H_
@@ -51,8 +51,7 @@ template <class T>
 struct Uniform {
   using Type = T;
   static constexpr int kGroup = std::is_same_v<T, double> ? 2 : 4;
-  void Fill(Philox4x32& gen, T* out) const {
-    const std::array<uint32_t, 4> x = gen.Next();
+  void Fill(const uint32_t* x, T* out) const {
     if constexpr (std::is_same_v<T, double>) {
       out[0] = UniformDouble(x[0], x[1]);
       out[1] = UniformDouble(x[2], x[3]);
@@ -79,8 +78,7 @@ struct UniformInt {
   static constexpr int kGroup = sizeof(T) == 8 ? 2 : 4;
   T low = 0;
   std::make_unsigned_t<T> range = 1;
-  void Fill(Philox4x32& gen, T* out) const {
-    const std::array<uint32_t, 4> x = gen.Next();
+  void Fill(const uint32_t* x, T* out) const {
     for (int i = 0; i < kGroup; ++i) {
       std::make_unsigned_t<T> bits;
       if constexpr (sizeof(T) == 8) {
@@ -97,8 +95,7 @@ template <class T>
 struct Normal {
   using Type = T;
   static constexpr int kGroup = std::is_same_v<T, double> ? 2 : 4;
-  void Fill(Philox4x32& gen, T* out) const {
-    const std::array<uint32_t, 4> x = gen.Next();
+  void Fill(const uint32_t* x, T* out) const {
     if constexpr (std::is_same_v<T, double>) {
       NormalPair(UniformDouble(x[0], x[1]), UniformDouble(x[2], x[3]), &out[0], &out[1]);
     } else {

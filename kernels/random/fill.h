@@ -7,6 +7,7 @@
 #include "core/base/status.h"
 #include "core/kernel/kernel.h"
 #include "kernels/random/distributions.h"
+#include "kernels/random/philox_blocks.h"
 
 namespace sluice {
 
@@ -21,19 +22,33 @@ void FillRandom(const KernelContext& c, const Philox4x32& base, const D& distrib
   using T = typename D::Type;
   const int64_t groups = (size + D::kGroup - 1) / D::kGroup;
   c.ParallelFor(groups, TakesStream<D>::value ? 100 : 20, [&](int64_t begin, int64_t end) {
-    Philox4x32 gen = base;
-    gen.Skip(static_cast<uint64_t>(begin));
-    for (int64_t g = begin; g < end; ++g) {
-      T group[D::kGroup];
-      if constexpr (TakesStream<D>::value) {
+    T group[D::kGroup];
+    auto copy_group = [&](int64_t g) {
+      std::copy_n(group, std::min<int64_t>(D::kGroup, size - g * D::kGroup), out + g * D::kGroup);
+    };
+    if constexpr (TakesStream<D>::value) {
+      for (int64_t g = begin; g < end; ++g) {
         Philox4x32 own = base;
         own.Skip(static_cast<uint64_t>(g) * D::kBlocksOfGroup);
         PhiloxStream stream(own);
         distribution.Fill(stream, group);
-      } else {
-        distribution.Fill(gen, group);
+        copy_group(g);
       }
-      std::copy_n(group, std::min<int64_t>(D::kGroup, size - g * D::kGroup), out + g * D::kGroup);
+    } else {
+      constexpr int64_t kBlocks = 128;
+      uint32_t bits[4 * kBlocks];
+      const int64_t whole = size / D::kGroup;
+      for (int64_t at = begin; at < end; at += kBlocks) {
+        const int64_t to = std::min(end, at + kBlocks), whole_to = std::min(to, whole);
+        Philox4x32 gen = base;
+        gen.Skip(static_cast<uint64_t>(at));
+        PhiloxBlocks(gen, to - at, bits);
+        for (int64_t g = at; g < whole_to; ++g) distribution.Fill(bits + 4 * (g - at), out + g * D::kGroup);
+        for (int64_t g = std::max(at, whole_to); g < to; ++g) {
+          distribution.Fill(bits + 4 * (g - at), group);
+          copy_group(g);
+        }
+      }
     }
   });
 }

@@ -23,7 +23,7 @@ class OneByOne {
   explicit OneByOne(Philox4x32* gen) : gen_(gen) {}
   typename D::Type Next() {
     if (left_ == 0) {
-      D().Fill(*gen_, group_);
+      D().Fill(gen_->Next().data(), group_);
       left_ = D::kGroup;
     }
     return group_[--left_];
