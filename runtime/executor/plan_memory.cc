@@ -198,12 +198,12 @@ class LaneMemory {
         const uint32_t end = clocks_.FirstAfter(&needs[s * lanes_], lane, false);
         regions.push_back({p_.slots[s].bytes, static_cast<int>(begin), static_cast<int>(end) - 1});
       }
+      if (regions.empty()) continue;
+      p_.arena_bytes = (p_.arena_bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
       const Packing packing = PackRegions(regions);
       for (size_t r = 0; r < roots.size(); ++r) p_.slots[roots[r]].offset = p_.arena_bytes + packing.offsets[r];
       p_.arena_bytes += packing.total;
       p_.arena_lower_bound += packing.lower_bound;
-      if (lane + 1 < lanes_)
-        p_.arena_bytes = (p_.arena_bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
     }
     for (int s = 0; s < n_; ++s) {
       if (!planned_[s]) continue;

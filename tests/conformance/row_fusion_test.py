@@ -104,6 +104,7 @@ def test_same_bits_of_results_larger_than_the_caches(shape):
                 np.testing.assert_array_equal(run({a: x}, y, True, threads)[0], plain[0])
 
 
+@needs_fusion
 @pytest.mark.parametrize("program", [layer_norm, softmax, norm_of_rows, scale_of_rows], ids=lambda p: p.__name__)
 def test_a_program_of_rows_is_one_node(program):
     with sl.Graph().as_default():
