@@ -31,6 +31,17 @@ constexpr int64_t kMostPieces = 16, kMostSums = 8 << 20, kWantedUnits = 4;
 // Between points: 36 streams must not fall into the same lines of the first-level cache.
 int64_t PointStep(int64_t floats) { return floats + 16; }
 
+// WithSimd without the baseline, which has no loops for it.
+template <typename F>
+void WithVectors(const F& f) {
+#ifdef SLUICE_HAS_X86_LOOPS
+  if (BestCpuIsa() == CpuIsa::kAvx512) return RunAvx512(f);
+  RunAvx2(f);
+#else
+  RunBaseline(f);
+#endif
+}
+
 // How the outputs of a batch are cut: into tiles of M x M, strips of tiles beside each other, and blocks of strips.
 class Blocks {
  public:
@@ -71,7 +82,7 @@ template <int M>
 void TransformStrip(const float* image, const ConvShape& s, const Blocks::Strip& strip, int64_t step, float* v) {
   const Plane plane{s.axes[1].input, s.axes[2].input, s.in_channels, s.in_channels};
   const int64_t y = strip.row * M - s.axes[1].pad_before;
-  WithSimd([&]() SLUICE_INLINE_LOOP {
+  WithVectors([&]() SLUICE_INLINE_LOOP {
     for (int64_t t = 0; t < strip.tiles; t += kTilesAtOnce) {
       const int64_t x = (strip.column + t) * M - s.axes[2].pad_before;
       winograd::TransformTiles<M>(image, plane, y, x, std::min(kTilesAtOnce, strip.tiles - t), step,
@@ -152,7 +163,7 @@ void WinogradForward<R>::Pack(const float* from, int64_t i, float* filter) const
   // The taps of a row are a plane of R x R pixels.
   const Plane plane{R, R, kTapStep, width_};
   float* to = filter + panel * kPoints * filter_step() + row * width_;
-  WithSimd([&]() SLUICE_INLINE_LOOP {
+  WithVectors([&]() SLUICE_INLINE_LOOP {
     for (int64_t r = 0; r < kRowsAtOnce; ++r) {
       winograd::TransformSquare<R>(taps + r * width_, plane, 0, 0, filter_step(), to + r * width_);
     }
@@ -191,7 +202,7 @@ absl::Status WinogradForward<R>::Run(KernelContext& c, const float* a, const flo
         Multiply(tiles_, filter + j / width_ * kPoints * filter_step(), filter_step(), tiles, v, ci, in_step, m,
                  out_step);
         blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
-          WithSimd([&]() SLUICE_INLINE_LOOP {
+          WithVectors([&]() SLUICE_INLINE_LOOP {
             for (int64_t t = 0; t < strip.tiles; ++t) {
               const int64_t y = strip.row * M, x = (strip.column + t) * M;
               float* to = out + strip.image * result + (y * columns + x) * co + j;
@@ -263,7 +274,7 @@ void WinogradGradient<R>::RunBlock(const float* x, const float* dy, int64_t bloc
     const Plane plane{s_.axes[1].output, s_.axes[2].output, co, g.columns};
     blocks_.ForEachStrip(block, [&](const Blocks::Strip& strip, int64_t before) {
       const float* image = dy + strip.image * s_.out_positions() * co + j;
-      WithSimd([&]() SLUICE_INLINE_LOOP {
+      WithVectors([&]() SLUICE_INLINE_LOOP {
         for (int64_t t = 0; t < strip.tiles; ++t) {
           winograd::TransformSquare<M>(image, plane, strip.row * M, (strip.column + t) * M, out_step,
                                        w + (before + t) * width);
@@ -309,7 +320,7 @@ absl::Status WinogradGradient<R>::Run(KernelContext& c, const float* a, const fl
   });
   if (!ok) return ResourceExhausted("no memory for the tiles of a convolution");
   c.ParallelFor(ci, static_cast<double>(kPoints * co * (pieces_ + 2)) / 4, [&](int64_t begin, int64_t end) {
-    WithSimd([&]() SLUICE_INLINE_LOOP {
+    WithVectors([&]() SLUICE_INLINE_LOOP {
       for (int64_t i = begin * co; i < end * co; i += kLanes) {
         float all[kPoints * kLanes];
         for (int point = 0; point < kPoints; ++point) {

@@ -2,6 +2,7 @@
 // elements, which is found again by comparing with the forward result. NaN counts as larger than every number.
 #include <algorithm>
 #include <memory>
+#include <type_traits>
 
 #include "kernels/common/type_dispatch.h"
 #include "kernels/nn/nn_kernels.h"
@@ -16,6 +17,10 @@ template <typename T>
 SLUICE_HOST_DEVICE bool Replaces(T x, T best) {
   return x > best || x != x;
 }
+
+// Whether loops for this type use vectors (see LoopFor): others need no loops for special windows.
+template <typename T>
+constexpr bool kVectors = std::is_same_v<T, float> || std::is_same_v<T, double>;
 
 // Whether a window is two by two positions of the last two axes, the usual one: `*first` is then the first of them.
 SLUICE_HOST_DEVICE bool IsTwoByTwo(const PoolShape& s, const WindowRange& r, int64_t* first) {
@@ -144,7 +149,7 @@ class MaxPoolKernel : public Kernel {
         for (int64_t i = begin; i < end; ++i, walk.Next()) {
           const T* x = from + image * s.in_image();
           int64_t first;
-          if (IsTwoByTwo(s, walk.range(), &first)) {
+          if (kVectors<T> && IsTwoByTwo(s, walk.range(), &first)) {
             MaxOfTwoByTwo(x + first * s.channels, row, s.channels, to + i * s.channels);
           } else {
             MaxOfWindow(s, x, walk.range(), to + i * s.channels);
@@ -212,7 +217,7 @@ class MaxPoolGradKernel : public Kernel {
             const int64_t out = i * s.out_image() + p * s.channels;
             const WindowRange& r = walk.range();
             int64_t first;
-            if (store && IsTwoByTwo(s, r, &first)) {
+            if (kVectors<T> && store && IsTwoByTwo(s, r, &first)) {
               first = in + first * s.channels;
               SpreadTwoByTwo(x + first, row, s.channels, y + out, g + out, to + first);
             } else if (store) {
