@@ -5,6 +5,7 @@
 #include "compiler/simplify/arithmetic.h"
 #include "compiler/simplify/common_subexpression.h"
 #include "compiler/simplify/constant_folding.h"
+#include "compiler/simplify/dependency.h"
 #include "compiler/simplify/prune.h"
 #include "core/base/status.h"
 #include "core/graph/text.h"
@@ -168,6 +169,52 @@ TEST(ConstantFoldingTest, KeepsTheOrderThatComesWithAnInput) {
 TEST(PruneTest, OnlyWhatIsNeededStays) {
   EXPECT_EQ(After(Prune(), absl::StrCat(kX, "a = Exp(x); go = NoOp(); y = Neg(x, ^go)")),
             absl::StrCat(kX, "go = NoOp()\ny = Neg(x, ^go)\n"));
+}
+
+TEST(DependencyTest, WhatOtherEdgesSayGoes) {
+  const std::pair<const char*, const char*> cases[] = {
+      // A reader of a, directly and through b.
+      {"a = Exp(x); y = Neg(a, ^a)", "a = Exp(x)\ny = Neg(a)\n"},
+      {"a = Exp(x); b = Neg(a); y = Exp(b, ^a)", "a = Exp(x)\nb = Neg(a)\ny = Exp(b)\n"},
+      // Through control edges, also of what is waited for only.
+      {"a = NoOp(); b = NoOp(^a); y = Exp(x, ^a, ^b)", "a = NoOp()\nb = NoOp(^a)\ny = Exp(x, ^b)\n"},
+      {"a = NoOp(); b = Exp(x, ^a); c = NoOp(^b); y = Neg(x, ^a, ^b, ^c)",
+       "a = NoOp()\nb = Exp(x, ^a)\nc = NoOp(^b)\ny = Neg(x, ^c)\n"},
+      // What depends on nothing is there from the start.
+      {"k = Const(value=float[]{1}); y = Exp(x, ^k)", "y = Exp(x)\n"},
+      {"a = NoOp(); k = Const(value=float[]{1}, ^a); y = Mul(x, k, ^a)",
+       "a = NoOp()\nk = Const(value=float[]{1}, ^a)\ny = Mul(x, k)\n"},
+      // These say something.
+      {"a = NoOp(); b = NoOp(); y = Exp(x, ^a, ^b)", "a = NoOp()\nb = NoOp()\ny = Exp(x, ^a, ^b)\n"},
+      {"a = NoOp(); k = Const(value=float[]{1}, ^a); y = Exp(x, ^k)",
+       "a = NoOp()\nk = Const(value=float[]{1}, ^a)\ny = Exp(x, ^k)\n"},
+  };
+  for (auto [before, after] : cases) {
+    EXPECT_EQ(After(DependencyReduction(), absl::StrCat(kX, before)), absl::StrCat(kX, after)) << before;
+  }
+}
+
+TEST(DependencyTest, ManyNodesThatWaitForManyTakeLittleTime) {
+  // 2,000 nodes in layers of 40, each of which waits for all of the layer before: what it says of layers further away
+  // goes.
+  std::string text = kX;
+  for (int i = 0; i < 2000; ++i) {
+    absl::StrAppend(&text, "n", i, " = NoOp(");
+    const char* comma = "";
+    for (int layer = 1; layer <= 2; ++layer) {
+      for (int k = 0; k < 40 && i / 40 >= layer; ++k, comma = ", ") {
+        absl::StrAppend(&text, comma, "^n", (i / 40 - layer) * 40 + k);
+      }
+    }
+    text += ")\n";
+  }
+  text += "y = Exp(x, ^n1999)\n";
+  Graph graph(&TestOps());
+  ASSERT_TRUE(ParseGraphText(text, &graph).ok());
+  ASSERT_TRUE(*DependencyReduction().Run(&graph, {}));
+  for (int i = 40; i < 2000; ++i) {
+    ASSERT_EQ(graph.Find(absl::StrCat("n", i))->control_inputs().size(), 40) << i;
+  }
 }
 
 }  // namespace
