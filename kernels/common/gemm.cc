@@ -6,6 +6,7 @@
 #include "kernels/common/gemm_blocked.h"
 #include "kernels/common/gemm_direct.h"
 #include "kernels/common/gemm_narrow.h"
+#include "kernels/common/gemm_pieces.h"
 
 namespace sluice {
 namespace {
@@ -121,39 +122,11 @@ void RunPiece(const GemmArgs<T>& g, bool small) {
   if (g.epilogue != nullptr) (*g.epilogue)(g.i, g.m, g.j, g.n);
 }
 
-int64_t RoundUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
-
-// Cuts the result into about one rectangle for each thread.
 template <class T>
 void RunTiled(ThreadPool* pool, const GemmArgs<T>& g) {
   const double cost_ns =
       static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) * sizeof(T) / 500;
-  const int threads = pool == nullptr ? 1 : pool->parallelism();
-  if (threads == 1 || cost_ns < 10000) return RunPiece(g, IsSmall(g));
-  // The cut goes across the longer side first, so that pieces stay near to squares.
-  int64_t rows = 1, columns = 1;
-  while (rows * columns < threads) {
-    const bool cut_rows = g.m / rows >= g.n / columns;
-    if ((cut_rows ? g.m / rows : g.n / columns) < 2 * 16) break;
-    (cut_rows ? rows : columns) *= 2;
-  }
-  const int64_t height = RoundUp((g.m + rows - 1) / rows, 12), width = RoundUp((g.n + columns - 1) / columns, 32);
-  rows = (g.m + height - 1) / height;
-  columns = (g.n + width - 1) / width;
-  pool->ParallelFor(rows * columns, cost_ns / static_cast<double>(rows * columns), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      GemmArgs<T> piece = g;
-      const int64_t i = t / columns * height, j = t % columns * width;
-      piece.m = std::min(height, g.m - i);
-      piece.n = std::min(width, g.n - j);
-      piece.a += g.ta ? i : i * g.lda;
-      piece.b += g.tb ? j * g.ldb : j;
-      piece.c += i * g.ldc + j;
-      piece.i = i;
-      piece.j = j;
-      RunPiece(piece, IsSmall(g));
-    }
-  });
+  internal::ForEachPiece(pool, g, cost_ns, [&](const GemmArgs<T>& piece) { RunPiece(piece, IsSmall(g)); });
 }
 
 template <class T>

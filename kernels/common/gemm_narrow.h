@@ -23,6 +23,7 @@
 #include "kernels/common/cpu_isa.h"
 #include "kernels/common/cpu_narrow.h"
 #include "kernels/common/gemm_blocked.h"
+#include "kernels/common/gemm_pieces.h"
 #include "kernels/common/macros.h"
 #include "kernels/common/vector_math.h"
 
@@ -409,7 +410,6 @@ void NarrowPiece(const GemmArgs<T>& g, bool few_rows) {
   few_rows ? NarrowRows<NarrowBaseline>(g) : NarrowProduct<FloatPanels<T, NarrowBaseline>>(g);
 }
 
-// Cuts the result into about one rectangle for each thread.
 template <class T>
 void NarrowGemm(ThreadPool* pool, GemmArgs<T> g) {
   if (g.n == 1 && g.ldc == 1 && g.m > kFewRows) {
@@ -418,31 +418,7 @@ void NarrowGemm(ThreadPool* pool, GemmArgs<T> g) {
   }
   const bool few_rows = g.m <= kFewRows;
   const double cost_ns = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) / 100;
-  const int threads = pool == nullptr ? 1 : pool->parallelism();
-  if (threads == 1 || cost_ns < 10000) return NarrowPiece(g, few_rows);
-  // Across the longer side first, so that pieces stay near to squares.
-  int64_t rows = 1, columns = 1;
-  while (rows * columns < threads) {
-    const bool cut_rows = g.m / rows >= g.n / columns;
-    if ((cut_rows ? g.m / rows : g.n / columns) < 2 * 16) break;
-    (cut_rows ? rows : columns) *= 2;
-  }
-  auto round_up = [](int64_t x, int64_t to) { return (x + to - 1) / to * to; };
-  const int64_t height = round_up((g.m + rows - 1) / rows, 12), width = round_up((g.n + columns - 1) / columns, 32);
-  rows = (g.m + height - 1) / height;
-  columns = (g.n + width - 1) / width;
-  pool->ParallelFor(rows * columns, cost_ns / static_cast<double>(rows * columns), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      GemmArgs<T> piece = g;
-      const int64_t i = t / columns * height, j = t % columns * width;
-      piece.m = std::min(height, g.m - i);
-      piece.n = std::min(width, g.n - j);
-      piece.a += g.ta ? i : i * g.lda;
-      piece.b += g.tb ? j * g.ldb : j;
-      piece.c += i * g.ldc + j;
-      NarrowPiece(piece, few_rows);
-    }
-  });
+  ForEachPiece(pool, g, cost_ns, [&](const GemmArgs<T>& piece) { NarrowPiece(piece, few_rows); });
 }
 
 }  // namespace sluice::internal

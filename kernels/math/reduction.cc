@@ -9,21 +9,27 @@
 namespace sluice {
 namespace {
 
+// What reducers have in common that carry elements as they are.
 template <class T>
-struct SumReducer {
+struct PlainReducer {
   using Sum = ReduceWide<T>;
-  SLUICE_HOST_DEVICE static Sum Start() { return Sum(0); }
   SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
-  SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return scalar::Add(a, b); }
+  SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
   static constexpr bool kJoinsVectors = true;
-  static constexpr bool kAdds = true;
+  static constexpr bool kAdds = false;
   template <class V>
   SLUICE_HOST_DEVICE static void LoadVector(V&) {}
+};
+template <class T>
+struct SumReducer : PlainReducer<T> {
+  using Sum = ReduceWide<T>;
+  SLUICE_HOST_DEVICE static Sum Start() { return Sum(0); }
+  SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return scalar::Add(a, b); }
+  static constexpr bool kAdds = true;
   template <class V>
   SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
     a = a + b;
   }
-  SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
 };
 template <class T>
 struct MeanReducer : SumReducer<T> {
@@ -41,20 +47,14 @@ struct MeanReducer : SumReducer<T> {
   }
 };
 template <class T>
-struct ProdReducer {
+struct ProdReducer : PlainReducer<T> {
   using Sum = ReduceWide<T>;
   SLUICE_HOST_DEVICE static Sum Start() { return Sum(1); }
-  SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return scalar::Mul(a, b); }
-  static constexpr bool kJoinsVectors = true;
-  static constexpr bool kAdds = false;
-  template <class V>
-  SLUICE_HOST_DEVICE static void LoadVector(V&) {}
   template <class V>
   SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
     a = a * b;
   }
-  SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
 };
 template <class T>
 struct NormReducer {
@@ -84,42 +84,30 @@ struct NormReducer {
   }
 };
 template <class T>
-struct MaxReducer {
+struct MaxReducer : PlainReducer<T> {
   using Sum = ReduceWide<T>;
   SLUICE_HOST_DEVICE static Sum Start() {
     return std::numeric_limits<Sum>::has_infinity ? static_cast<Sum>(-std::numeric_limits<Sum>::infinity())
                                                   : std::numeric_limits<Sum>::lowest();
   }
-  SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return b > a || b != b ? b : a; }
-  static constexpr bool kJoinsVectors = true;
-  static constexpr bool kAdds = false;
-  template <class V>
-  SLUICE_HOST_DEVICE static void LoadVector(V&) {}
   template <class V>
   SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
     a = (b > a) | (b != b) ? b : a;
   }
-  SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
 };
 template <class T>
-struct MinReducer {
+struct MinReducer : PlainReducer<T> {
   using Sum = ReduceWide<T>;
   SLUICE_HOST_DEVICE static Sum Start() {
     return std::numeric_limits<Sum>::has_infinity ? std::numeric_limits<Sum>::infinity()
                                                   : std::numeric_limits<Sum>::max();
   }
-  SLUICE_HOST_DEVICE static Sum Load(T x) { return static_cast<Sum>(x); }
   SLUICE_HOST_DEVICE static Sum Join(Sum a, Sum b) { return b < a || b != b ? b : a; }
-  static constexpr bool kJoinsVectors = true;
-  static constexpr bool kAdds = false;
-  template <class V>
-  SLUICE_HOST_DEVICE static void LoadVector(V&) {}
   template <class V>
   SLUICE_HOST_DEVICE static void JoinVector(V& a, const V& b) {
     a = (b < a) | (b != b) ? b : a;
   }
-  SLUICE_HOST_DEVICE static T Finish(Sum s, int64_t) { return static_cast<T>(s); }
 };
 template <class T>
 struct AllReducer {
