@@ -5,6 +5,7 @@
 #include "compiler/fusion/element_wise.h"
 #include "compiler/fusion/epilogues.h"
 #include "compiler/fusion/rows.h"
+#include "compiler/fusion/updates.h"
 #include "compiler/layout/channels_last.h"
 #include "compiler/simplify/arithmetic.h"
 #include "compiler/simplify/common_subexpression.h"
@@ -19,10 +20,12 @@ std::vector<std::shared_ptr<const Pass>> DefaultPasses() {
           std::make_shared<CommonSubexpression>(), std::make_shared<Prune>(), std::make_shared<DependencyReduction>()};
 }
 
-std::vector<std::shared_ptr<const Pass>> DevicePasses(NodePredicate element_wise, NodePredicate reduction) {
+std::vector<std::shared_ptr<const Pass>> DevicePasses(NodePredicate element_wise, NodePredicate reduction,
+                                                      NodePredicate update) {
   return {std::make_shared<ChannelsLast>(), std::make_shared<EpilogueFusion>(element_wise),
           std::make_shared<RowFusion>(element_wise, std::move(reduction)),
-          std::make_shared<ElementWiseFusion>(std::move(element_wise))};
+          std::make_shared<ElementWiseFusion>(std::move(element_wise)),
+          std::make_shared<UpdateFusion>(std::move(update))};
 }
 
 }  // namespace sluice

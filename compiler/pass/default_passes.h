@@ -12,9 +12,11 @@ namespace sluice {
 
 // constant_folding, arithmetic, common_subexpression, prune, dependency.
 std::vector<std::shared_ptr<const Pass>> DefaultPasses();
-// What runs on the part of a graph that one device has: layout, epilogue_fusion, row_fusion, fusion. The
-// predicates say whether a node's kernel can be a member of a group: as a loop over elements, as a reduction.
-std::vector<std::shared_ptr<const Pass>> DevicePasses(NodePredicate element_wise, NodePredicate reduction);
+// What runs on the part of a graph that one device has: layout, epilogue_fusion, row_fusion, fusion, update_fusion. The
+// predicates say whether a node's kernel can be a member of a group: as a loop over elements, as a reduction, as an
+// update of variables.
+std::vector<std::shared_ptr<const Pass>> DevicePasses(NodePredicate element_wise, NodePredicate reduction,
+                                                      NodePredicate update);
 
 }  // namespace sluice
 

@@ -87,9 +87,11 @@ class VariableLocks {
   ~VariableLocks();
   VariableLocks(const VariableLocks&) = delete;
   VariableLocks& operator=(const VariableLocks&) = delete;
+  // Different ones among those given.
+  int num_variables() const { return static_cast<int>(sorted_.size()); }
 
  private:
-  absl::InlinedVector<Variable*, 4> sorted_;
+  absl::InlinedVector<Variable*, 128> sorted_;
 };
 
 // The variable behind a handle (a scalar of type kResource, which reference edges also carry). The error says what the

@@ -22,6 +22,11 @@ void AddCandidatesCpu(KernelRegistry& k);
 void AddTrainingCpu(KernelRegistry& k);
 void AddMomentTrainingCpu(KernelRegistry& k);
 void AddAdagradTrainingCpu(KernelRegistry& k);
+// _FusedUpdates, by the kernels of the rules in the same registry.
+void AddTogetherTrainingCpu(KernelRegistry& k);
+
+// Whether the node is a dense update by one of our rules, which _FusedUpdates can run with others.
+bool CanUpdateTogether(const KernelRegistry& kernels, const NodeInfo& node);
 
 }  // namespace sluice
 

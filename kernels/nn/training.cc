@@ -13,6 +13,7 @@ void AddTrainingCpu(KernelRegistry& k) {
   AddUpdate<PowerSignRule>(k, "PowerSign", kDenseRef | kDenseResource);
   AddMomentTrainingCpu(k);
   AddAdagradTrainingCpu(k);
+  AddTogetherTrainingCpu(k);
 }
 
 }  // namespace sluice

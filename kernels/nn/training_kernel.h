@@ -3,17 +3,20 @@
 // One pass reads the gradient and every state and writes the states, in place where no reader holds them. The locks of
 // all variables are held meanwhile, so an update is seen whole or not at all. All checks come before the first write.
 // Sparse updates take repeated indices one after the other in their order; rows are divided among threads by index, so
-// the order holds for each.
+// the order holds for each. The kernel of a rule also runs `_FusedUpdates`, the dense updates of several variables:
+// they share one look at the hyper-parameters and one division of all their elements among threads.
 #ifndef SLUICE_KERNELS_NN_TRAINING_KERNEL_H_
 #define SLUICE_KERNELS_NN_TRAINING_KERNEL_H_
 
-#include <array>
+#include <algorithm>
 #include <iterator>
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/types/span.h"
 #include "core/base/status.h"
 #include "core/kernel/kernel_registry.h"
 #include "core/kernel/variable.h"
@@ -36,18 +39,26 @@ class UpdateKernelBase : public Kernel {
   static constexpr int kMaxHyper = 6;
   // One update, checked and locked. Where `rows` is given, gradient row i belongs to row rows[i] of the states.
   struct Step {
-    const Tensor* hyper[kMaxHyper];
     const void* from[kMaxStates];
     void* to[kMaxStates];
     const void* gradient;
     const int64_t* rows = nullptr;
     int64_t num_rows = 0, row_size = 0, elements = 0;
-    UpdateFlags flags;
   };
-  virtual void Update(KernelContext& c, const Step& step) const = 0;
+  // One step, or several without rows.
+  virtual void Update(KernelContext& c, const Tensor* const* hyper, absl::Span<const Step> steps) const = 0;
+  const UpdateFlags& flags() const { return flags_; }
 
  private:
-  absl::Status CheckShapes(KernelContext& c, const Variable* const* variables) const;
+  absl::Status PrepareTogether(PrepareContext& p);
+  // Input of the node for state i, or i = states_ for the gradient, of update u.
+  int InputOf(int u, int i) const { return u * (states_ + 1) + (count_ == 1 && i == states_ ? gradient_ : i); }
+  std::string Source(int u) const { return sources_.empty() ? "" : sources_[u] + ": "; }
+  absl::Status Locked(KernelContext& c, Variable* const* variables, int first, int count) const;
+  absl::Status Apply(KernelContext& c, Variable* const* variables, int first, int count) const;
+  absl::Status ApplyToRows(KernelContext& c, Variable* const* variables, const Tensor* const* hyper) const;
+  absl::Status CheckHyper(KernelContext& c, const Tensor** hyper) const;
+  absl::Status CheckShapes(KernelContext& c, Variable* const* variables, int u) const;
 
   const int states_;
   const char* const* hyper_names_;
@@ -55,9 +66,15 @@ class UpdateKernelBase : public Kernel {
   int hyper_[kMaxHyper] = {};
   int gradient_ = 0;
   int indices_ = -1;
+  int count_ = 1;                         // updates in the node
+  std::vector<std::string> state_names_;  // in messages
+  std::vector<std::string> sources_;      // of each update, when there are several
   DType type_ = DType::kInvalid;
   UpdateFlags flags_;
 };
+
+// How many updates one node can hold.
+inline constexpr int kMaxUpdatesTogether = 32;
 
 namespace internal {
 template <class Rule, class = void>
@@ -77,17 +94,17 @@ class UpdateKernel : public UpdateKernelBase {
   UpdateKernel() : UpdateKernelBase(kStates, Rule::kHyper, std::size(Rule::kHyper)) {}
 
  protected:
-  void Update(KernelContext& c, const Step& step) const override {
+  void Update(KernelContext& c, const Tensor* const* hyper, absl::Span<const Step> steps) const override {
     C h[std::size(Rule::kHyper)];
     for (size_t i = 0; i < std::size(Rule::kHyper); ++i) {
-      const Tensor& t = *step.hyper[i];
+      const Tensor& t = *hyper[i];
       h[i] = t.dtype() == DType::kInt64 ? static_cast<C>(t.scalar<int64_t>()) : static_cast<C>(t.scalar<T>());
     }
-    const Rule rule(h, step.flags);
+    const Rule rule(h, flags());
     if constexpr (internal::HasQuickForm<Rule>::value) {
-      if (rule.IsQuick()) return Loop(c, step, typename Rule::Quick(h, step.flags));
+      if (rule.IsQuick()) return Loop(c, steps, typename Rule::Quick(h, flags()));
     }
-    Loop(c, step, rule);
+    Loop(c, steps, rule);
   }
 
  private:
@@ -119,21 +136,35 @@ class UpdateKernel : public UpdateKernelBase {
     }
   }
 
+  // Where the elements of the next step begin when those of all steps are counted: what threads take starts at a
+  // multiple of 16 in each.
+  static constexpr int64_t kAlign = 16;
+  static int64_t Places(const Step& step) { return (step.elements + kAlign - 1) / kAlign * kAlign; }
+
   template <class R>
-  static void Loop(KernelContext& c, const Step& step, const R& rule) {
+  static void Loop(KernelContext& c, absl::Span<const Step> steps, const R& rule) {
+    if (steps[0].rows != nullptr) return LoopRows(c, steps[0], rule);
+    int64_t total = 0;
+    for (const Step& step : steps) total += Places(step);
+    c.ParallelFor(
+        total, 0.15 * (kStates + 1),
+        [&](int64_t begin, int64_t end) {
+          Vectorised([&]() SLUICE_INLINE_LOOP {
+            const R r = rule;
+            for (const Step* step = steps.begin(); step != steps.end() && end > 0; ++step) {
+              const int64_t from = std::max<int64_t>(begin, 0), to = std::min(end, step->elements);
+              if (from < to) Elements(*step, r, static_cast<const T*>(step->gradient), 0, from, to);
+              begin -= Places(*step);
+              end -= Places(*step);
+            }
+          });
+        },
+        kAlign);
+  }
+
+  template <class R>
+  static void LoopRows(KernelContext& c, const Step& step, const R& rule) {
     const T* g = static_cast<const T*>(step.gradient);
-    if (step.rows == nullptr) {
-      c.ParallelFor(
-          step.elements, 0.15 * (kStates + 1),
-          [&](int64_t begin, int64_t end) {
-            Vectorised([&]() SLUICE_INLINE_LOOP {
-              const R r = rule;
-              Elements(step, r, g, 0, begin, end);
-            });
-          },
-          16);
-      return;
-    }
     // Thread t takes the rows whose number is t modulo the count, each in the order of the indices.
     const int64_t work = step.num_rows * step.row_size;
     const int64_t shares = work < 16384 ? 1 : c.step().pool->parallelism();

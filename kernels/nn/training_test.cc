@@ -6,6 +6,7 @@
 #include "gtest/gtest.h"
 #include "kernels/common/kernel_test.h"
 #include "kernels/nn/nn_kernels.h"
+#include "ops/control/control_ops.h"
 #include "ops/nn/nn_ops.h"
 
 namespace sluice {
@@ -278,7 +279,12 @@ class TrainingTest : public ::testing::Test {
     }
   }
 
-  KernelTester tester_{DefineNnOps, AddNnKernelsCpu, 2};
+  static void DefineOps(OpRegistry& ops) {
+    DefineNnOps(ops);
+    DefineRuntimeOps(ops);
+  }
+
+  KernelTester tester_{DefineOps, AddNnKernelsCpu, 2};
 };
 
 TEST_F(TrainingTest, DenseUpdatesFollowTheirRules) {
@@ -296,6 +302,99 @@ TEST_F(TrainingTest, SparseUpdatesTakeRepeatedRowsInOrder) {
     Check<float>(rule, true, 2e-6);
     Check<double>(rule, true, 1e-13);
   }
+}
+
+// `_FusedUpdates` of variables of several sizes beside the op on each: the same bits.
+TEST_F(TrainingTest, UpdatesTogetherAreThoseOfEach) {
+  const std::vector<int64_t> sizes = {5, 1, 0, 40000, 17, 16};
+  for (const Rule& rule : Rules()) {
+    SCOPED_TRACE(rule.name);
+    std::vector<Tensor> hyper;
+    for (size_t i = 0; i < rule.hyper.size(); ++i) {
+      const bool is_step = std::string(rule.name) == "AdagradDA" && i == 3;
+      hyper.push_back(is_step ? Tensor::Scalar<int64_t>(static_cast<int64_t>(rule.hyper[i]))
+                              : Tensor::Scalar<float>(static_cast<float>(rule.hyper[i])));
+    }
+    std::vector<Tensor> inputs, wanted;
+    std::vector<RefPtr<Variable>> updated;
+    for (size_t u = 0; u < sizes.size(); ++u) {
+      std::vector<RefPtr<Variable>> alone;
+      std::vector<Tensor> one;
+      for (int k = 0; k <= rule.states; ++k) {
+        Tensor t = Tensor::Make(DType::kFloat, Shape({sizes[u]})).value();
+        for (int64_t i = 0; i < sizes[u]; ++i) {
+          t.data<float>()[i] = static_cast<float>(k == 0 || k == rule.states ? std::sin(i + u) : 0.3 + 0.1 * k);
+        }
+        if (k == rule.states) {
+          inputs.push_back(t);
+          one.insert(one.end(), hyper.begin(), hyper.end());
+          one.insert(one.begin() + rule.states + rule.gradient_at, t);
+          continue;
+        }
+        alone.push_back(Make(t.Clone().value()));
+        updated.push_back(Make(t));
+        one.push_back(HandleOf(alone.back()));
+        inputs.push_back(HandleOf(updated.back()));
+      }
+      auto out = tester_.RunOp(std::string("ResourceApply") + rule.name, one, rule.attrs);
+      ASSERT_TRUE(out.ok()) << out.status();
+      for (const auto& v : alone) wanted.push_back(v->Read().value());
+    }
+    inputs.insert(inputs.end(), hyper.begin(), hyper.end());
+    AttrMap attrs = rule.attrs;
+    attrs.Set("op", std::string("ResourceApply") + rule.name);
+    attrs.Set("T", DType::kFloat);
+    attrs.Set("count", static_cast<int64_t>(sizes.size()));
+    attrs.Set("states", std::vector<std::string>(rule.states, "state"));
+    attrs.Set("sources", std::vector<std::string>(sizes.size(), "node"));
+    auto out = tester_.RunOp("_FusedUpdates", inputs, attrs);
+    ASSERT_TRUE(out.ok()) << out.status();
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      EXPECT_TRUE(IdenticalTensors(updated[i]->Read().value(), wanted[i])) << "state " << i;
+    }
+  }
+}
+
+TEST_F(TrainingTest, UpdatesTogetherOfOneVariableFollowEachOther) {
+  auto v = Make(Tensor::Vector<float>({1, 2}));
+  AttrMap attrs;
+  attrs.Set("op", std::string("ResourceApplyGradientDescent"));
+  attrs.Set("T", DType::kFloat);
+  attrs.Set("count", int64_t{2});
+  attrs.Set("states", std::vector<std::string>{"var"});
+  attrs.Set("sources", std::vector<std::string>{"a", "b"});
+  const Tensor g = Tensor::Vector<float>({1, 1});
+  auto out = tester_.RunOp("_FusedUpdates", {HandleOf(v), g, HandleOf(v), g, Tensor::Scalar(0.5f)}, attrs);
+  ASSERT_TRUE(out.ok()) << out.status();
+  EXPECT_EQ(v->Read()->ToString(), "float [2] 0 1");
+}
+
+TEST_F(TrainingTest, MistakesInOneOfSeveralAreFoundBeforeAnythingIsWritten) {
+  auto v = Make(Tensor::Vector<float>({1, 2}));
+  auto w = Make(Tensor::Vector<float>({1, 2, 3}));
+  auto empty = MakeRef<Variable>("layer/w", DType::kFloat, PartialShape({2}));
+  const Tensor g = Tensor::Vector<float>({1, 1}), rate = Tensor::Scalar(0.5f);
+  auto message = [&](std::vector<Tensor> inputs, int64_t count = 2, const char* op = "ResourceApplyGradientDescent") {
+    AttrMap attrs;
+    attrs.Set("op", std::string(op));
+    attrs.Set("T", DType::kFloat);
+    attrs.Set("count", count);
+    attrs.Set("states", std::vector<std::string>{"var"});
+    attrs.Set("sources", std::vector<std::string>{"update a", "update b"});
+    return std::string(tester_.RunOp("_FusedUpdates", std::move(inputs), attrs).status().message());
+  };
+  EXPECT_THAT(message({HandleOf(v), g, HandleOf(w), g, rate}),
+              HasSubstr("update b: the gradient is [2], wanted the shape of var, [3]"));
+  EXPECT_THAT(message({HandleOf(v), g, HandleOf(empty), g, rate}), HasSubstr("update b: "));
+  EXPECT_THAT(message({HandleOf(v), g, HandleOf(empty), g, rate}), HasSubstr("layer/w"));
+  EXPECT_THAT(message({HandleOf(v), g, HandleOf(v), g, Tensor::Vector<float>({1, 1})}),
+              HasSubstr("alpha is [2], wanted a scalar"));
+  EXPECT_THAT(message({HandleOf(v), g, HandleOf(w), rate}), HasSubstr("found 4 inputs"));
+  EXPECT_THAT(message({HandleOf(v), g, g, g, rate}), HasSubstr("input 2 is float, wanted a variable of float"));
+  EXPECT_THAT(message({HandleOf(v), g, HandleOf(w), g, rate}, 3), HasSubstr("count is 3 with 2 sources"));
+  EXPECT_THAT(message({HandleOf(v), g, HandleOf(w), g, rate}, 2, "MatMul"), HasSubstr("'MatMul' is no update"));
+  EXPECT_THAT(message({HandleOf(v), g, HandleOf(w), g, rate}, 2, "_FusedUpdates"), HasSubstr("is no update"));
+  EXPECT_EQ(v->Read()->ToString(), "float [2] 1 2");
 }
 
 TEST_F(TrainingTest, ReadersKeepWhatTheyRead) {

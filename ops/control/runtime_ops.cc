@@ -100,6 +100,22 @@ void DefineRuntimeOps(OpRegistry& ops) {
           "0: "
           "each instruction reads the one before, and input 2 or a later one, which has one element, the product's "
           "columns or its shape.");
+  ops.Define("_FusedUpdates", "Updates of several variables by one rule at once; made by the update_fusion pass.")
+      .Input("inputs", "Tin")
+      .Attr("Tin: list(type) >= 2")
+      .Type("T", kFloatingTypes)
+      .Attr("op: string")
+      .Attr("count: int >= 1")
+      .Attr("states: list(string) >= 1")
+      .Attr("sources: list(string) >= 1")
+      .Attr("use_nesterov: bool = false")
+      .Attr("update_slots: bool = true")
+      .Traits(kStateful | kReadsState | kWritesState | kSideEffect | kNotDifferentiable)
+      .Shape(NoOutputs())
+      .Doc(
+          "Each of `count` updates is what `op` does. Its inputs are the states in their order and the gradient, one "
+          "update after the other; then come the hyper-parameters, in the order of `op`. For messages: the names of "
+          "the states, and the node that each update was.");
   DefineTransfer(ops, "_Send", "Hands its input to the _Recv of the same name.", true);
   DefineTransfer(ops, "_HostSend", "As _Send, from host memory.", true);
   DefineTransfer(ops, "_Recv", "Waits for the tensor of the _Send of the same name.", false);

@@ -45,7 +45,9 @@ absl::StatusOr<SessionOptions> SessionOptionsFromProto(const proto::ConfigProto&
   if (rewrite.common_subgraph_elimination() == off) options.disabled_passes.push_back("common_subexpression");
   if (rewrite.dependency_optimization() == off) options.disabled_passes.push_back("dependency");
   if (rewrite.remapping() == off) {
-    for (const char* pass : {"epilogue_fusion", "row_fusion", "fusion"}) options.disabled_passes.push_back(pass);
+    for (const char* pass : {"epilogue_fusion", "row_fusion", "fusion", "update_fusion"}) {
+      options.disabled_passes.push_back(pass);
+    }
   }
   if (rewrite.layout_optimizer() == off) options.disabled_passes.push_back("layout");
   // For all sessions of a process, whatever its program asks for.

@@ -11,6 +11,7 @@
 #include "core/graph/text.h"
 #include "kernels/all/all_kernels.h"
 #include "kernels/math/fused.h"
+#include "kernels/nn/nn_kernels.h"
 #include "ops/all/all_ops.h"
 #include "runtime/session/call_counter.h"
 #include "runtime/session/session.h"
@@ -66,7 +67,8 @@ class WarmModelTest : public ::testing::Test {
     environment_.kernels = &kernels_;
     environment_.passes = DefaultPasses();
     environment_.device_passes = DevicePasses([this](const NodeInfo& n) { return CanRunFused(kernels_, n); },
-                                              [this](const NodeInfo& n) { return CanReduceRows(kernels_, n); });
+                                              [this](const NodeInfo& n) { return CanReduceRows(kernels_, n); },
+                                              [this](const NodeInfo& n) { return CanUpdateTogether(kernels_, n); });
     options_.own_pool = true;
     options_.parallelism = 1;
   }
