@@ -11,9 +11,9 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kMaxElements = 16384;        // of one member: what takes a few microseconds
-constexpr int64_t kMaxTotalElements = 262144;  // of a node, whose gradients are all kept until it runs
-constexpr size_t kMaxMembers = 32;             // the kernel's limit
+constexpr int64_t kMaxElements = 2048;        // of one member: beyond, its elements take longer than all else
+constexpr int64_t kMaxTotalElements = 16384;  // of a node: a task of a few microseconds, as one thread likes it
+constexpr size_t kMaxMembers = 32;            // the kernel's limit
 
 bool IsState(DType t) { return t == DType::kResource || IsRefType(t); }
 
@@ -30,14 +30,31 @@ bool Flag(const Node& n, const char* name, bool value) {
   return found != nullptr && found->As<bool>() != nullptr ? *found->As<bool>() : value;
 }
 
+// Reads a variable and nothing else: what optimisers make anew for each update.
+bool IsRead(const Node& n) {
+  return n.Is(kReadsState) && !n.Is(kWritesState) && n.num_inputs() == 1 && IsState(n.input_type(0)) &&
+         n.num_outputs() == 1 && !IsState(n.output_type(0));
+}
+
+// What a hyper-parameter is: a tensor, or the variable that is read, after which nodes.
+using Hyper = std::tuple<int, int, std::vector<int>>;
+
+Hyper HyperOf(const Endpoint& e) {
+  if (!IsRead(*e.node)) return {e.node->id(), e.index, {}};
+  std::vector<int> after;
+  for (const Node* n : e.node->control_inputs()) after.push_back(n->id());
+  std::sort(after.begin(), after.end());
+  return {e.node->input(0).node->id(), e.node->input(0).index, std::move(after)};
+}
+
 // What members have in common. Updates of one depth do not wait for each other, and neither do groups of them.
-using Key = std::tuple<int, std::string, std::string, DType, bool, bool, std::vector<std::pair<int, int>>>;
+using Key = std::tuple<int, std::string, std::string, DType, bool, bool, std::vector<Hyper>>;
 
 Key KeyOf(const Update& u, int depth) {
   const Node& n = *u.node;
-  std::vector<std::pair<int, int>> hyper;
+  std::vector<Hyper> hyper;
   for (int i = u.num_states; i < n.num_inputs(); ++i) {
-    if (i != u.gradient) hyper.emplace_back(n.input(i).node->id(), n.input(i).index);
+    if (i != u.gradient) hyper.push_back(HyperOf(n.input(i)));
   }
   return {depth,
           n.op().name,
@@ -176,7 +193,14 @@ absl::Status Replace(Graph* graph, const std::vector<Update>& members) {
       graph->RemoveControlEdge(u.node, n);
       if (after.insert(n).second) RETURN_IF_ERROR(graph->AddControlEdge(fused, n));
     }
+    absl::flat_hash_set<Node*> reads;
+    for (const Endpoint& e : u.node->inputs()) {
+      if (IsRead(*e.node)) reads.insert(e.node);
+    }
     graph->RemoveNode(u.node);
+    for (Node* n : reads) {
+      if (n->out_edges().empty() && n->control_outputs().empty()) graph->RemoveNode(n);
+    }
   }
   return absl::OkStatus();
 }

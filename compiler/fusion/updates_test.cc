@@ -70,6 +70,13 @@ INSTANTIATE_TEST_SUITE_P(
              "x = ResourceApplyMomentum(a, c, r, ga, s, use_nesterov=true); "
              "y = ResourceApplyMomentum(b, b, r, gb, s, use_nesterov=true); z = ResourceApplyMomentum(b, b, r, gb, s)",
              "z = ResourceApplyMomentum(b b r gb s )\nx/_fused = _FusedUpdates(a c ga b b gb r s )\n"},
+        Case{"RatesThatAreReadAnew",
+             "v = VarHandleOp(dtype=float, shape=[]); p = NoOp(); r1 = ReadVariableOp(v, dtype=float); "
+             "r2 = ReadVariableOp(v, dtype=float); r3 = ReadVariableOp(v, dtype=float, ^p); "
+             "x = ResourceApplyGradientDescent(a, r1, ga); y = ResourceApplyGradientDescent(b, r2, gb); "
+             "z = ResourceApplyGradientDescent(c, r3, ga)",
+             "p = NoOp()\nr1 = ReadVariableOp(v )\nr3 = ReadVariableOp(v ^p )\n"
+             "z = ResourceApplyGradientDescent(c r3 ga )\nx/_fused = _FusedUpdates(a ga b gb r1 )\n"},
         Case{"OneAfterTheOther",
              "x = ResourceApplyGradientDescent(a, r, ga); n = NoOp(^x); y = ResourceApplyGradientDescent(b, r, gb, ^n)",
              "x = ResourceApplyGradientDescent(a r ga )\nn = NoOp(^x )\n"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <typeinfo>
 
 #include "core/base/status.h"
 
@@ -81,7 +82,9 @@ absl::StatusOr<Tensor> Variable::Target(Allocator* allocator) {
 }
 
 VariableLocks::VariableLocks(absl::Span<Variable* const> variables) : sorted_(variables.begin(), variables.end()) {
-  std::sort(sorted_.begin(), sorted_.end(), std::less<Variable*>());
+  if (!std::is_sorted(sorted_.begin(), sorted_.end(), std::less<Variable*>())) {
+    std::sort(sorted_.begin(), sorted_.end(), std::less<Variable*>());
+  }
   sorted_.erase(std::unique(sorted_.begin(), sorted_.end()), sorted_.end());
   for (Variable* v : sorted_) v->use_.BeginWrite();
 }
@@ -90,21 +93,29 @@ VariableLocks::~VariableLocks() {
   for (auto v = sorted_.rbegin(); v != sorted_.rend(); ++v) (*v)->use_.EndWrite();
 }
 
-absl::StatusOr<RefPtr<Variable>> FindVariable(const Tensor& handle, const ResourceStore& store) {
+absl::StatusOr<Variable*> BorrowVariable(const Tensor& handle, const ResourceStore& store, RefPtr<Resource>* held) {
   if (!handle.IsValid() || BaseType(handle.dtype()) != DType::kResource || handle.num_elements() != 1) {
     return InvalidArgument("wanted the handle of a variable, found ",
                            handle.IsValid() ? absl::StrCat(DTypeName(handle.dtype()), " ", handle.shape().ToString())
                                             : std::string("no value"));
   }
   const ResourceHandle& h = handle.scalar<ResourceHandle>();
-  RefPtr<Resource> resource = h.resource;
-  if (!resource) {
-    ASSIGN_OR_RETURN(resource, ResolveHandle(h, store));
+  Resource* resource = h.resource.get();
+  if (resource == nullptr) {
+    ASSIGN_OR_RETURN(*held, ResolveHandle(h, store));
+    resource = held->get();
   }
-  auto* variable = dynamic_cast<Variable*>(resource.get());
-  if (variable == nullptr) {
+  // Quicker than a dynamic_cast, which looks through base classes.
+  const Resource& found = *resource;
+  if (typeid(found) != typeid(Variable)) {
     return InvalidArgument("'", h.name, "' is a ", resource->DebugString(), ", wanted a variable");
   }
+  return static_cast<Variable*>(resource);
+}
+
+absl::StatusOr<RefPtr<Variable>> FindVariable(const Tensor& handle, const ResourceStore& store) {
+  RefPtr<Resource> held;
+  ASSIGN_OR_RETURN(Variable* const variable, BorrowVariable(handle, store, &held));
   return RefPtr<Variable>::Share(variable);
 }
 

@@ -33,7 +33,7 @@
 
 namespace sluice {
 
-class Variable : public Resource {
+class Variable final : public Resource {
  public:
   // `shape` is what the graph declares; values need not agree with it when an assignment does not validate shapes.
   Variable(std::string name, DType dtype, PartialShape shape)
@@ -66,6 +66,10 @@ class Variable : public Resource {
     value_ = std::move(value);
     ++version_;
   }
+  // Whether the value's elements may be overwritten where they are: nobody else holds the bytes. Whoever does calls
+  // SetChanged.
+  bool IsWritable() const { return value_.IsUniqueAndWritable(); }
+  void SetChanged() { ++version_; }
 
  private:
   friend class VariableLocks;
@@ -97,6 +101,8 @@ class VariableLocks {
 // The variable behind a handle (a scalar of type kResource, which reference edges also carry). The error says what the
 // handle names instead.
 absl::StatusOr<RefPtr<Variable>> FindVariable(const Tensor& handle, const ResourceStore& store);
+// The same for as long as the tensor `handle` lives. When that only names the variable, `held` keeps it.
+absl::StatusOr<Variable*> BorrowVariable(const Tensor& handle, const ResourceStore& store, RefPtr<Resource>* held);
 
 }  // namespace sluice
 

@@ -123,14 +123,15 @@ absl::Status UpdateKernelBase::CheckShapes(KernelContext& c, Variable* const* va
 }
 
 absl::Status UpdateKernelBase::Run(KernelContext& c) const {
-  absl::InlinedVector<RefPtr<Variable>, kMaxUpdatesTogether * kMaxStates> held;
+  absl::InlinedVector<RefPtr<Resource>, 4> held;
   absl::InlinedVector<Variable*, kMaxUpdatesTogether * kMaxStates> variables;
   for (int u = 0; u < count_; ++u) {
     for (int i = 0; i < states_; ++i) {
-      absl::StatusOr<RefPtr<Variable>> v = FindVariable(c.input(InputOf(u, i)), *c.resources());
+      RefPtr<Resource> keep;
+      absl::StatusOr<Variable*> v = BorrowVariable(c.input(InputOf(u, i)), *c.resources(), &keep);
       if (!v.ok()) return Annotate(v.status(), Source(u));
-      held.push_back(*std::move(v));
-      variables.push_back(held.back().get());
+      if (keep) held.push_back(std::move(keep));
+      variables.push_back(*v);
     }
   }
   RETURN_IF_ERROR(Locked(c, variables.data(), 0, count_));
@@ -166,7 +167,7 @@ absl::Status UpdateKernelBase::Apply(KernelContext& c, Variable* const* variable
     if (!checked.ok()) return Annotate(checked, Source(first + u));
   }
   if (indices_ >= 0) return ApplyToRows(c, variables, hyper);
-  absl::InlinedVector<Tensor, kMaxUpdatesTogether * kMaxStates> next;
+  absl::InlinedVector<std::pair<int, Tensor>, kMaxUpdatesTogether * kMaxStates> fresh;  // what readers do not hold
   absl::InlinedVector<Step, kMaxUpdatesTogether> steps(count);
   for (int u = 0; u < count; ++u) {
     Step& step = steps[u];
@@ -174,14 +175,16 @@ absl::Status UpdateKernelBase::Apply(KernelContext& c, Variable* const* variable
     step.elements = variables[u * states_]->value().num_elements();
     for (int i = 0; i < states_; ++i) {
       Variable& v = *variables[u * states_ + i];
-      step.from[i] = v.value().raw_data();
+      step.from[i] = step.to[i] = const_cast<void*>(v.value().raw_data());
+      if (v.IsWritable()) continue;
       ASSIGN_OR_RETURN(Tensor to, v.Target());
       step.to[i] = to.raw_data();
-      next.push_back(std::move(to));
+      fresh.emplace_back(u * states_ + i, std::move(to));
     }
   }
   Update(c, hyper, steps);
-  for (size_t i = 0; i < next.size(); ++i) variables[i]->SetValue(std::move(next[i]));
+  for (auto& [i, value] : fresh) variables[i]->SetValue(std::move(value));
+  for (int i = 0; i < count * states_; ++i) variables[i]->SetChanged();
   return absl::OkStatus();
 }
 

@@ -8,13 +8,14 @@ namespace {
 
 constexpr int64_t kUnknownSize = 32;
 constexpr int64_t kUnknownElements = 1024;
+constexpr double kMostElements = 1e15;
 constexpr double kCheapNs = 100;
 
 int64_t Elements(const PartialShape& shape) {
   if (!shape.known_rank()) return kUnknownElements;
-  int64_t n = 1;
-  for (int64_t d : shape.dims()) n = std::min<int64_t>(n * (d < 0 ? kUnknownSize : d), int64_t{1} << 50);
-  return n;
+  double n = 1;
+  for (int64_t d : shape.dims()) n = std::min(n * static_cast<double>(d < 0 ? kUnknownSize : d), kMostElements);
+  return static_cast<int64_t>(n);
 }
 
 int64_t Bytes(const Endpoint& e) { return CostModel::OutputBytes(*e.node, e.index); }

@@ -396,6 +396,17 @@ TEST_F(PlacerTest, CostNeverSeparatesAGroupNorMovesStateNorOverridesAWish) {
   EXPECT_THAT(placed, HasSubstr("d@CPU:0")) << "the one device that nobody uses when d is ready";
 }
 
+TEST_F(PlacerTest, CostOfShapesBeyondAllNumbers) {
+  Graph graph(&ops_);
+  absl::Status parsed = ParseGraphText(
+      "x = Placeholder(dtype=float, shape=[1099511627776,4194304]); "
+      "z = Placeholder(dtype=float, shape=[1099511627776,1099511627776,1099511627776,0])",
+      &graph);
+  ASSERT_TRUE(parsed.ok()) << parsed;
+  EXPECT_EQ(CostModel::OutputBytes(*graph.Find("x"), 0), 4000000000000000) << "no more than the model counts";
+  EXPECT_EQ(CostModel::OutputBytes(*graph.Find("z"), 0), 0);
+}
+
 TEST(SmallestConflictTest, FindsTheSmallestSetAndTheFirstOfEquals) {
   auto find = [](const std::vector<std::string>& rows) {
     std::vector<std::vector<bool>> allowed;

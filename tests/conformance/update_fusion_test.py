@@ -25,7 +25,7 @@ def network(optimizer, dtype="float32", use_resource=False):
     rng = np.random.default_rng(7)
     h = sl.constant(rng.normal(size=(8, 40)), dtype)
     with sl.variable_scope("net", use_resource=use_resource):
-        for i, units in enumerate([300, 11, 1]):
+        for i, units in enumerate([50, 11, 1]):
             w = sl.get_variable(f"w{i}", initializer=rng.normal(0, 0.1, (int(h.shape[1]), units)).astype(dtype))
             b = sl.get_variable(f"b{i}", initializer=np.zeros(units, dtype))
             h = sl.tanh(sl.matmul(h, w) + b)
@@ -111,7 +111,6 @@ def test_another_update_of_the_same_variables_in_the_step():
 @pytest.mark.parametrize("attrs, inputs, message", [
     (dict(), ["v", "g", "w", "g", "r"], None),
     (dict(count=3), ["v", "g", "w", "g", "r"], "count is 3"),
-    (dict(count=0), ["v", "g", "w", "g", "r"], "count"),
     (dict(op="Assign"), ["v", "g", "w", "g", "r"], "'Assign' is no update"),
     (dict(op="ResourceApplyAdam"), ["v", "g", "w", "g", "r"], "found 5 inputs"),
     (dict(), ["v", "g", "v", "r"], "found 4 inputs"),
