@@ -3,9 +3,12 @@
 // A block of b stays in the second-level cache as panels as wide as a tile, MR rows of a in the first-level cache; a
 // tile of MR rows and NV vectors of the result stays in registers over the block's depth. Rows of b are copied into
 // their panel by the first tile that multiplies them, so that a product of few rows costs little more than reading b.
-// The order of summation over k depends on nothing but k.
+// Rows of a are packed once for all blocks of b, as many as the third-level cache likes. The order of summation over k
+// depends on nothing but k.
 #ifndef SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 #define SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
+
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -22,13 +25,17 @@ namespace sluice::internal {
 struct FreeDeleter {
   void operator()(void* p) const { std::free(p); }
 };
-// Scratch memory of the calling thread, aligned to 64 bytes; grows to the most ever asked for. One per `slot`.
+// Scratch memory of the calling thread, aligned to 64 bytes; grows to the most ever asked for. One per `slot`. Where
+// much is asked for, it lies in huge pages: panels are read in strides that would need an entry of the TLB each.
 inline void* GemmScratch(int slot, size_t bytes) {
+  constexpr size_t kPage = 4096, kHugePage = 2 << 20;
   thread_local std::unique_ptr<void, FreeDeleter> memory[2];
   thread_local size_t size[2] = {0, 0};
   if (size[slot] < bytes) {
-    size[slot] = (bytes + 4095) / 4096 * 4096;
-    memory[slot].reset(std::aligned_alloc(64, size[slot]));
+    const size_t page = bytes > kHugePage / 2 ? kHugePage : kPage;
+    size[slot] = (bytes + page - 1) / page * page;
+    memory[slot].reset(std::aligned_alloc(page == kPage ? 64 : page, size[slot]));
+    if (page == kHugePage && memory[slot] != nullptr) madvise(memory[slot].get(), size[slot], MADV_HUGEPAGE);
   }
   return memory[slot].get();
 }
@@ -197,53 +204,66 @@ SLUICE_HOST_DEVICE void TileOf(int64_t depth, const T* a, const T* b, int64_t ld
 template <class T, int kVecBytes, int MR>
 SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
   constexpr int64_t kWidth = kVecBytes / static_cast<int64_t>(sizeof(T));
-  constexpr int64_t kDepth = 1536 / sizeof(T), kColumns = 512;
+  // The two blocks of a large product fill one huge page.
+  constexpr int64_t kDepth = 1536 / sizeof(T), kColumns = 256, kRows = 1024 / MR * MR;
   const int64_t depth_max = std::min(kDepth, g.k), columns_max = std::min(kColumns, g.n);
-  T* pa = static_cast<T*>(GemmScratch(0, sizeof(T) * MR * depth_max));
-  T* pb = static_cast<T*>(GemmScratch(1, sizeof(T) * (columns_max + 2 * kWidth) * depth_max));
-  for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
-    const int64_t block = std::min(kColumns, g.n - j0);
+  // Rows of a that more than one block of b meets stay packed.
+  const bool keep = g.n > kColumns;
+  const int64_t rows_max = keep ? (std::min(kRows, g.m) + MR - 1) / MR * MR : MR;
+  const int64_t size_b = (columns_max + 2 * kWidth) * depth_max;  // whole vectors
+  T* pb = static_cast<T*>(GemmScratch(0, sizeof(T) * (size_b + rows_max * depth_max)));
+  T* pa = pb + size_b;
+  for (int64_t i0 = 0; i0 < g.m; i0 += kRows) {
+    const int64_t end = std::min(i0 + kRows, g.m);
     for (int64_t p0 = 0; p0 < g.k; p0 += kDepth) {
       const int64_t depth = std::min(kDepth, g.k - p0);
       const T beta = p0 == 0 ? g.beta : T(1);
-      for (int64_t i = 0; i < g.m; i += MR) {
-        const int64_t rows = std::min<int64_t>(MR, g.m - i);
-        PackRows<T, MR>(g, i, rows, p0, depth, pa);
-        int64_t width = 0;
-        for (int64_t j = 0; j < block; j += width) {
-          width = block - j > kWidth ? 2 * kWidth : kWidth;
-          const int64_t columns = std::min(width, block - j);
-          const T* b = pb + j * depth;
-          int64_t ldb = width;
-          T* panel = nullptr;
-          if (i == 0) {
-            const T* from = g.tb ? g.b + (j0 + j) * g.ldb + p0 : g.b + p0 * g.ldb + j0 + j;
-            if (g.tb) {
-              TurnPanel<T>(from, g.ldb, depth, columns, width, pb + j * depth);
-            } else if (columns < width) {
-              CopyPanel<T>(from, g.ldb, depth, columns, width, pb + j * depth);
-            } else {
-              b = from;
-              ldb = g.ldb;
-              panel = pb + j * depth;
+      for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
+        const int64_t block = std::min(kColumns, g.n - j0);
+        for (int64_t i = i0; i < end; i += MR) {
+          const int64_t rows = std::min<int64_t>(MR, g.m - i);
+          T* packed = keep ? pa + (i - i0) * depth : pa;
+          if (j0 == 0) PackRows<T, MR>(g, i, rows, p0, depth, packed);
+          int64_t width = 0;
+          for (int64_t j = 0; j < block; j += width) {
+            width = block - j > kWidth ? 2 * kWidth : kWidth;
+            const int64_t columns = std::min(width, block - j);
+            const T* b = pb + j * depth;
+            int64_t ldb = width;
+            T* panel = nullptr;
+            if (i == i0) {
+              const T* from = g.tb ? g.b + (j0 + j) * g.ldb + p0 : g.b + p0 * g.ldb + j0 + j;
+              if (g.tb) {
+                TurnPanel<T>(from, g.ldb, depth, columns, width, pb + j * depth);
+              } else if (columns < width) {
+                CopyPanel<T>(from, g.ldb, depth, columns, width, pb + j * depth);
+              } else {
+                b = from;
+                ldb = g.ldb;
+                panel = pb + j * depth;
+              }
             }
-          }
-          // The next rows of a, a cache line of each for each tile.
-          if (!g.ta && i + MR < g.m) {
+            // The next rows of a, a cache line of each for each tile.
             const int64_t ahead = j * (64 / static_cast<int64_t>(sizeof(T))) / (2 * kWidth);
-            if (ahead < depth) {
+            if (ahead < depth && i + MR < end && (j0 > 0 || !g.ta)) {
 #pragma GCC unroll 16
-              for (int r = 0; r < MR; ++r) Prefetch(g.a, (i + MR + r) * g.lda + p0 + ahead);
+              for (int r = 0; r < MR; ++r) {
+                if (j0 > 0) {
+                  Prefetch(packed, MR * (depth + ahead) + r * (64 / static_cast<int64_t>(sizeof(T))));
+                } else {
+                  Prefetch(g.a, (i + MR + r) * g.lda + p0 + ahead);
+                }
+              }
+            }
+            T* c = g.c + i * g.ldc + j0 + j;
+            if (width == kWidth) {
+              TileOf<T, kVecBytes, MR, 1, MR>(depth, packed, b, ldb, panel, c, g.ldc, rows, columns, beta);
+            } else {
+              TileOf<T, kVecBytes, MR, 2, MR>(depth, packed, b, ldb, panel, c, g.ldc, rows, columns, beta);
             }
           }
-          T* c = g.c + i * g.ldc + j0 + j;
-          if (width == kWidth) {
-            TileOf<T, kVecBytes, MR, 1, MR>(depth, pa, b, ldb, panel, c, g.ldc, rows, columns, beta);
-          } else {
-            TileOf<T, kVecBytes, MR, 2, MR>(depth, pa, b, ldb, panel, c, g.ldc, rows, columns, beta);
-          }
+          if (g.epilogue != nullptr && p0 + depth == g.k) (*g.epilogue)(g.i + i, rows, g.j + j0, block);
         }
-        if (g.epilogue != nullptr && p0 + depth == g.k) (*g.epilogue)(g.i + i, rows, g.j + j0, block);
       }
     }
   }
