@@ -155,7 +155,7 @@ SLUICE_HOST_DEVICE float Sigmoid(float x) {
   return x < 0 ? e * y : y;
 }
 
-// log(1 + e^x), 1.8 ulp.
+// log(1 + e^x), 2.0 ulp.
 SLUICE_HOST_DEVICE float Softplus(float x) {
   const float y = Log1p(Exp(x < 0 ? x : -x));
   return (x > 0 ? x : x != x ? x : 0.f) + y;
