@@ -205,7 +205,8 @@ template <class T, int kVecBytes, int MR>
 SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
   constexpr int64_t kWidth = kVecBytes / static_cast<int64_t>(sizeof(T));
   // The two blocks of a large product fill one huge page.
-  constexpr int64_t kDepth = 1536 / sizeof(T), kColumns = 256, kRows = 1024 / MR * MR;
+  constexpr int64_t kDepth = 1536 / sizeof(T), kColumns = 128, kRows = 1024 / MR * MR;
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
   const int64_t depth_max = std::min(kDepth, g.k), columns_max = std::min(kColumns, g.n);
   // Rows of a that more than one block of b meets stay packed.
   const bool keep = g.n > kColumns;
@@ -220,6 +221,7 @@ SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
       const T beta = p0 == 0 ? g.beta : T(1);
       for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
         const int64_t block = std::min(kColumns, g.n - j0);
+        const int64_t tiles = (block + 2 * kWidth - 1) / (2 * kWidth), share = (depth / tiles + kLine) / kLine * kLine;
         for (int64_t i = i0; i < end; i += MR) {
           const int64_t rows = std::min<int64_t>(MR, g.m - i);
           T* packed = keep ? pa + (i - i0) * depth : pa;
@@ -243,15 +245,17 @@ SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
                 panel = pb + j * depth;
               }
             }
-            // The next rows of a, a cache line of each for each tile.
-            const int64_t ahead = j * (64 / static_cast<int64_t>(sizeof(T))) / (2 * kWidth);
-            if (ahead < depth && i + MR < end && (j0 > 0 || !g.ta)) {
+            // The next rows of a, some cache lines of each for each tile.
+            if (i + MR < end && (j0 > 0 || !g.ta)) {
+              const int64_t until = std::min(depth, (j / (2 * kWidth) + 1) * share);
+              for (int64_t p = j / (2 * kWidth) * share; p < until; p += kLine) {
 #pragma GCC unroll 16
-              for (int r = 0; r < MR; ++r) {
-                if (j0 > 0) {
-                  Prefetch(packed, MR * (depth + ahead) + r * (64 / static_cast<int64_t>(sizeof(T))));
-                } else {
-                  Prefetch(g.a, (i + MR + r) * g.lda + p0 + ahead);
+                for (int r = 0; r < MR; ++r) {
+                  if (j0 > 0) {
+                    Prefetch(packed, MR * (depth + p) + r * kLine);
+                  } else {
+                    Prefetch(g.a, (i + MR + r) * g.lda + p0 + p);
+                  }
                 }
               }
             }
