@@ -1,8 +1,9 @@
-// A product of matrices and the element-wise ops that follow it become one `_FusedMatMul` node: bias, activation and the
-// like are computed on parts of the product that are still in a cache.
+// A product of matrices and the element-wise ops that follow it become one `_FusedMatMul` node: bias, activation and
+// the like are computed on parts of the product that are still in a cache.
 //
 // The ops form a chain, each the only reader of the one before. What they take besides is one element, a row of the
-// product's columns, or a tensor of the product's shape when that is known. Nodes with control edges stay by themselves.
+// product's columns, or a tensor of the product's shape when that is known. Nodes with control edges stay by
+// themselves.
 #ifndef SLUICE_COMPILER_FUSION_EPILOGUES_H_
 #define SLUICE_COMPILER_FUSION_EPILOGUES_H_
 

@@ -29,8 +29,8 @@ int NumFusedOperands(const Node& n);
 bool FitsFusedKernel(const std::vector<Node*>& order);
 
 // Puts a node of the op `op` in the place of the last node of `order`, whose other results nobody else reads, and
-// removes them all. `attrs` are those beyond the inputs, the type and the program. With a `head`, whose only readers are
-// in `order`, that node goes too: its inputs come first, and its result is what instructions read as input 0.
+// removes them all. `attrs` are those beyond the inputs, the type and the program. With a `head`, whose only readers
+// are in `order`, that node goes too: its inputs come first, and its result is what instructions read as input 0.
 absl::StatusOr<Node*> ReplaceByFused(Graph* graph, const std::vector<Node*>& order, const std::string& op,
                                      AttrMap attrs, Node* head = nullptr);
 

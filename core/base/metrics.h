@@ -59,7 +59,7 @@ class Histogram {
 
  private:
   friend class Metrics;
-  const std::vector<double> bounds_;  // rising
+  const std::vector<double> bounds_;                      // rising
   const std::unique_ptr<std::atomic<int64_t>[]> counts_;  // of each bucket, and of those above
   std::atomic<double> sum_{0};
 };
@@ -92,8 +92,8 @@ class Metrics {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // The one with these labels, which is made when there is none. REQUIRES: a name has one type and help, and consists of
-  // letters, digits and '_'.
+  // The one with these labels, which is made when there is none. REQUIRES: a name has one type and help, and consists
+  // of letters, digits and '_'.
   Counter& CounterOf(absl::string_view name, absl::string_view help, const MetricLabels& labels = {});
   Gauge& GaugeOf(absl::string_view name, absl::string_view help, const MetricLabels& labels = {});
   Histogram& HistogramOf(absl::string_view name, absl::string_view help, const MetricLabels& labels,

@@ -35,8 +35,9 @@ TEST(MetricsTest, HistogramsCountFromBelow) {
   Metrics m;
   Histogram& h = m.HistogramOf("h", "Times.", {{"k", "v"}}, {0.1, 1});
   for (double v : {0.05, 0.1, 0.5, 1.0, 7.0}) h.Observe(v);
-  EXPECT_THAT(m.Text(), EndsWith("h_bucket{k=\"v\",le=\"0.1\"} 2\nh_bucket{k=\"v\",le=\"1\"} 4\n"
-                                 "h_bucket{k=\"v\",le=\"+Inf\"} 5\nh_sum{k=\"v\"} 8.6500000000000004\nh_count{k=\"v\"} 5\n"));
+  EXPECT_THAT(m.Text(),
+              EndsWith("h_bucket{k=\"v\",le=\"0.1\"} 2\nh_bucket{k=\"v\",le=\"1\"} 4\n"
+                       "h_bucket{k=\"v\",le=\"+Inf\"} 5\nh_sum{k=\"v\"} 8.6500000000000004\nh_count{k=\"v\"} 5\n"));
 }
 
 TEST(MetricsTest, TextIsEscapedAndNumbersAreWhatPrometheusReads) {
@@ -50,8 +51,9 @@ TEST(MetricsTest, TextIsEscapedAndNumbersAreWhatPrometheusReads) {
     out.Sample({}, 1e300);
     out.Sample({}, 9007199254740991.0);
   });
-  EXPECT_THAT(m.Text(), AllOf(HasSubstr("# HELP g back\\\\slash\\nand \"quotes\"\n"), HasSubstr("g{l=\"a\\\"b\\\\c\\nd\"} 1\n"),
-                              HasSubstr("n +Inf\nn -Inf\nn NaN\n"), HasSubstr("n 1.0000000000000001e+300\nn 9007199254740991\n")));
+  EXPECT_THAT(m.Text(), AllOf(HasSubstr("# HELP g back\\\\slash\\nand \"quotes\"\n"),
+                              HasSubstr("g{l=\"a\\\"b\\\\c\\nd\"} 1\n"), HasSubstr("n +Inf\nn -Inf\nn NaN\n"),
+                              HasSubstr("n 1.0000000000000001e+300\nn 9007199254740991\n")));
 }
 
 TEST(MetricsTest, NamesFromOutsideCannotFillTheMemory) {
@@ -81,8 +83,9 @@ TEST(MetricsTest, NothingIsLostBetweenThreads) {
 }
 
 TEST(MetricsTest, TheProcessTellsOfItself) {
-  EXPECT_THAT(ProcessMetrics().Text(), AllOf(HasSubstr("process_cpu_seconds_total "), HasSubstr("process_resident_memory_bytes "),
-                                             HasSubstr("process_open_fds ")));
+  EXPECT_THAT(ProcessMetrics().Text(),
+              AllOf(HasSubstr("process_cpu_seconds_total "), HasSubstr("process_resident_memory_bytes "),
+                    HasSubstr("process_open_fds ")));
 }
 
 }  // namespace

@@ -3,8 +3,9 @@
 //   std::shared_ptr<Call> call = MakeRecycled<Call>(args);
 //   std::map<int64_t, Reply, std::less<int64_t>, RecyclingAllocator<std::pair<const int64_t, Reply>>> calls;
 //
-// Blocks up to kMaxRecycledBytes come in powers of two. What was given back is kept, at most about a megabyte of each size;
-// larger blocks, and everything in a program under a sanitizer (which would not see that a block is gone), go to the heap.
+// Blocks up to kMaxRecycledBytes come in powers of two. What was given back is kept, at most about a megabyte of each
+// size; larger blocks, and everything in a program under a sanitizer (which would not see that a block is gone), go to
+// the heap.
 //
 // Threads: any function from any thread; a block may be given back by another thread than the one that took it.
 #ifndef SLUICE_CORE_BASE_RECYCLED_MEMORY_H_

@@ -1,5 +1,5 @@
-// A function object whose copies share one closure, like a std::function that counts references: copying and moving cost
-// nothing and take no memory, the closure may hold what cannot be copied, and it goes with its last copy.
+// A function object whose copies share one closure, like a std::function that counts references: copying and moving
+// cost nothing and take no memory, the closure may hold what cannot be copied, and it goes with its last copy.
 //
 //   SharedFunction<void(absl::Status)> done = [tensors = std::move(tensors)](absl::Status s) { ... };
 //
@@ -55,8 +55,8 @@ class SharedFunction<R(Args...)> {
   // REQUIRES: not empty.
   R operator()(Args... args) const { return closure_->call(closure_, std::forward<Args>(args)...); }
 
-  // For an interface that takes a std::function and promises to call it exactly once: such a function costs no memory, and
-  // the closure goes after the call. It leaks when it is never called.
+  // For an interface that takes a std::function and promises to call it exactly once: such a function costs no memory,
+  // and the closure goes after the call. It leaks when it is never called.
   static std::function<R(Args...)> ExactlyOnce(SharedFunction f) {
     Closure* closure = std::exchange(f.closure_, nullptr);
     return [closure](Args... args) -> R {

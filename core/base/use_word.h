@@ -4,8 +4,9 @@
 //   use.BeginRead();  ... copy a reference ...  use.EndRead();
 //   use.BeginWrite(); ... change the value ...  use.EndWrite();
 //
-// Where nobody is in the way, beginning and ending are one atomic instruction each, without a call. Else who comes spins
-// for about a microsecond and then parks. Once somebody waits, new readers wait behind him, so a writer is not starved.
+// Where nobody is in the way, beginning and ending are one atomic instruction each, without a call. Else who comes
+// spins for about a microsecond and then parks. Once somebody waits, new readers wait behind him, so a writer is not
+// starved.
 //
 // Threads: any. Who ends is who began. What was written before an End is seen after the next Begin (acquire, release).
 // Not recursive: a thread that reads must not begin again before it ended.
@@ -36,7 +37,8 @@ class UseWord {
   }
   void BeginWrite() {
     uint32_t now = 0;
-    if (!word_.compare_exchange_strong(now, kWriter, std::memory_order_acquire, std::memory_order_relaxed)) WaitToWrite();
+    if (!word_.compare_exchange_strong(now, kWriter, std::memory_order_acquire, std::memory_order_relaxed))
+      WaitToWrite();
   }
   void EndWrite() {
     if (word_.fetch_sub(kWriter, std::memory_order_release) == (kWriter | kWaiters)) LastHasLeft();

@@ -1,13 +1,15 @@
-// What the kernels of CollectiveReduce, CollectiveGather and CollectiveBcast ask for: members of a group, each a device,
-// do the same thing together. Implemented by the runtime (devices of one process) and by the distributed runtime (tasks).
+// What the kernels of CollectiveReduce, CollectiveGather and CollectiveBcast ask for: members of a group, each a
+// device, do the same thing together. Implemented by the runtime (devices of one process) and by the distributed
+// runtime (tasks).
 //
-// A group has a key and a size; who asks with the key is a member, and members are numbered in the order of their devices'
-// names (job, task, device number). An instance is one place in the program; the n-th run of an instance on one member
-// meets the n-th run on the others, whatever other instances do meanwhile.
+// A group has a key and a size; who asks with the key is a member, and members are numbered in the order of their
+// devices' names (job, task, device number). An instance is one place in the program; the n-th run of an instance on
+// one member meets the n-th run on the others, whatever other instances do meanwhile.
 //
 // Threads:  Start from any thread. `done` runs once, on any thread, perhaps before Start returns.
 // Blocking: Start does not block.
-// Errors:   name the op, the group and the member that was waited for. After an error every member of the group gets one.
+// Errors:   name the op, the group and the member that was waited for. After an error every member of the group gets
+// one.
 //           Nothing waits without a limit.
 // Results:  the same bits on every member, and in every run.
 #ifndef SLUICE_CORE_KERNEL_COLLECTIVES_H_

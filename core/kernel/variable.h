@@ -77,7 +77,7 @@ class Variable final : public Resource {
   const DType dtype_;
   const PartialShape shape_;
   mutable UseWord use_;  // of all below
-  Tensor value_;  // !IsValid() until the first assignment
+  Tensor value_;         // !IsValid() until the first assignment
   uint64_t version_ = 0;
 };
 

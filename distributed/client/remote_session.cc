@@ -24,8 +24,8 @@
 namespace sluice {
 namespace {
 
-// Of calls that make sessions, graphs and plans, when nobody says how long they may take: longer than a master waits for its
-// tasks and for what they do, so that it is the master who says what went wrong.
+// Of calls that make sessions, graphs and plans, when nobody says how long they may take: longer than a master waits
+// for its tasks and for what they do, so that it is the master who says what went wrong.
 constexpr absl::Duration kControlTimeout = absl::Minutes(5);
 constexpr absl::Duration kCloseTimeout = absl::Seconds(15);
 constexpr absl::Duration kKeepAlivePeriod = absl::Minutes(1);  // a tenth of what masters wait
@@ -60,13 +60,11 @@ class RemoteSession final : public SessionBase {
 
   ~RemoteSession() override { (void)Close(); }
 
-
   absl::StatusOr<std::shared_ptr<Callable>> MakeCallable(const CallableSpec& spec) override {
     absl::MutexLock lock(&mu_);
     if (closed_) return absl::CancelledError("the session has been closed");
-    std::shared_ptr<RemoteCallable>& callable =
-        callables_[absl::StrCat(absl::StrJoin(spec.feeds, ","), ";", absl::StrJoin(spec.fetches, ","), ";",
-                                absl::StrJoin(spec.targets, ","))];
+    std::shared_ptr<RemoteCallable>& callable = callables_[absl::StrCat(
+        absl::StrJoin(spec.feeds, ","), ";", absl::StrJoin(spec.fetches, ","), ";", absl::StrJoin(spec.targets, ","))];
     if (!callable) {
       callable = std::make_shared<RemoteCallable>();
       callable->spec = spec;
@@ -80,8 +78,8 @@ class RemoteSession final : public SessionBase {
     if (feeds.size() != callable.spec.feeds.size()) {
       return InvalidArgument("the step takes ", callable.spec.feeds.size(), " feeds, found ", feeds.size());
     }
-    // What the last step left there goes first: it may be the value of a variable of this process, which is updated in place
-    // when nobody holds it.
+    // What the last step left there goes first: it may be the value of a variable of this process, which is updated in
+    // place when nobody holds it.
     for (Tensor& t : *fetches) t = Tensor();
     const absl::Duration limit = run.timeout_ms > 0 ? absl::Milliseconds(run.timeout_ms) + kSpareTime : kStepLimit;
     const absl::Duration control = std::min(limit, control_timeout_);
@@ -102,8 +100,8 @@ class RemoteSession final : public SessionBase {
     ASSIGN_OR_RETURN(Message reply,
                      CallCancellable(RunMethod(), std::move(message), request_id, limit, run.cancellation));
     if (reply.tensors.size() != callable.spec.fetches.size()) {
-      return Internal("the master answered with ", reply.tensors.size(), " tensors for ",
-                      callable.spec.fetches.size(), " fetches");
+      return Internal("the master answered with ", reply.tensors.size(), " tensors for ", callable.spec.fetches.size(),
+                      " fetches");
     }
     fetches->assign(std::make_move_iterator(reply.tensors.begin()), std::make_move_iterator(reply.tensors.end()));
     if (metadata != nullptr && !reply.body.empty()) {
@@ -287,8 +285,7 @@ class RemoteSession final : public SessionBase {
     proto::MakeCallableRequest request;
     request.set_session_handle(handle_);
     *request.mutable_options() = OptionsOf(callable.spec);
-    ASSIGN_OR_RETURN(auto response,
-                     Ask<proto::MakeCallableResponse>(*master_, Method("MakeCallable"), request, limit));
+    ASSIGN_OR_RETURN(auto response, Ask<proto::MakeCallableResponse>(*master_, Method("MakeCallable"), request, limit));
     callable.handle = response.handle();
     return callable.handle;
   }
@@ -302,8 +299,8 @@ class RemoteSession final : public SessionBase {
   }
 
   // Waits for the reply; the caller's cancellation ends the step on the master, which then answers.
-  absl::StatusOr<Message> CallCancellable(const std::string& method, Message message, int64_t request_id, absl::Duration limit,
-                                          CancellationToken* cancellation) {
+  absl::StatusOr<Message> CallCancellable(const std::string& method, Message message, int64_t request_id,
+                                          absl::Duration limit, CancellationToken* cancellation) {
     struct Waiting {
       absl::Notification done;
       absl::StatusOr<Message> reply{Message()};

@@ -38,9 +38,9 @@ TEST(ClusterTest, MistakesAreNamed) {
   const struct {
     std::string job, address, found;
   } cases[] = {
-      {"", "a:1", "a job ''"},          {"1ps", "a:1", "a job '1ps'"},          {"p-s", "a:1", "a job 'p-s'"},
-      {"ps", "a", "wanted host:port"},  {"ps", ":1", "wanted host:port"},       {"ps", "a:x", "'x' is no port"},
-      {"ps", "a:70000", "is no port"},  {"ps", "a:-1", "'-1' is no port"},
+      {"", "a:1", "a job ''"},         {"1ps", "a:1", "a job '1ps'"},     {"p-s", "a:1", "a job 'p-s'"},
+      {"ps", "a", "wanted host:port"}, {"ps", ":1", "wanted host:port"},  {"ps", "a:x", "'x' is no port"},
+      {"ps", "a:70000", "is no port"}, {"ps", "a:-1", "'-1' is no port"},
   };
   for (const auto& c : cases) {
     auto cluster = Cluster::FromProto(Def(c.job, c.address));

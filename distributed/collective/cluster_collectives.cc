@@ -47,8 +47,7 @@ absl::Status Derived(absl::Status status) {
 // What the others get: their own steps can be tried again unless the members do not agree.
 absl::Status ForOthers(const std::string& device, const absl::Status& why) {
   const bool keep = why.code() == absl::StatusCode::kInvalidArgument || why.code() == absl::StatusCode::kUnavailable;
-  return absl::Status(keep ? why.code() : absl::StatusCode::kAborted,
-                      absl::StrCat("of ", device, ": ", why.message()));
+  return absl::Status(keep ? why.code() : absl::StatusCode::kAborted, absl::StrCat("of ", device, ": ", why.message()));
 }
 
 }  // namespace
@@ -60,7 +59,7 @@ struct ClusterCollectives::Run {
   Clock::TimerId timer = 0;
   // Guarded by mu_ of the collectives.
   absl::Status cancelled;
-  absl::Status own;        // why it failed here
+  absl::Status own;  // why it failed here
   int64_t generation = 0;
   std::function<void(absl::Status)> fail;  // once begun
   MemberKey key() const { return {request.group_key, request.device}; }
@@ -122,8 +121,8 @@ struct ClusterCollectives::Member {
   std::map<int64_t, int64_t> runs;  // of each instance, in this generation
   // Steps that saw a generation end: what else they ask for gets the same error.
   std::deque<std::pair<int64_t, absl::Status>> dead_steps;
-  // Why a generation ended between two runs. The next step fails with it: others may have gone back to a checkpoint, and a
-  // step that went on would wait for them while they wait for it.
+  // Why a generation ended between two runs. The next step fails with it: others may have gone back to a checkpoint,
+  // and a step that went on would wait for them while they wait for it.
   absl::Status missed;
   bool failed = false;  // a run of this generation has failed, which its step knows
 };
@@ -209,15 +208,15 @@ void ClusterCollectives::Join(const MemberKey& key, uint64_t id, int64_t size) {
   request.set_timeout_ms(absl::ToInt64Milliseconds(options_.timeout));
   // The leader's answer, which names who is missing, comes before this call's own end.
   Call(options_.leader, "JoinGroup", Pack(request), options_.timeout + kTellTimeout,
-                [self = Self(), key, id](absl::StatusOr<Message> reply) {
-                  proto::JoinGroupResponse response;
-                  absl::Status status = reply.status();
-                  if (status.ok()) status = Unpack(*reply, &response);
-                  if (!status.ok()) {
-                    return self->Joined(key, id, status);
-                  }
-                  self->Joined(key, id, std::move(response));
-                });
+       [self = Self(), key, id](absl::StatusOr<Message> reply) {
+         proto::JoinGroupResponse response;
+         absl::Status status = reply.status();
+         if (status.ok()) status = Unpack(*reply, &response);
+         if (!status.ok()) {
+           return self->Joined(key, id, status);
+         }
+         self->Joined(key, id, std::move(response));
+       });
 }
 
 void ClusterCollectives::Joined(const MemberKey& key, uint64_t id, absl::StatusOr<proto::JoinGroupResponse> response) {
@@ -292,7 +291,8 @@ void ClusterCollectives::Vote(const MemberKey& key, const std::shared_ptr<Genera
     m.all_can = true;
   }
   if (rank != here[0]) {
-    absl::StatusOr<std::unique_ptr<SharedSegment>> opened = SharedSegment::Open(generation->members[here[0]].memory(), n);
+    absl::StatusOr<std::unique_ptr<SharedSegment>> opened =
+        SharedSegment::Open(generation->members[here[0]].memory(), n);
     segment = opened.ok() ? *std::move(opened) : nullptr;
   }
   const bool can = segment != nullptr;
@@ -305,7 +305,8 @@ void ClusterCollectives::Vote(const MemberKey& key, const std::shared_ptr<Genera
   }
   for (int r = 0; r < n; ++r) {
     if (r != rank) {
-      (void)generation->rendezvous->Send(generation->Key(rank, "vote", r), {Tensor::Scalar<int32_t>(can ? 1 : 0), false});
+      (void)generation->rendezvous->Send(generation->Key(rank, "vote", r),
+                                         {Tensor::Scalar<int32_t>(can ? 1 : 0), false});
     }
   }
   // The others are there, or were a moment ago: what takes so long is lost.
@@ -315,26 +316,27 @@ void ClusterCollectives::Vote(const MemberKey& key, const std::shared_ptr<Genera
       Member& m = *self->members_[key];
       if (m.generation != generation || m.state != Member::kVoting) return;
     }
-    self->EndGeneration(generation->number, absl::AbortedError("the members did not agree on the way between them"), true);
+    self->EndGeneration(generation->number, absl::AbortedError("the members did not agree on the way between them"),
+                        true);
   });
   for (int r = 0; r < n; ++r) {
     if (r == rank) continue;
-    generation->rendezvous->RecvAsync(
-        generation->Key(r, "vote", rank), [self = Self(), key, generation, rank](absl::StatusOr<Rendezvous::Value> value) {
-          if (!value.ok()) return self->Lost(generation->number, value.status());
-          {
-            absl::MutexLock lock(&self->mu_);
-            Member& m = *self->members_[key];
-            if (m.generation != generation) return;
-            const Tensor& vote = value->tensor;
-            m.all_can &= vote.dtype() == DType::kInt32 && vote.num_elements() == 1 && *vote.data<int32_t>() == 1;
-            if (--m.votes_left > 0) return;
-            std::unique_ptr<SharedSegment> segment = std::move(m.offered);
-            m.shares = m.all_can;
-            if (m.shares) m.host = self->ViewOfHost(*generation, rank, m.view, std::move(segment));
-          }
-          self->Ready(key, generation);
-        });
+    generation->rendezvous->RecvAsync(generation->Key(r, "vote", rank), [self = Self(), key, generation, rank](
+                                                                            absl::StatusOr<Rendezvous::Value> value) {
+      if (!value.ok()) return self->Lost(generation->number, value.status());
+      {
+        absl::MutexLock lock(&self->mu_);
+        Member& m = *self->members_[key];
+        if (m.generation != generation) return;
+        const Tensor& vote = value->tensor;
+        m.all_can &= vote.dtype() == DType::kInt32 && vote.num_elements() == 1 && *vote.data<int32_t>() == 1;
+        if (--m.votes_left > 0) return;
+        std::unique_ptr<SharedSegment> segment = std::move(m.offered);
+        m.shares = m.all_can;
+        if (m.shares) m.host = self->ViewOfHost(*generation, rank, m.view, std::move(segment));
+      }
+      self->Ready(key, generation);
+    });
   }
 }
 
@@ -421,7 +423,9 @@ void ClusterCollectives::Begin(const std::shared_ptr<Run>& run) {
     auto finished = [self = Self(), run](absl::Status status) { self->Finished(run, status); };
     if (m.shares && m.host.hosts.size() > 1 && reduces) {
       two_level = MakeRef<TwoLevel>(m.host, m.generation, run->request, count, finished);
-      run->fail = [two_level, device = run->request.device](absl::Status why) { two_level->Fail(ForOthers(device, why)); };
+      run->fail = [two_level, device = run->request.device](absl::Status why) {
+        two_level->Fail(ForOthers(device, why));
+      };
       waits_for = [two_level] { return two_level->WaitsFor(); };
     } else if (m.shares && m.host.hosts.size() == 1) {
       engine = m.host.engine;
@@ -432,10 +436,11 @@ void ClusterCollectives::Begin(const std::shared_ptr<Run>& run) {
       run->fail = [exchange](absl::Status why) { exchange->Fail(std::move(why)); };
       waits_for = [exchange] { return exchange->WaitsFor(); };
     }
-    run->timer = options_.clock->RunAfter(options_.timeout, [self = Self(), run, waits_for, timeout = options_.timeout] {
-      self->FailRun(run, absl::DeadlineExceededError(
-                             absl::StrCat("waited ", absl::FormatDuration(timeout), " for ", waits_for())));
-    });
+    run->timer =
+        options_.clock->RunAfter(options_.timeout, [self = Self(), run, waits_for, timeout = options_.timeout] {
+          self->FailRun(run, absl::DeadlineExceededError(
+                                 absl::StrCat("waited ", absl::FormatDuration(timeout), " for ", waits_for())));
+        });
   }
   if (engine != nullptr) {
     engine->Start(run->request, count, [self = Self(), run](absl::Status status) { self->Finished(run, status); });
@@ -577,7 +582,8 @@ void ClusterCollectives::TellLeader(int64_t group_key, int64_t generation, uint6
   Call(options_.leader, "EndGroup", Pack(request), kTellTimeout, [](absl::StatusOr<Message>) {});
 }
 
-// A message that does not arrive costs time only: who waits for a member that has left the generation is told when it asks.
+// A message that does not arrive costs time only: who waits for a member that has left the generation is told when it
+// asks.
 void ClusterCollectives::TellMembers(int64_t group_key, const GroupRegistry::Ended& ended) {
   proto::EndGroupRequest request;
   request.set_group_key(group_key);
@@ -629,9 +635,11 @@ void ClusterCollectives::Handle(absl::string_view method, const Message& message
 }
 
 RefPtr<StepRendezvous> ClusterCollectives::MakeRendezvous(int64_t generation) {
-  return MakeRef<StepRendezvous>(options_.task, generation,
-                                 [this](absl::string_view task, int64_t number, const Rendezvous::Key& key,
-                                        Rendezvous::Callback done) { Fetch(std::string(task), number, key, std::move(done)); });
+  return MakeRef<StepRendezvous>(
+      options_.task, generation,
+      [this](absl::string_view task, int64_t number, const Rendezvous::Key& key, Rendezvous::Callback done) {
+        Fetch(std::string(task), number, key, std::move(done));
+      });
 }
 
 void ClusterCollectives::Fetch(const std::string& task, int64_t generation, const std::string& key,
@@ -639,11 +647,10 @@ void ClusterCollectives::Fetch(const std::string& task, int64_t generation, cons
   proto::RecvTensorRequest request;
   request.set_step_id(generation);
   request.set_rendezvous_key(key);
-  Call(task, "RecvCollective", Pack(request), kFetchTimeout,
-                [done = std::move(done)](absl::StatusOr<Message> reply) {
-                  if (!reply.ok()) return done(reply.status());
-                  done(TensorOfAnswer(*std::move(reply)));
-                });
+  Call(task, "RecvCollective", Pack(request), kFetchTimeout, [done = std::move(done)](absl::StatusOr<Message> reply) {
+    if (!reply.ok()) return done(reply.status());
+    done(TensorOfAnswer(*std::move(reply)));
+  });
 }
 
 void ClusterCollectives::JoinGroup(const proto::JoinGroupRequest& request, Reply reply) {
@@ -664,8 +671,8 @@ void ClusterCollectives::EndGroup(const proto::EndGroupRequest& request) {
 
 void ClusterCollectives::Pull(int64_t generation, const std::string& key, Rendezvous::Callback done) {
   RefPtr<StepRendezvous> rendezvous;
-  absl::Status refused = absl::AbortedError(absl::StrCat(options_.task, " is in no group of generation ",
-                                                         absl::Hex(generation), ": it was started again or has left it"));
+  absl::Status refused = absl::AbortedError(absl::StrCat(
+      options_.task, " is in no group of generation ", absl::Hex(generation), ": it was started again or has left it"));
   {
     absl::MutexLock lock(&mu_);
     if (!closed_.ok()) refused = closed_;

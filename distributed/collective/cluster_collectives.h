@@ -7,8 +7,8 @@
 //
 // Members of one host that can all map the memory that the first of them offers use that; they tell each other.
 //
-// A group that has formed has a generation. When a member fails, is cancelled, or is lost, the generation is over on every
-// task, at once, with that member's error; the members' next steps form another one. So a task that was paused or
+// A group that has formed has a generation. When a member fails, is cancelled, or is lost, the generation is over on
+// every task, at once, with that member's error; the members' next steps form another one. So a task that was paused or
 // replaced and still talks of an old generation is refused, and runs are counted anew.
 //
 // Threads:  any method from any thread. Blocking: none.
@@ -45,9 +45,9 @@ namespace sluice {
 
 struct ClusterCollectivesOptions {
   std::string task;
-  std::string leader;              // the task that keeps the groups
-  std::vector<std::string> tasks;  // of the cluster, for messages
-  std::string host;                // equal for tasks that can share memory; empty: shares none
+  std::string leader;                          // the task that keeps the groups
+  std::vector<std::string> tasks;              // of the cluster, for messages
+  std::string host;                            // equal for tasks that can share memory; empty: shares none
   absl::Duration timeout = absl::Minutes(10);  // of one wait for the other members
   std::shared_ptr<WireStats> wire;  // for what is read in shared memory; who calls counts messages. May be null
   Clock* clock = nullptr;
@@ -65,8 +65,8 @@ class ClusterCollectives final : public Collectives {
   void Start(CollectiveRequest request, Done done) override;
   std::string DebugString() const override { return "collectives of " + options_.task; }
 
-  // A step in which members of these groups take part has failed here: perhaps before it came to a collective that others
-  // wait in.
+  // A step in which members of these groups take part has failed here: perhaps before it came to a collective that
+  // others wait in.
   void StepFailed(const std::vector<int64_t>& groups, const absl::Status& why);
   // What other tasks ask: methods of the worker's service.
   static bool Handles(absl::string_view method);

@@ -66,28 +66,29 @@ struct Group {
       o.clock = SystemClock();
       o.executor = &executor;
       o.pool = &pool;
-      o.call = [this, weak = std::weak_ptr<Node>(node)](const std::string& task, const std::string& method, Message request, absl::Duration limit,
-                            Reply done) {
+      o.call = [this, weak = std::weak_ptr<Node>(node)](const std::string& task, const std::string& method,
+                                                        Message request, absl::Duration limit, Reply done) {
         std::shared_ptr<Node> node = weak.lock();
-        Connect(*node, task)->Call(kPrefix + method, std::move(request), limit,
-                                   [node, done](absl::StatusOr<Message> reply) {
-                                     if (reply.ok() && !reply->tensors.empty()) {
-                                       node->received += reply->tensors[0].num_bytes();
-                                     }
-                                     done(std::move(reply));
-                                   });
+        Connect(*node, task)
+            ->Call(kPrefix + method, std::move(request), limit, [node, done](absl::StatusOr<Message> reply) {
+              if (reply.ok() && !reply->tensors.empty()) {
+                node->received += reply->tensors[0].num_bytes();
+              }
+              done(std::move(reply));
+            });
       };
       node->collectives = MakeRef<ClusterCollectives>(std::move(o));
       const std::string unique = absl::StrCat("sluice_collectives_", getpid(), "_", count++);
       const std::string address = way == "memory" || way == "hosts" ? "unix:@" + unique
-                                  : way == "inproc" ? "inproc:" + unique
-                                  : way == "tcp"  ? "tcp:localhost:0"
-                                                  : absl::StrCat(way, ":@", unique);
-      auto listener = transport->Listen(address, [node = node.get()](const IncomingCall& call, Message request, Reply reply) {
-        absl::string_view method = call.method;
-        absl::ConsumePrefix(&method, kPrefix);
-        node->collectives->Handle(method, request, std::move(reply));
-      });
+                                  : way == "inproc"                 ? "inproc:" + unique
+                                  : way == "tcp"                    ? "tcp:localhost:0"
+                                                                    : absl::StrCat(way, ":@", unique);
+      auto listener =
+          transport->Listen(address, [node = node.get()](const IncomingCall& call, Message request, Reply reply) {
+            absl::string_view method = call.method;
+            absl::ConsumePrefix(&method, kPrefix);
+            node->collectives->Handle(method, request, std::move(reply));
+          });
       EXPECT_TRUE(listener.ok()) << listener.status();
       node->listener = *std::move(listener);
     }
@@ -135,8 +136,9 @@ CollectiveRequest Ask(int member, int members, const std::vector<T>& in, std::ve
 }
 
 // `meanwhile` runs when all have begun.
-std::vector<absl::Status> RunAll(Group& group, const std::vector<std::pair<int, CollectiveRequest>>& requests,
-                                 const std::function<void()>& meanwhile = [] {}) {
+std::vector<absl::Status> RunAll(
+    Group& group, const std::vector<std::pair<int, CollectiveRequest>>& requests,
+    const std::function<void()>& meanwhile = [] {}) {
   std::vector<absl::Status> ended(requests.size());
   absl::BlockingCounter left(static_cast<int>(requests.size()));
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -421,7 +423,8 @@ TEST_P(CollectivesTest, OneTooManyAndAnotherSizeAreRefused) {
   std::vector<std::vector<float>> in(3, std::vector<float>(10, 1)), out = in;
   std::vector<std::pair<int, CollectiveRequest>> two{{0, Ask(0, 2, in[0], &out[0])}, {1, Ask(1, 2, in[1], &out[1])}};
   for (const absl::Status& s : RunAll(group, two)) ASSERT_TRUE(s.ok()) << s;
-  EXPECT_THAT(RunAll(group, {{2, Ask(2, 2, in[2], &out[2])}})[0].ToString(), HasSubstr("task:2/device:CPU:0 is one too many"));
+  EXPECT_THAT(RunAll(group, {{2, Ask(2, 2, in[2], &out[2])}})[0].ToString(),
+              HasSubstr("task:2/device:CPU:0 is one too many"));
   std::vector<std::pair<int, CollectiveRequest>> differ{{0, Ask(0, 2, in[0], &out[0])}, {1, Ask(1, 3, in[1], &out[1])}};
   for (auto& r : differ) r.second.group_key = 4;
   for (const absl::Status& s : RunAll(group, differ)) {

@@ -11,11 +11,11 @@
 namespace sluice {
 namespace {
 
-constexpr int64_t kWindow = 16;              // lanes at once; at least two for each member
-constexpr size_t kInlineBytes = 32 << 10;    // more is merged on a thread of its own
-constexpr int kGreetAll = 16;                // members up to which everybody greets everybody
+constexpr int64_t kWindow = 16;            // lanes at once; at least two for each member
+constexpr size_t kInlineBytes = 32 << 10;  // more is merged on a thread of its own
+constexpr int kGreetAll = 16;              // members up to which everybody greets everybody
 constexpr size_t kAlign = 64;
-constexpr size_t kPrefix = 8;                // length of the signature, role
+constexpr size_t kPrefix = 8;  // length of the signature, role
 
 size_t PayloadBytes(const Tensor& packet, size_t header) { return packet.num_bytes() - header; }
 
@@ -91,7 +91,8 @@ void Exchange::Fail(absl::Status why) {
 
 void Exchange::ReportIfOver() {
   Collectives::Done done;
-  // Packets of others keep their exchanges, in one process, and theirs may keep this one: a run that failed gives them back too.
+  // Packets of others keep their exchanges, in one process, and theirs may keep this one: a run that failed gives them
+  // back too.
   std::vector<Tensor> others;
   if (over_ && active_ == 0) {
     done.swap(done_);
@@ -132,8 +133,8 @@ void Exchange::Start() {
 }
 
 std::string Exchange::Key(Phase phase, int64_t lane, int from, int to) const {
-  return absl::StrCat(group_.devices[from], ";", absl::Hex(group_.generation), ";", request_.instance_key, ";", run_, ";",
-                      absl::string_view(reinterpret_cast<const char*>(&phase), 1), ";", lane, ";", to);
+  return absl::StrCat(group_.devices[from], ";", absl::Hex(group_.generation), ";", request_.instance_key, ";", run_,
+                      ";", absl::string_view(reinterpret_cast<const char*>(&phase), 1), ";", lane, ";", to);
 }
 
 void Exchange::Send(Phase phase, int64_t lane, int to, Tensor packet) {
@@ -143,10 +144,11 @@ void Exchange::Send(Phase phase, int64_t lane, int to, Tensor packet) {
   }
   const void* data = packet.raw_data();
   const Shape shape = packet.shape();
-  RefPtr<Buffer> lent = Buffer::Borrow(data, packet.num_bytes(), [self = RefPtr<Exchange>::Share(this), packet]() mutable {
-    packet = Tensor();
-    self->Taken();
-  });
+  RefPtr<Buffer> lent =
+      Buffer::Borrow(data, packet.num_bytes(), [self = RefPtr<Exchange>::Share(this), packet]() mutable {
+        packet = Tensor();
+        self->Taken();
+      });
   packet = Tensor();
   absl::Status sent = group_.rendezvous->Send(Key(phase, lane, group_.rank, to),
                                               {Tensor(DType::kUint8, shape, std::move(lent)), false});
@@ -155,27 +157,25 @@ void Exchange::Send(Phase phase, int64_t lane, int to, Tensor packet) {
 
 void Exchange::Receive(Phase phase, int64_t lane, int from,
                        absl::Status (Exchange::*handle)(int64_t lane, int from, Tensor)) {
-  group_.rendezvous->RecvAsync(
-      Key(phase, lane, from, group_.rank),
-      [self = RefPtr<Exchange>::Share(this), lane, from, handle](absl::StatusOr<Rendezvous::Value> value) {
-        if (!value.ok()) {
-          return self->Fail(Annotate(value.status(), absl::StrCat("waiting for rank ", from, " (",
-                                                                  self->group_.devices[from], "): ")));
-        }
-        Tensor packet = std::move(value->tensor);
-        if (packet.num_bytes() <= kInlineBytes) {
-          if (self->Enter()) self->Leave(((*self).*handle)(lane, from, std::move(packet)));
-          return;
-        }
-        self->group_.executor->Schedule([self, lane, from, handle, packet = std::move(packet)] {
-          if (self->Enter()) self->Leave(((*self).*handle)(lane, from, packet));
-        });
-      });
+  group_.rendezvous->RecvAsync(Key(phase, lane, from, group_.rank), [self = RefPtr<Exchange>::Share(this), lane, from,
+                                                                     handle](absl::StatusOr<Rendezvous::Value> value) {
+    if (!value.ok()) {
+      return self->Fail(
+          Annotate(value.status(), absl::StrCat("waiting for rank ", from, " (", self->group_.devices[from], "): ")));
+    }
+    Tensor packet = std::move(value->tensor);
+    if (packet.num_bytes() <= kInlineBytes) {
+      if (self->Enter()) self->Leave(((*self).*handle)(lane, from, std::move(packet)));
+      return;
+    }
+    self->group_.executor->Schedule([self, lane, from, handle, packet = std::move(packet)] {
+      if (self->Enter()) self->Leave(((*self).*handle)(lane, from, packet));
+    });
+  });
 }
 
 absl::StatusOr<Tensor> Exchange::MakePacket(const void* payload, size_t bytes) const {
-  ASSIGN_OR_RETURN(Tensor packet,
-                   Tensor::Make(DType::kUint8, Shape({static_cast<int64_t>(header_.size() + bytes)})));
+  ASSIGN_OR_RETURN(Tensor packet, Tensor::Make(DType::kUint8, Shape({static_cast<int64_t>(header_.size() + bytes)})));
   std::memcpy(packet.raw_data(), header_.data(), header_.size());
   if (payload != nullptr && bytes > 0) std::memcpy(packet.data<char>() + header_.size(), payload, bytes);
   return packet;

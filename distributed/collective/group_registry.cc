@@ -42,15 +42,16 @@ std::optional<GroupRegistry::Ended> GroupRegistry::Join(const proto::JoinGroupRe
       const bool known = std::any_of(group.members.begin(), group.members.end(),
                                      [&](const proto::GroupMember& m) { return m.device() == device; });
       if (!known && request.group_size() == group.size) {
-        absl::Status refusal = InvalidArgument("group ", key, " has its ", group.size, " members already: ",
-                                               Names(group.members), "; ", device, " is one too many");
+        absl::Status refusal =
+            InvalidArgument("group ", key, " has its ", group.size, " members already: ", Names(group.members), "; ",
+                            device, " is one too many");
         replies.emplace_back(Waiting{request.member(), std::move(done), 0}, refusal);
       } else {
         ended.emplace();
         ended->generation = group.generation;
         for (const auto& m : group.members) ended->devices.push_back(m.device());
-        ended->why = absl::AbortedError(absl::StrCat(device, " has joined group ", key,
-                                                     " anew: it was started again, or its step had failed"));
+        ended->why = absl::AbortedError(
+            absl::StrCat(device, " has joined group ", key, " anew: it was started again, or its step had failed"));
         group = Group();
       }
     }
@@ -129,8 +130,9 @@ void GroupRegistry::TimeOut(int64_t group_key, uint64_t member, absl::Duration w
     Group& group = it->second;
     for (auto w = group.waiting.begin(); w != group.waiting.end(); ++w) {
       if (w->second.member.id() != member) continue;
-      replies.emplace_back(std::move(w->second), absl::DeadlineExceededError(absl::StrCat(
-                                                     "waited ", absl::FormatDuration(waited), Missing(group_key, group))));
+      replies.emplace_back(std::move(w->second),
+                           absl::DeadlineExceededError(
+                               absl::StrCat("waited ", absl::FormatDuration(waited), Missing(group_key, group))));
       group.waiting.erase(w);
       break;
     }
@@ -143,11 +145,12 @@ std::string GroupRegistry::Missing(int64_t group_key, const Group& group) const 
   for (const auto& [device, w] : group.waiting) here.push_back(device);
   const std::string job = here.front().substr(0, here.front().find("/replica"));
   for (const std::string& task : tasks_) {
-    const bool there = std::any_of(here.begin(), here.end(), [&](const std::string& d) { return TaskOfDevice(d) == task; });
+    const bool there =
+        std::any_of(here.begin(), here.end(), [&](const std::string& d) { return TaskOfDevice(d) == task; });
     if (!there && absl::StartsWith(task, job + "/")) absent.push_back(task);
   }
-  std::string text = absl::StrCat(" for group ", group_key, ": ", here.size(), " of ", group.size, " members came: ",
-                                  absl::StrJoin(here, ", "));
+  std::string text = absl::StrCat(" for group ", group_key, ": ", here.size(), " of ", group.size,
+                                  " members came: ", absl::StrJoin(here, ", "));
   if (!absent.empty()) absl::StrAppend(&text, "; nothing from ", absl::StrJoin(absent, ", "));
   return text;
 }

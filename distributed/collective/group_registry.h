@@ -1,7 +1,7 @@
 // Who is in which group: kept by one task of the cluster, the leader of all groups.
 //
-// A group forms when as many members have asked as its size says; each gets the list of all, and a number that names this
-// meeting, the generation. It ends for all when one member says so, or asks anew because it was started again.
+// A group forms when as many members have asked as its size says; each gets the list of all, and a number that names
+// this meeting, the generation. It ends for all when one member says so, or asks anew because it was started again.
 //
 // Threads: any method from any thread. Replies run outside the lock.
 #ifndef SLUICE_DISTRIBUTED_COLLECTIVE_GROUP_REGISTRY_H_
@@ -49,9 +49,9 @@ class GroupRegistry : public std::enable_shared_from_this<GroupRegistry> {
   };
   struct Group {
     int64_t size = 0;
-    int64_t generation = 0;                       // 0 while it forms
-    std::vector<proto::GroupMember> members;      // once formed, in order
-    std::map<std::string, Waiting> waiting;       // by device
+    int64_t generation = 0;                   // 0 while it forms
+    std::vector<proto::GroupMember> members;  // once formed, in order
+    std::map<std::string, Waiting> waiting;   // by device
   };
   using Replies = std::vector<std::pair<Waiting, absl::StatusOr<proto::JoinGroupResponse>>>;
 

@@ -19,10 +19,10 @@ namespace {
 
 using Segment = SharedSegment;
 
-constexpr uint64_t kAhead = 2;                 // chunks that are published before the first is merged
-constexpr size_t kBlockBytes = 16 << 10;       // merged for all members before the next, so that sums stay in the cache
-constexpr size_t kDivideBytes = 32 << 10;      // of a chunk: less is not worth a second meeting
-constexpr size_t kStreamBytes = 6 << 20;       // results that large leave the caches alone
+constexpr uint64_t kAhead = 2;             // chunks that are published before the first is merged
+constexpr size_t kBlockBytes = 16 << 10;   // merged for all members before the next, so that sums stay in the cache
+constexpr size_t kDivideBytes = 32 << 10;  // of a chunk: less is not worth a second meeting
+constexpr size_t kStreamBytes = 6 << 20;   // results that large leave the caches alone
 constexpr auto kSpin = std::chrono::microseconds(50);
 
 void Pause() {
@@ -123,8 +123,8 @@ void SharedEngine::Schedule() {
     }
     const bool broadcast = std::strncmp(all[0].signature, "CollectiveBcast", 15) == 0;
     if (broadcast && sources.size() != 1) {
-      return segment_->Fail(InvalidArgument("ranks [", absl::StrJoin(sources, ", "),
-                                            "] send (CollectiveBcastSend); one must"));
+      return segment_->Fail(
+          InvalidArgument("ranks [", absl::StrJoin(sources, ", "), "] send (CollectiveBcastSend); one must"));
     }
     const uint64_t at = h.scheduled.load(std::memory_order_relaxed);
     for (int m = 0; m < members_; ++m) {
@@ -245,8 +245,7 @@ void SharedEngine::RingAll() {
 }
 
 absl::Status SharedEngine::Do(const CollectiveRequest& request, int source) {
-  const bool divide =
-      request.kind == CollectiveKind::kReduce && members_ > 2 && request.num_bytes() > kDivideBytes;
+  const bool divide = request.kind == CollectiveKind::kReduce && members_ > 2 && request.num_bytes() > kDivideBytes;
   const auto began = std::chrono::steady_clock::now();
   const absl::Status status = divide ? Divide(request) : Exchange(request, source);
   if (status.ok()) Count(request, source, divide, absl::FromChrono(std::chrono::steady_clock::now() - began));
@@ -306,7 +305,8 @@ absl::Status SharedEngine::Exchange(const CollectiveRequest& r, int source) {
       char* sum = to + b * element;
       const char* so_far = slot(0);
       for (int m = 1; m + 1 < members_; ++m, so_far = sum) Merge(r.dtype, r.merge, so_far, slot(m), sum, size);
-      MergeLast(r.dtype, r.merge, so_far, slot(members_ - 1), sum, size, r.divide ? members_ : 1, stream && members_ == 2);
+      MergeLast(r.dtype, r.merge, so_far, slot(members_ - 1), sum, size, r.divide ? members_ : 1,
+                stream && members_ == 2);
     }
   };
   for (uint64_t k = 0; k < chunks + kAhead; ++k) {

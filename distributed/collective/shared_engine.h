@@ -1,8 +1,8 @@
 // Collectives of members on one host, through memory that they share: no system call on the way while members keep up.
 //
 // Each member has one thread here. A request is announced on the member's board; when member 0 has seen it on all
-// boards, and all agree, it enters it in the schedule; every member runs what is scheduled, in that order. So members may
-// ask in any order, and a disagreement is found before a byte moves.
+// boards, and all agree, it enters it in the schedule; every member runs what is scheduled, in that order. So members
+// may ask in any order, and a disagreement is found before a byte moves.
 //
 // A tensor passes in chunks through slots that stay in the caches. Two members read each other's chunk and merge:
 //

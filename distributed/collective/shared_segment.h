@@ -1,5 +1,5 @@
-// Memory that the members of a group on one host share: a memory file that one of them makes and the others open through
-// /proc, so that it goes with the last process that maps it, however that ends.
+// Memory that the members of a group on one host share: a memory file that one of them makes and the others open
+// through /proc, so that it goes with the last process that maps it, however that ends.
 //
 //   control    for each member: counters of what it has done, one cache line for each writer, and a bell
 //   boards     what each member is ready to run, and the order in which member 0 has decided that they run
@@ -74,7 +74,8 @@ class SharedSegment {
   absl::Status reason();
   // Wakes a member if it sleeps. After a change that it may wait for.
   void Ring(int m);
-  // Sleeps until the bell rings, but for no longer than a second. `bell` was read before the last look at what is waited for.
+  // Sleeps until the bell rings, but for no longer than a second. `bell` was read before the last look at what is
+  // waited for.
   void Sleep(int m, uint32_t bell);
 
  private:

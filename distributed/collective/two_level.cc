@@ -15,11 +15,7 @@ constexpr int64_t kBackInstance = int64_t{1} << 40;  // added to an instance's k
 
 TwoLevel::TwoLevel(HostView view, std::shared_ptr<void> keep, CollectiveRequest request, int64_t run,
                    Collectives::Done done)
-    : view_(std::move(view)),
-      keep_(std::move(keep)),
-      request_(std::move(request)),
-      run_(run),
-      done_(std::move(done)) {}
+    : view_(std::move(view)), keep_(std::move(keep)), request_(std::move(request)), run_(run), done_(std::move(done)) {}
 
 CollectiveRequest TwoLevel::OnHost() const {
   CollectiveRequest r = request_;

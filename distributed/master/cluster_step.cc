@@ -55,8 +55,8 @@ void ClusterStep::Start() {
     result_.busy_seconds.assign(parts_.size(), -1);
     if (call_.trace) sent_ns_.assign(parts_.size(), 0);
   }
-  // Kept by the thread, with the memory of its fields. Every message is made before the first call, which may run a part
-  // of the step, and others.
+  // Kept by the thread, with the memory of its fields. Every message is made before the first call, which may run a
+  // part of the step, and others.
   thread_local proto::RunGraphRequest request;
   request.Clear();
   request.set_session_handle(*call_.session_handle);
@@ -105,7 +105,8 @@ absl::Status ClusterStep::Accept(size_t part, Way way, Message message) {
   }
   RETURN_IF_ERROR(Unpack(message, &response));
   if (response.result_size() != static_cast<int>(message.tensors.size()))
-    return Internal("a task answered with ", message.tensors.size(), " tensors for ", response.result_size(), " results");
+    return Internal("a task answered with ", message.tensors.size(), " tensors for ", response.result_size(),
+                    " results");
   for (int r = 0; r < response.result_size(); ++r) {
     if (response.result(r) < 0 || response.result(r) >= call_.num_results)
       return Internal("a task answered with a result ", response.result(r), " of ", call_.num_results);

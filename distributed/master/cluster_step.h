@@ -29,10 +29,10 @@ struct TaskPart {
   std::shared_ptr<Channel> channel;
   std::string graph_handle;
   uint64_t incarnation = 0;
-  std::vector<int> arguments;  // which of the step's arguments it needs
-  StepTimes* times = nullptr;  // of this task's parts
+  std::vector<int> arguments;              // which of the step's arguments it needs
+  StepTimes* times = nullptr;              // of this task's parts
   std::shared_ptr<WireCounters> received;  // what came from it; null for the master's own task
-  bool here = false;           // the master's own task, which may run its part within the call: it is asked last
+  bool here = false;  // the master's own task, which may run its part within the call: it is asked last
 };
 
 struct ClusterStepCall {
@@ -60,7 +60,7 @@ struct ClusterStepResult {
   absl::InlinedVector<double, 8> busy_seconds;
   // Of a traced step, of the parts that answered.
   std::vector<PartTrace> traces;
-  std::vector<ReplyTimes> reply_times;  // parallel to it
+  std::vector<ReplyTimes> reply_times;        // parallel to it
   std::vector<std::string> partition_graphs;  // serialised
 };
 

@@ -43,8 +43,9 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
   void Create(const proto::CreateSessionRequest& request, Reply reply) {
     const int version = request.protocol_version();
     if (version != 0 && version != kProtocolVersion) {
-      return reply(FailedPrecondition("the client speaks version ", version, " of the protocol, the master ", options.task,
-                                      " speaks ", kProtocolVersion, "; install the same version of Sluice for both"));
+      return reply(FailedPrecondition("the client speaks version ", version, " of the protocol, the master ",
+                                      options.task, " speaks ", kProtocolVersion,
+                                      "; install the same version of Sluice for both"));
     }
     std::string handle;
     bool full = false;
@@ -114,10 +115,10 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
       ScheduleSweep();
     }
     for (const auto& session : abandoned) {
-      session->Close(absl::AbortedError(absl::StrCat("the client of session ", session->handle(),
-                                                     " has not been heard of for ",
-                                                     absl::FormatDuration(options.client_ttl))),
-                     [] {});
+      session->Close(
+          absl::AbortedError(absl::StrCat("the client of session ", session->handle(), " has not been heard of for ",
+                                          absl::FormatDuration(options.client_ttl))),
+          [] {});
     }
   }
 
@@ -223,7 +224,9 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     auto cleanup = std::make_shared<proto::CleanupAllRequest>();
     for (const std::string& c : request.container()) cleanup->add_container(c);
     CloseAll(absl::AbortedError("the session was closed because a client reset the cluster"),
-             [self = shared_from_this(), tasks, cleanup, reply] { self->ResetNext(tasks, cleanup, absl::OkStatus(), reply); });
+             [self = shared_from_this(), tasks, cleanup, reply] {
+               self->ResetNext(tasks, cleanup, absl::OkStatus(), reply);
+             });
   }
 
   // Asks one task after the other; all of them, even when one fails.
@@ -269,7 +272,8 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     auto session = Find(request.session_handle());
     if (!session.ok()) return reply(session.status());
     if (request.feed_size() != static_cast<int>(message.tensors.size())) {
-      return reply(InvalidArgument("a step with ", message.tensors.size(), " tensors for ", request.feed_size(), " feeds"));
+      return reply(
+          InvalidArgument("a step with ", message.tensors.size(), " tensors for ", request.feed_size(), " feeds"));
     }
     if (!request.partial_run_handle().empty()) {
       return (*session)->RunPart(request, std::move(message.tensors), std::move(reply));
@@ -308,9 +312,8 @@ struct Master::Impl : public std::enable_shared_from_this<Master::Impl> {
     auto request = std::make_shared<Request>();
     absl::Status valid = Unpack(message, request.get());
     if (!valid.ok()) return reply(valid);
-    options.executor->Schedule([self = shared_from_this(), method, request, reply = std::move(reply)] {
-      ((*self).*method)(*request, reply);
-    });
+    options.executor->Schedule(
+        [self = shared_from_this(), method, request, reply = std::move(reply)] { ((*self).*method)(*request, reply); });
   }
 
   void ExtendLater(const proto::ExtendSessionRequest& request, Reply reply) { reply(Extend(request)); }

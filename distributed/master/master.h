@@ -41,10 +41,10 @@ struct MasterOptions {
   std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task, const std::string& address)>
       connect_to;
   Clock* clock = nullptr;
-  std::shared_ptr<Metrics> metrics;  // may be null
-  std::shared_ptr<WireStats> wire;   // the worker's, of the same task; may be null
-  Executor* executor = nullptr;  // for planning
-  absl::Duration join_timeout = absl::Seconds(120);      // for every task of a new session to answer
+  std::shared_ptr<Metrics> metrics;                  // may be null
+  std::shared_ptr<WireStats> wire;                   // the worker's, of the same task; may be null
+  Executor* executor = nullptr;                      // for planning
+  absl::Duration join_timeout = absl::Seconds(120);  // for every task of a new session to answer
   absl::Duration heartbeat_period = absl::Seconds(1);
   absl::Duration heartbeat_timeout = absl::Seconds(10);  // without an answer a task counts as lost
   absl::Duration control_timeout = absl::Seconds(120);   // of calls that register and delete

@@ -118,7 +118,12 @@ MasterSession::Plan::~Plan() {
 
 MasterSession::MasterSession(std::shared_ptr<const MasterOptions> options, std::string handle,
                              const proto::ConfigProto& config, SessionOptions session)
-    : shared_options_(std::move(options)), options_(*shared_options_), handle_(std::move(handle)), config_(config), session_options_(std::move(session)), step_metrics_(options_.metrics.get(), "master") {}
+    : shared_options_(std::move(options)),
+      options_(*shared_options_),
+      handle_(std::move(handle)),
+      config_(config),
+      session_options_(std::move(session)),
+      step_metrics_(options_.metrics.get(), "master") {}
 
 MasterSession::~MasterSession() {
   Clock::TimerId beat = 0;
@@ -129,8 +134,9 @@ MasterSession::~MasterSession() {
   if (beat != 0) options_.clock->CancelTimer(beat);
 }
 
-void MasterSession::Create(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::CreateSessionRequest& request,
-                           std::function<absl::Status()> ended, Created done) {
+void MasterSession::Create(std::shared_ptr<const MasterOptions> options, std::string handle,
+                           const proto::CreateSessionRequest& request, std::function<absl::Status()> ended,
+                           Created done) {
   for (const std::string& filter : request.config().device_filters()) {
     absl::StatusOr<DeviceName> name = DeviceName::Parse(filter);
     if (!name.ok()) return done(Annotate(name.status(), absl::StrCat("device_filters has '", filter, "': ")));
@@ -218,8 +224,9 @@ absl::Status MasterSession::Met(Meeting* meeting, std::vector<MasterTask> asked,
       continue;
     }
     if (response.protocol_version() != kProtocolVersion) {
-      return FailedPrecondition(task.name, " (", task.channel->Describe(), ") speaks version ", response.protocol_version(),
-                                " of the protocol between tasks, the master ", options_.task, " speaks ", kProtocolVersion,
+      return FailedPrecondition(task.name, " (", task.channel->Describe(), ") speaks version ",
+                                response.protocol_version(), " of the protocol between tasks, the master ",
+                                options_.task, " speaks ", kProtocolVersion,
                                 "; install the same version of Sluice for both");
     }
     task.incarnation = response.incarnation();
@@ -246,13 +253,13 @@ absl::Status MasterSession::Met(Meeting* meeting, std::vector<MasterTask> asked,
   }
   if (!meeting->missing.empty()) {
     const absl::Duration now = options_.clock->Now();
-    const std::string list =
-        absl::StrJoin(meeting->missing, ", ",
-                      [](std::string* out, const auto& m) { absl::StrAppend(out, m.first, " (", m.second, ")"); });
+    const std::string list = absl::StrJoin(meeting->missing, ", ", [](std::string* out, const auto& m) {
+      absl::StrAppend(out, m.first, " (", m.second, ")");
+    });
     if (now - meeting->began >= meeting->limit) {
-      return absl::UnavailableError(absl::StrCat(
-          "not every task of the cluster answered within ", absl::FormatDuration(meeting->limit), "; missing: ", list,
-          ". Start them, or leave them out with ConfigProto.device_filters"));
+      return absl::UnavailableError(absl::StrCat("not every task of the cluster answered within ",
+                                                 absl::FormatDuration(meeting->limit), "; missing: ", list,
+                                                 ". Start them, or leave them out with ConfigProto.device_filters"));
     }
     if (now - meeting->complained >= kComplainPeriod) {
       meeting->complained = now;
@@ -318,8 +325,8 @@ bool MasterSession::IsAbandoned(absl::Duration ttl) const {
 absl::Status MasterSession::CheckFirst(int64_t request_id) {
   if (request_id == 0 || Bug(kDuplicateStepRuns)) return absl::OkStatus();
   if (!requests_.insert(request_id).second) {
-    return absl::AbortedError(absl::StrCat("request ", request_id, " of session ", handle_,
-                                           " came twice: a duplicate is not run"));
+    return absl::AbortedError(
+        absl::StrCat("request ", request_id, " of session ", handle_, " came twice: a duplicate is not run"));
   }
   request_order_.push_back(request_id);
   if (request_order_.size() > kRememberedRequests) {
@@ -356,7 +363,7 @@ absl::StatusOr<int64_t> MasterSession::Extend(const proto::ExtendSessionRequest&
 }
 
 absl::StatusOr<std::shared_ptr<MasterSession::Signature>> MasterSession::FindSignature(CallableSpec spec,
-                                                                                        int64_t* number) {
+                                                                                       int64_t* number) {
   std::string key = absl::StrCat(absl::StrJoin(spec.feeds, ","), ";", absl::StrJoin(spec.fetches, ","), ";",
                                  absl::StrJoin(spec.targets, ","), spec.partial ? ";partial" : "");
   RETURN_IF_ERROR(CheckUsable());
@@ -466,8 +473,7 @@ void MasterSession::MakePlan(const CallableSpec& spec, Planned done) {
   std::vector<TaskCall> calls;
   size_t i = 0;
   for (const auto& [name, request] : requests) {
-    calls.push_back(
-        {plan->parts[i++].channel.get(), Method("RegisterGraph"), Pack(request), options_.control_timeout});
+    calls.push_back({plan->parts[i++].channel.get(), Method("RegisterGraph"), Pack(request), options_.control_timeout});
   }
   CallAll(std::move(calls), [self = shared_from_this(), plan, done = std::move(done)](auto replies) {
     absl::Status failed;
@@ -989,19 +995,19 @@ void MasterSession::BeatAnswered(const std::string& name, absl::StatusOr<Message
   }
   if (!reply.ok()) {
     if (options_.metrics) {
-      options_.metrics->CounterOf("sluice_heartbeats_missed_total", "Heartbeats that a task did not answer.",
-                                  {{"task", name}}).Add();
+      options_.metrics
+          ->CounterOf("sluice_heartbeats_missed_total", "Heartbeats that a task did not answer.", {{"task", name}})
+          .Add();
     }
-    return LoseTask(name, absl::UnavailableError(absl::StrCat(
-                              "task ", name, " does not answer heartbeats over ", task.channel->Describe(), " (",
-                              reply.status().message(), "); it is taken for lost")));
+    return LoseTask(name, absl::UnavailableError(absl::StrCat("task ", name, " does not answer heartbeats over ",
+                                                              task.channel->Describe(), " (", reply.status().message(),
+                                                              "); it is taken for lost")));
   }
   if (!understood) return;
   if (response.incarnation() != task.incarnation) {
-    return Break(absl::AbortedError(absl::StrCat(name, " has restarted: its incarnation is ",
-                                                 absl::Hex(response.incarnation(), absl::kZeroPad16), ", session ",
-                                                 handle_, " met ", absl::Hex(task.incarnation, absl::kZeroPad16),
-                                                 "; the session must be created again")));
+    return Break(absl::AbortedError(absl::StrCat(
+        name, " has restarted: its incarnation is ", absl::Hex(response.incarnation(), absl::kZeroPad16), ", session ",
+        handle_, " met ", absl::Hex(task.incarnation, absl::kZeroPad16), "; the session must be created again")));
   }
   if (!response.unknown_session().empty()) {
     Break(absl::AbortedError(absl::StrCat(name, " no longer knows session ", handle_,

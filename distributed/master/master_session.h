@@ -33,9 +33,9 @@ struct MasterTask {
   std::vector<DeviceAttributes> devices;
   std::shared_ptr<StepTimes> times = std::make_shared<StepTimes>();  // of its parts of steps, without waiting
   // Guarded by the session:
-  bool asked = false;     // a heartbeat is on its way
-  absl::Duration heard;   // when it answered last
-  std::string lost;       // why it is taken for lost
+  bool asked = false;    // a heartbeat is on its way
+  absl::Duration heard;  // when it answered last
+  std::string lost;      // why it is taken for lost
   ClockOffset clock;
   std::vector<proto::StragglerView> stragglers;  // that it has named
 };
@@ -43,10 +43,11 @@ struct MasterTask {
 class MasterSession : public std::enable_shared_from_this<MasterSession> {
  public:
   using Created = std::function<void(absl::StatusOr<std::shared_ptr<MasterSession>>)>;
-  // Meets every task that the configuration's device_filters let in, within the join timeout, and as long as `ended` says
-  // OK. Until it is there a session uses nothing that its master was lent but clock and channels, so it may outlive it.
-  static void Create(std::shared_ptr<const MasterOptions> options, std::string handle, const proto::CreateSessionRequest& request,
-                     std::function<absl::Status()> ended, Created done);
+  // Meets every task that the configuration's device_filters let in, within the join timeout, and as long as `ended`
+  // says OK. Until it is there a session uses nothing that its master was lent but clock and channels, so it may
+  // outlive it.
+  static void Create(std::shared_ptr<const MasterOptions> options, std::string handle,
+                     const proto::CreateSessionRequest& request, std::function<absl::Status()> ended, Created done);
   ~MasterSession();
 
   const std::string& handle() const { return handle_; }
@@ -105,14 +106,14 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
     absl::Duration complained;
     absl::Duration limit;
     std::map<std::string, std::string> missing;  // task -> why
-    std::function<absl::Status()> ended;  // why nobody wants the session any more
+    std::function<absl::Status()> ended;         // why nobody wants the session any more
     Created done;
   };
   struct Active {
     std::shared_ptr<ClusterStep> step;
     int64_t request_id = 0;  // for a partial run: of its last part
-    bool watched = false;  // a partial run may wait for its client for as long as it likes
-    absl::Duration since;  // it has got nowhere, as far as is known
+    bool watched = false;    // a partial run may wait for its client for as long as it likes
+    absl::Duration since;    // it has got nowhere, as far as is known
     int64_t completed = -1;
     bool reported = false;
   };
@@ -135,8 +136,8 @@ class MasterSession : public std::enable_shared_from_this<MasterSession> {
                                               std::map<std::string, proto::RegisterGraphRequest>* requests);
   // A plan for the graph as it is now: the one there is, or a new one.
   void Replan(std::shared_ptr<Signature> signature, Planned done);
-  void StartStep(std::shared_ptr<const Plan> plan, TensorList feeds, const proto::RunOptions& run,
-                 int64_t request_id, Reply reply);
+  void StartStep(std::shared_ptr<const Plan> plan, TensorList feeds, const proto::RunOptions& run, int64_t request_id,
+                 Reply reply);
   absl::StatusOr<std::shared_ptr<Signature>> FindSignature(CallableSpec spec, int64_t* number)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StartPartialRun(std::shared_ptr<const Plan> plan, const CallableSpec& spec, int64_t request_id, Reply reply);

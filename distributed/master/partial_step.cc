@@ -16,7 +16,8 @@ namespace {
 // How long a part that failed waits for the step to say why.
 constexpr absl::Duration kGrace = absl::Seconds(2);
 constexpr absl::Duration kSendTimeout = absl::Minutes(10);
-constexpr absl::Duration kReceiveTimeout = absl::Hours(24 * 30);  // a part has a limit of its own, a lost task ends the step
+constexpr absl::Duration kReceiveTimeout =
+    absl::Hours(24 * 30);  // a part has a limit of its own, a lost task ends the step
 
 }  // namespace
 
@@ -113,8 +114,8 @@ const TaskPart* PartialStep::TaskOf(const PartialPort& port) const {
   return nullptr;
 }
 
-void PartialStep::Run(const std::vector<std::string>& names, TensorList feeds,
-                      const std::vector<std::string>& fetches, absl::Duration timeout, Done done) {
+void PartialStep::Run(const std::vector<std::string>& names, TensorList feeds, const std::vector<std::string>& fetches,
+                      absl::Duration timeout, Done done) {
   std::vector<int> feed_numbers, fetch_numbers;
   auto entered = Enter(names, feeds, fetches, &feed_numbers, &fetch_numbers);
   if (!entered.ok()) return done(entered.status());
@@ -128,7 +129,7 @@ void PartialStep::Run(const std::vector<std::string>& names, TensorList feeds,
         auto self = weak.lock();
         if (!self) return;
         self->End(absl::DeadlineExceededError(absl::StrCat("the partial run '", self->handle_, "' ran out of time (",
-                                                            absl::FormatDuration(timeout), ") waiting for ", what)));
+                                                           absl::FormatDuration(timeout), ") waiting for ", what)));
       });
     }
   }

@@ -1,8 +1,10 @@
 // A step over several tasks that is run in parts: gives its feeds to the tasks that wait for them, asks tasks for its
 // fetches, and keeps the book of both.
 //
-//   client --RunStep--> master --SendTensors--> the tasks with the feed        the step itself is a ClusterStep that was
-//                           `----RecvTensor---> the task with the fetch        started before, without feeds and fetches
+//   client --RunStep--> master --SendTensors--> the tasks with the feed        the step itself is a ClusterStep that
+//   was
+//                           `----RecvTensor---> the task with the fetch        started before, without feeds and
+//                           fetches
 //
 // Threads:  any method from any thread. Blocking: nothing blocks.
 // Errors:   that of the step, when it has one; an error, time limit or cancellation of a part ends the step.
@@ -79,8 +81,8 @@ class PartialStep : public std::enable_shared_from_this<PartialStep> {
   const int64_t id_;
   Clock* const clock_;
   const std::shared_ptr<const void> keep_;
-  std::string handle_;       // fixed after Start
-  absl::Duration limit_;     // fixed after Start
+  std::string handle_;    // fixed after Start
+  absl::Duration limit_;  // fixed after Start
   mutable absl::Mutex mu_;
   std::shared_ptr<ClusterStep> step_ ABSL_GUARDED_BY(mu_);
   PartialBook book_ ABSL_GUARDED_BY(mu_);

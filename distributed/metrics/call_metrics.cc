@@ -45,7 +45,8 @@ Reply CallMetrics::Count(absl::string_view method, const Message& request, Reply
   const Method* m = it != methods_.end() ? &it->second : &other_;
   m->open->Add(1);
   if (!request.tensors.empty()) m->received->Add(TensorBytes(request));
-  return [self = shared_from_this(), m, began = absl::GetCurrentTimeNanos(), reply = std::move(reply)](absl::StatusOr<Message> answer) {
+  return [self = shared_from_this(), m, began = absl::GetCurrentTimeNanos(),
+          reply = std::move(reply)](absl::StatusOr<Message> answer) {
     m->open->Add(-1);
     const int code = static_cast<int>(answer.status().code());
     m->ended[code >= 0 && code < kStatusCodes ? code : static_cast<int>(absl::StatusCode::kUnknown)]->Add();

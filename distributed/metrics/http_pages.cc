@@ -58,7 +58,8 @@ std::string CheckHeaders(const std::vector<absl::string_view>& lines, bool needs
       return Refuse("400 Bad Request", "a header is not of the form name: value");
     }
     for (char c : lines[i].substr(colon + 1)) {
-      if (static_cast<unsigned char>(c) < 0x20 && c != '\t') return Refuse("400 Bad Request", "a header has control characters");
+      if (static_cast<unsigned char>(c) < 0x20 && c != '\t')
+        return Refuse("400 Bad Request", "a header has control characters");
     }
     hosts += absl::EqualsIgnoreCase(lines[i].substr(0, colon), "host") ? 1 : 0;
   }
@@ -83,7 +84,8 @@ std::string AnswerHttp(const std::string& received, const std::map<std::string, 
     if (received.size() < limit) return "";
     return Refuse("431 Request Header Fields Too Large", absl::StrCat("the request has more than ", limit, " bytes"));
   }
-  if (end > limit) return Refuse("431 Request Header Fields Too Large", absl::StrCat("the request has more than ", limit, " bytes"));
+  if (end > limit)
+    return Refuse("431 Request Header Fields Too Large", absl::StrCat("the request has more than ", limit, " bytes"));
   const std::vector<absl::string_view> lines = absl::StrSplit(absl::string_view(received).substr(0, end), "\r\n");
   const std::vector<absl::string_view> words = absl::StrSplit(lines[0], ' ');
   if (words.size() != 3 || !IsToken(words[0]) || words[1].empty()) {
@@ -108,8 +110,8 @@ std::string AnswerHttp(const std::string& received, const std::map<std::string, 
   return Respond("200 OK", page->second.content_type, page->second.make(), words[0] == "HEAD");
 }
 
-// A connection reads until an answer is known, writes it, says that nothing comes any more, and reads what the peer still
-// sends, since closing at once would make the peer's system throw the answer away.
+// A connection reads until an answer is known, writes it, says that nothing comes any more, and reads what the peer
+// still sends, since closing at once would make the peer's system throw the answer away.
 struct HttpPages::Impl {
   struct Connection {
     int fd = -1;
@@ -246,22 +248,25 @@ absl::StatusOr<std::unique_ptr<HttpPages>> HttpPages::Listen(const std::string& 
     loopback = IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<sockaddr_in6*>(chosen->ai_addr)->sin6_addr) != 0;
   }
   if (!loopback && !limits.insecure_bind) {
-    return FailedPrecondition("pages at ", address,
-                              " could be read by other machines, without encryption or password; bind to localhost, or set "
-                              "SLUICE_INSECURE_BIND=1 on a network that you trust");
+    return FailedPrecondition(
+        "pages at ", address,
+        " could be read by other machines, without encryption or password; bind to localhost, or set "
+        "SLUICE_INSECURE_BIND=1 on a network that you trust");
   }
   auto impl = std::make_unique<Impl>();
   impl->limits = limits;
   impl->pages = std::move(pages);
   impl->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   impl->listening = socket(chosen->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (impl->wake < 0 || impl->listening < 0) return ResourceExhausted("no socket for ", address, ": ", std::strerror(errno));
+  if (impl->wake < 0 || impl->listening < 0)
+    return ResourceExhausted("no socket for ", address, ": ", std::strerror(errno));
   const int on = 1;
   setsockopt(impl->listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (bind(impl->listening, chosen->ai_addr, chosen->ai_addrlen) != 0 || listen(impl->listening, 64) != 0) {
     const int error = errno;
     if (error == EADDRINUSE) {
-      return absl::AlreadyExistsError(absl::StrCat("the port of ", address, " is in use: choose another, or 0 for any that is free"));
+      return absl::AlreadyExistsError(
+          absl::StrCat("the port of ", address, " is in use: choose another, or 0 for any that is free"));
     }
     return absl::UnavailableError(absl::StrCat("cannot listen at ", address, ": ", std::strerror(error)));
   }

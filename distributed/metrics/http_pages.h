@@ -3,9 +3,9 @@
 //
 //   ASSIGN_OR_RETURN(auto pages, HttpPages::Listen("localhost:9100", {{"/metrics", {"text/plain", text_now}}}));
 //
-// One thread answers everybody and waits for nobody: a request that is too long, a connection that takes too long, sends
-// slowly or does not read is ended, and when there are too many the oldest one makes room. So nobody can keep it from
-// answering others, nor make it hold more than `connections * (request_bytes + the page)`.
+// One thread answers everybody and waits for nobody: a request that is too long, a connection that takes too long,
+// sends slowly or does not read is ended, and when there are too many the oldest one makes room. So nobody can keep it
+// from answering others, nor make it hold more than `connections * (request_bytes + the page)`.
 //
 // Threads:  a page is made on the thread of the pages: it should not wait.
 // Lifetime: the destructor ends connections and the thread.
@@ -29,9 +29,9 @@ struct HttpPage {
 
 struct HttpLimits {
   int connections = 32;
-  size_t request_bytes = 8192;                   // request line and headers
-  absl::Duration time = absl::Seconds(5);        // of a connection, from its beginning to its end
-  bool insecure_bind = false;                    // other addresses than this machine's own
+  size_t request_bytes = 8192;             // request line and headers
+  absl::Duration time = absl::Seconds(5);  // of a connection, from its beginning to its end
+  bool insecure_bind = false;              // other addresses than this machine's own
 };
 
 class HttpPages {

@@ -193,13 +193,15 @@ TEST_F(HttpPagesTest, RubbishFromManyThreadsLeavesItAnswering) {
 
 TEST_F(HttpPagesTest, AddressesThatCannotBeBoundAreErrors) {
   Listen();
-  EXPECT_THAT(HttpPages::Listen(pages_->address(), Pages()).status().ToString(), AllOf(HasSubstr("ALREADY_EXISTS"), HasSubstr("in use")));
+  EXPECT_THAT(HttpPages::Listen(pages_->address(), Pages()).status().ToString(),
+              AllOf(HasSubstr("ALREADY_EXISTS"), HasSubstr("in use")));
   EXPECT_THAT(HttpPages::Listen("0.0.0.0:0", Pages()).status().ToString(), HasSubstr("SLUICE_INSECURE_BIND=1"));
   HttpLimits open;
   open.insecure_bind = true;
   EXPECT_TRUE(HttpPages::Listen("0.0.0.0:0", Pages(), open).ok());
   for (const char* bad : {"localhost", ":80", "localhost:port", "localhost:70000", "no.such.host.invalid:0"}) {
-    EXPECT_THAT(HttpPages::Listen(bad, Pages()).status().ToString(), AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr(bad)));
+    EXPECT_THAT(HttpPages::Listen(bad, Pages()).status().ToString(),
+                AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr(bad)));
   }
 }
 

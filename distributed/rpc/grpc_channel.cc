@@ -61,11 +61,12 @@ grpc::ChannelArguments Arguments(const GrpcOptions& options) {
   return args;
 }
 
-// What is wrong with the TLS of a peer, by its address and what we show and trust: channels come and go while one is waited for.
+// What is wrong with the TLS of a peer, by its address and what we show and trust: channels come and go while one is
+// waited for.
 struct Finding {
   bool looking = false;
   absl::Time looked = absl::InfinitePast();
-  std::string found;  // empty: nothing
+  std::string found;                           // empty: nothing
   std::vector<std::function<void()>> waiting;  // for who looks, to tell their callers
 };
 struct Findings {
@@ -158,8 +159,9 @@ class GrpcChannel : public Channel {
   };
   static constexpr size_t kPartsAtOnce = 2;
 
-  using Calls = std::unordered_set<std::shared_ptr<Pending>, std::hash<std::shared_ptr<Pending>>,
-                                   std::equal_to<std::shared_ptr<Pending>>, RecyclingAllocator<std::shared_ptr<Pending>>>;
+  using Calls =
+      std::unordered_set<std::shared_ptr<Pending>, std::hash<std::shared_ptr<Pending>>,
+                         std::equal_to<std::shared_ptr<Pending>>, RecyclingAllocator<std::shared_ptr<Pending>>>;
 
   // Outlives the channel until the last call has ended.
   struct State : std::enable_shared_from_this<State> {
@@ -274,8 +276,9 @@ class GrpcChannel : public Channel {
     void FetchParts(const std::string& offered, const Pending& call, Reply done) {
       proto::PartsOffer offer;
       if (!offer.ParseFromString(offered) || offer.part_bytes() == 0 || offer.bytes() > kMaxMessageBytes) {
-        return done(TransportError(absl::StatusCode::kInternal,
-                                   absl::StrCat("the task at ", address, " offers a reply in parts that make no sense")));
+        return done(
+            TransportError(absl::StatusCode::kInternal,
+                           absl::StrCat("the task at ", address, " offers a reply in parts that make no sense")));
       }
       auto fetch = std::make_shared<Fetch>();
       fetch->id = offer.id();
@@ -372,7 +375,8 @@ class GrpcChannel : public Channel {
   };
 
   // Looks what is wrong with the TLS of the two, within the call's time, and then answers.
-  static void ExplainLater(std::shared_ptr<State> state, grpc::Status status, std::shared_ptr<Pending> call, Ended ended) {
+  static void ExplainLater(std::shared_ptr<State> state, grpc::Status status, std::shared_ptr<Pending> call,
+                           Ended ended) {
     const absl::Duration left = call->began + call->timeout - absl::Now();
     const absl::Duration limit = std::min(state->tls ? absl::Seconds(2) : absl::Milliseconds(500), left);
     Findings& findings = FindingsOfProcess();
@@ -398,9 +402,10 @@ class GrpcChannel : public Channel {
         if (absl::Now() - f.looked < absl::Seconds(30)) why = f.found;
       }
       if (why.empty()) return ended(error, *call);
-      ended(TransportError(absl::StatusCode::kUnavailable, absl::StrCat(call->method, " to the task at ", state->address, ": ", why,
-                                                                        " [", error.message(), "]")),
-            *call);
+      ended(
+          TransportError(absl::StatusCode::kUnavailable, absl::StrCat(call->method, " to the task at ", state->address,
+                                                                      ": ", why, " [", error.message(), "]")),
+          *call);
     };
     if (!look) {
       absl::MutexLock lock(&findings.mu);

@@ -42,10 +42,11 @@ absl::StatusOr<Message> FromSlices(absl::Span<const grpc::Slice> slices);
 // Errors of handlers travel whole in the status' details.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
-// Replies that are too large for one message, each until its caller has fetched it. They hold their tensors by reference.
+// Replies that are too large for one message, each until its caller has fetched it. They hold their tensors by
+// reference.
 //
-// The call ends with RESOURCE_EXHAUSTED, which tells our own channels (payload kPartsPayload) how to fetch the reply and other
-// clients what happened. What nobody fetches any more is dropped after kParkedTime.
+// The call ends with RESOURCE_EXHAUSTED, which tells our own channels (payload kPartsPayload) how to fetch the reply
+// and other clients what happened. What nobody fetches any more is dropped after kParkedTime.
 class ParkedReplies : public std::enable_shared_from_this<ParkedReplies> {
  public:
   explicit ParkedReplies(size_t part_bytes) : part_bytes_(part_bytes) {}

@@ -79,9 +79,11 @@ absl::StatusOr<grpc::ByteBuffer> ParkedReplies::Take(grpc::ByteBuffer* request) 
   {
     absl::MutexLock lock(&mu_);
     auto it = parked_.find(part.id());
-    if (it == parked_.end()) return NotFound("no reply waits under this number: it was fetched, or nobody did for too long");
+    if (it == parked_.end())
+      return NotFound("no reply waits under this number: it was fetched, or nobody did for too long");
     const uint64_t bytes = it->second->reply.bytes;
-    if (part.bytes() == 0 || part.bytes() > part_bytes_ || part.offset() >= bytes || part.bytes() > bytes - part.offset()) {
+    if (part.bytes() == 0 || part.bytes() > part_bytes_ || part.offset() >= bytes ||
+        part.bytes() > bytes - part.offset()) {
       return InvalidArgument("a part of ", part.bytes(), " bytes at ", part.offset(), " of ", bytes);
     }
     parked = it->second;

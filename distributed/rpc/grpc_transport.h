@@ -3,9 +3,10 @@
 //   auto transport = MakeGrpcTransport(GrpcOptions());
 //   ASSIGN_OR_RETURN(auto listener, transport->Listen("localhost:0", handler));
 //
-// Addresses are "host:port" (port 0: any free one), "unix:/path" or "unix-abstract:name" (to connect to). Every method reaches the handler; beside it a
-// listener answers grpc.health.v1.Health and the reflection service. Elements of tensors are sent from where they lie.
-// Without certificates a listener binds only to this machine (localhost, 127.x, ::1, unix:).
+// Addresses are "host:port" (port 0: any free one), "unix:/path" or "unix-abstract:name" (to connect to). Every method
+// reaches the handler; beside it a listener answers grpc.health.v1.Health and the reflection service. Elements of
+// tensors are sent from where they lie. Without certificates a listener binds only to this machine (localhost, 127.x,
+// ::1, unix:).
 #ifndef SLUICE_DISTRIBUTED_RPC_GRPC_TRANSPORT_H_
 #define SLUICE_DISTRIBUTED_RPC_GRPC_TRANSPORT_H_
 
@@ -42,8 +43,8 @@ struct GrpcOptions {
   std::string server_name;
   // Lets a listener without TLS bind to addresses that other machines reach.
   bool insecure_bind = false;
-  // A listener without TLS answers here too: "unix-abstract:name". A call over it takes less of the kernel's time than one over
-  // loopback.
+  // A listener without TLS answers here too: "unix-abstract:name". A call over it takes less of the kernel's time than
+  // one over loopback.
   std::string also_listen;
   // At most kMaxGrpcMessageBytes.
   size_t max_message_bytes = kMaxGrpcMessageBytes;

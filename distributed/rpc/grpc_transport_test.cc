@@ -179,7 +179,10 @@ TEST_F(GrpcTlsTest, WhatIsWrongWithAPeerIsSaidInTime) {
   } rows[] = {
       {"expired", Options("expired"), Options(""), {"its certificate (CN = expired) expired on ", "renew it"}},
       {"name", Options("elsewhere"), Options(""), {"its certificate is for ps.example.com, not for 'localhost'"}},
-      {"authority", Options("server"), other, {"its certificate (CN = server) was signed by CN = authority", "SLUICE_TLS_ROOT"}},
+      {"authority",
+       Options("server"),
+       other,
+       {"its certificate (CN = server) was signed by CN = authority", "SLUICE_TLS_ROOT"}},
       {"plain client", Options("server"), GrpcOptions(), {"it speaks TLS and this task does not", "SLUICE_TLS_ROOT"}},
       {"plain listener", GrpcOptions(), Options(""), {"it does not speak TLS, and this task does", "SLUICE_TLS_CERT"}},
       {"no client certificate", mutual, Options(""), {"it wants a certificate of its callers", "SLUICE_TLS_CERT"}},

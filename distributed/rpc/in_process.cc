@@ -69,7 +69,8 @@ std::shared_ptr<Channel> InProcessServer::Connect() {
         auto race = MakeRecycled<Race>();
         race->done = std::move(done);
         race->clock = shared_->clock;
-        shared_->handler(call, std::move(request), [race](absl::StatusOr<Message> reply) { race->Answer(std::move(reply)); });
+        shared_->handler(call, std::move(request),
+                         [race](absl::StatusOr<Message> reply) { race->Answer(std::move(reply)); });
         if (!race->over) StartTimer(std::move(race), method, timeout);
       }
       absl::MutexLock lock(&shared_->mu);
@@ -100,8 +101,8 @@ std::shared_ptr<Channel> InProcessServer::Connect() {
     static void StartTimer(std::shared_ptr<Race> race, const std::string& method, absl::Duration timeout) {
       const Clock::TimerId timer = race->clock->RunAfter(timeout, [race, method, timeout] {
         if (race->over.exchange(true)) return;
-        absl::Status late = absl::DeadlineExceededError(
-            absl::StrCat(method, " had no answer within ", absl::FormatDuration(timeout)));
+        absl::Status late =
+            absl::DeadlineExceededError(absl::StrCat(method, " had no answer within ", absl::FormatDuration(timeout)));
         late.SetPayload(kTransportPayload, absl::Cord("in process"));
         race->done(late);
       });

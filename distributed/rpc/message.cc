@@ -16,7 +16,8 @@ constexpr uint32_t kLengthDelimited = 2;
 constexpr uint32_t kTensorContentField = 4;
 // Elements up to this many bytes are copied into the stretch before them: a piece of their own costs more.
 constexpr size_t kInlineBytes = 1024;
-// A list of values may stand for a larger tensor (its last one repeats; a string has 32 bytes), but only so much larger.
+// A list of values may stand for a larger tensor (its last one repeats; a string has 32 bytes), but only so much
+// larger.
 constexpr size_t kMaxGrowth = 64;
 
 template <typename String>
@@ -35,7 +36,9 @@ size_t VarintSize(uint64_t value) {
 }
 
 template <typename String>
-void AppendTag(uint32_t field, String* out) { AppendVarint(uint64_t{field} << 3 | kLengthDelimited, out); }
+void AppendTag(uint32_t field, String* out) {
+  AppendVarint(uint64_t{field} << 3 | kLengthDelimited, out);
+}
 
 // Reads bytes that lie in several pieces.
 class PieceReader {

@@ -36,7 +36,7 @@ struct Message {
 // One stretch of a message's wire form.
 struct WirePiece {
   Bytes bytes;    // when `tensor` has no value
-  Tensor tensor;      // else its elements, as they lie in memory
+  Tensor tensor;  // else its elements, as they lie in memory
   const void* data() const { return tensor.IsValid() ? tensor.raw_data() : bytes.data(); }
   size_t size() const { return tensor.IsValid() ? tensor.num_bytes() : bytes.size(); }
 };

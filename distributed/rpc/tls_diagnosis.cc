@@ -51,7 +51,8 @@ std::string NameText(const X509_NAME* name) {
 // The names that a certificate is made for.
 std::string NamesOf(X509* certificate) {
   std::vector<std::string> names;
-  auto* alternatives = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  auto* alternatives =
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
   for (int i = 0; alternatives != nullptr && i < sk_GENERAL_NAME_num(alternatives); ++i) {
     const GENERAL_NAME* n = sk_GENERAL_NAME_value(alternatives, i);
     if (n->type == GEN_DNS) {
@@ -84,7 +85,8 @@ int Connect(const std::string& address, absl::Time until) {
     const int wait = static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(until - absl::Now())));
     int error = 0;
     socklen_t size = sizeof(error);
-    if (errno == EINPROGRESS && poll(&p, 1, wait) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0) {
+    if (errno == EINPROGRESS && poll(&p, 1, wait) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 &&
+        error == 0) {
       return fd;
     }
     close(fd);
@@ -126,9 +128,11 @@ std::string Explain(const Verdict& v, const TlsSettings& settings) {
     case X509_V_OK:
       return "";
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return absl::StrCat("its certificate (", v.certificate, ") expired on ", v.until, "; renew it, or check this machine's clock");
+      return absl::StrCat("its certificate (", v.certificate, ") expired on ", v.until,
+                          "; renew it, or check this machine's clock");
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return absl::StrCat("its certificate (", v.certificate, ") is not valid before ", v.from, "; check this machine's clock");
+      return absl::StrCat("its certificate (", v.certificate, ") is not valid before ", v.from,
+                          "; check this machine's clock");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -138,7 +142,8 @@ std::string Explain(const Verdict& v, const TlsSettings& settings) {
       return absl::StrCat("its certificate (", v.certificate, ") was signed by ", v.issuer,
                           ", whom this task's root certificates do not name; add that authority to ", settings.root);
     default:
-      return absl::StrCat("its certificate (", v.certificate, ") is not accepted: ", X509_verify_cert_error_string(v.error));
+      return absl::StrCat("its certificate (", v.certificate,
+                          ") is not accepted: ", X509_verify_cert_error_string(v.error));
   }
 }
 
@@ -276,10 +281,11 @@ std::string DiagnoseTls(const std::string& address, const GrpcOptions& options, 
     return absl::StrCat("its certificate is for ", NamesOf(peer.get()), ", not for '", host,
                         "'; make one with that name, or call the task by the name it has");
   }
-  // With TLS 1.3 a listener complains of our certificate only after the handshake, and gRPC's just hangs up. One that is
-  // content sends its settings at once.
+  // With TLS 1.3 a listener complains of our certificate only after the handshake, and gRPC's just hangs up. One that
+  // is content sends its settings at once.
   char byte;
-  if (Drive(ssl.get(), fd, std::min(until, absl::Now() + absl::Milliseconds(500)), &result, [&] { return SSL_read(ssl.get(), &byte, 1); }) &&
+  if (Drive(ssl.get(), fd, std::min(until, absl::Now() + absl::Milliseconds(500)), &result,
+            [&] { return SSL_read(ssl.get(), &byte, 1); }) &&
       result <= 0) {
     const std::string said = ExplainAlert(ERR_peek_last_error(), options);
     if (!said.empty()) return said;

@@ -3,13 +3,15 @@
 //
 //   ASSIGN_OR_RETURN(auto listener, transport->Listen("localhost:0", handler));
 //   ASSIGN_OR_RETURN(auto channel, transport->Connect(listener->address()));
-//   channel->Call("/sluice.proto.WorkerService/GetStatus", Message(), absl::Seconds(5), [](absl::StatusOr<Message> reply) { });
+//   channel->Call("/sluice.proto.WorkerService/GetStatus", Message(), absl::Seconds(5), [](absl::StatusOr<Message>
+//   reply) { });
 //
 // Threads:  any method from any thread. Handlers and callbacks run on threads of the transport: they must not block.
 // Blocking: nothing blocks but Listen and the destructors.
 // Errors:   a call always ends: with the reply, with the error that the handler gave (code, message and payloads), with
-//           DEADLINE_EXCEEDED after its time, or with UNAVAILABLE when the peer cannot be reached or went away. An error
-//           that the transport itself found carries the payload kTransportPayload, whose text says what was tried.
+//           DEADLINE_EXCEEDED after its time, or with UNAVAILABLE when the peer cannot be reached or went away. An
+//           error that the transport itself found carries the payload kTransportPayload, whose text says what was
+//           tried.
 #ifndef SLUICE_DISTRIBUTED_RPC_TRANSPORT_H_
 #define SLUICE_DISTRIBUTED_RPC_TRANSPORT_H_
 

@@ -71,9 +71,9 @@ class WatchedChannel final : public Channel, public std::enable_shared_from_this
       before = next_;
     }
     questions_->Call(StatusMethod(), Message(), options_.timeout,
-                   [weak = weak_from_this(), before](absl::StatusOr<Message> reply) {
-                     if (auto self = weak.lock()) self->Answered(before, reply.status());
-                   });
+                     [weak = weak_from_this(), before](absl::StatusOr<Message> reply) {
+                       if (auto self = weak.lock()) self->Answered(before, reply.status());
+                     });
   }
 
   void Answered(int64_t before, const absl::Status& status) {

@@ -76,9 +76,9 @@ SL_Buffer* SL_TaskState(const char* target, double timeout_seconds, SL_Status* s
   status->Set(state.status());
   if (!state.ok()) return nullptr;
   // What the master of the task sees, when it answers in what time is left.
-  auto view = sluice::Ask<sluice::proto::MasterView>(
-      **channel, absl::StrCat(sluice::Master::kService, "MasterState"), sluice::proto::MasterStateRequest(),
-      std::max(end - absl::Now(), absl::Milliseconds(10)));
+  auto view = sluice::Ask<sluice::proto::MasterView>(**channel, absl::StrCat(sluice::Master::kService, "MasterState"),
+                                                     sluice::proto::MasterStateRequest(),
+                                                     std::max(end - absl::Now(), absl::Milliseconds(10)));
   sluice::proto::WorkerStateResponse more;
   if (view.ok()) *more.mutable_master() = *std::move(view);
   // Two messages in a row are one message.

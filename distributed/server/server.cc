@@ -121,9 +121,9 @@ std::vector<std::string> CountedMethods() {
                         "RunGraph", "CleanupGraph", "CleanupAll", "RecvTensor", "SendTensors", "WorkerState"}) {
     methods.push_back(absl::StrCat(Worker::kService, m));
   }
-  for (const char* m : {"CreateSession", "ExtendSession", "RunStep", "PartialRunSetup", "MakeCallable", "RunCallable",
-                        "ReleaseCallable", "CancelStep", "DescribeStep", "KeepAlive", "CloseSession", "ListDevices",
-                        "Reset"}) {
+  for (const char* m :
+       {"CreateSession", "ExtendSession", "RunStep", "PartialRunSetup", "MakeCallable", "RunCallable",
+        "ReleaseCallable", "CancelStep", "DescribeStep", "KeepAlive", "CloseSession", "ListDevices", "Reset"}) {
     methods.push_back(absl::StrCat(Master::kService, m));
   }
   return methods;
@@ -168,7 +168,8 @@ void CollectState(const std::string& task, const proto::WorkerStateResponse& sta
               "Their bytes. A transfer is counted once, by the task that receives it.");
   for (const auto& p : state.peer()) out->Sample(pair(p), static_cast<double>(p.received_bytes()));
   if (state.has_effective_time()) CollectEffectiveTime(state.effective_time(), out);
-  out->Family("sluice_memory_bytes", "gauge", "Memory of devices: in use, most ever in use, held from the system, limit (0: none).");
+  out->Family("sluice_memory_bytes", "gauge",
+              "Memory of devices: in use, most ever in use, held from the system, limit (0: none).");
   for (const auto& [device, m] : memory) {
     const std::pair<const char*, int64_t> uses[] = {
         {"live", m.live_bytes}, {"peak", m.peak_bytes}, {"reserved", m.reserved_bytes}, {"limit", m.limit_bytes}};
@@ -297,10 +298,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Make(const proto::ServerDef& def
   impl->local = std::make_unique<InProcessServer>(impl->listener->address(), handler, options.clock);
   impl->self = impl->local->Connect();
 
-  auto peers = std::make_shared<const Peers>(
-      Peers{impl->task, impl->self, impl->cluster, options.transport, options.clock});
+  auto peers =
+      std::make_shared<const Peers>(Peers{impl->task, impl->self, impl->cluster, options.transport, options.clock});
   auto connect = [peers](const std::string& task) { return peers->Connect(task); };
-  auto connect_to = [peers](const std::string& task, const std::string& address) { return peers->ConnectTo(task, address); };
+  auto connect_to = [peers](const std::string& task, const std::string& address) {
+    return peers->ConnectTo(task, address);
+  };
   WorkerOptions worker;
   worker.task = impl->task;
   worker.environment = options.environment;

@@ -43,8 +43,8 @@ class Server {
   void Start();
   // Ends sessions and steps and takes no more calls.
   void Stop();
-  // Serves numbers of this task, as text for Prometheus, at http://<address>/metrics, and gives the address with the port
-  // that was bound (0: any). Other machines can read it only with SLUICE_INSECURE_BIND=1.
+  // Serves numbers of this task, as text for Prometheus, at http://<address>/metrics, and gives the address with the
+  // port that was bound (0: any). Other machines can read it only with SLUICE_INSECURE_BIND=1.
   absl::StatusOr<std::string> ServeMetrics(const std::string& address);
   std::string metrics_address() const;  // "" when they are not served
   // What it serves.

@@ -70,8 +70,8 @@ void AddTransfers(const std::string& task, std::vector<TracedTransfer> transfers
     const auto [row, fresh] = rows.emplace(peer, kFirstTransferRow + static_cast<uint32_t>(rows.size()));
     if (fresh) (*rpc->mutable_thread_names())[row->second] = absl::StrCat("from ", peer);
     auto* n = AddEvent(rpc, "RecvTensor",
-                       absl::StrCat("[", t.bytes, " B over ", kWayNames[static_cast<int>(t.way)], "] ", key[3], " from ",
-                                    key[0], " to ", key[2]),
+                       absl::StrCat("[", t.bytes, " B over ", kWayNames[static_cast<int>(t.way)], "] ", key[3],
+                                    " from ", key[0], " to ", key[2]),
                        row->second, t.asked_ns, t.got_ns);
     SetBytes(t.bytes, n);
   }
@@ -105,8 +105,8 @@ void MergeParts(const std::string& master, int64_t wall_ns, std::vector<PartTrac
     (*rpc->mutable_thread_names())[kClockRow] = "clock";
     proto::DeviceStepStats* caller = RpcOf(master, merged);
     (*caller->mutable_thread_names())[row] = absl::StrCat("RunGraph ", part.task);
-    AddEvent(caller, "RunGraph", absl::StrCat("[busy ", part.busy_ns, " ns] ", part.task), row++, part.sent_ns + wall_ns,
-             part.got_ns + wall_ns);
+    AddEvent(caller, "RunGraph", absl::StrCat("[busy ", part.busy_ns, " ns] ", part.task), row++,
+             part.sent_ns + wall_ns, part.got_ns + wall_ns);
     if (part.result_bytes > 0) {
       AddCallTensors("Fetches", part.task, master,
                      {"", part.sent_ns + wall_ns, part.got_ns + wall_ns, part.result_bytes, part.way}, merged);

@@ -1,16 +1,16 @@
 // The statistics of one step over several tasks, as one StepStats on one clock.
 //
-// Each task reports the times of its nodes by a clock of its own. Here they become times of day of the master. Beside the
-// devices there is an entry "<task>/rpc" for each task, with what is not a node, in the manner of TensorFlow's RecvTensor
-// entries; `sl.timeline` reads it:
+// Each task reports the times of its nodes by a clock of its own. Here they become times of day of the master. Beside
+// the devices there is an entry "<task>/rpc" for each task, with what is not a node, in the manner of TensorFlow's
+// RecvTensor entries; `sl.timeline` reads it:
 //
 //   node_name   timeline_label                                                  for
-//   RecvTensor  [4096 B over shm] edge_7_x from <device> to <device>             each tensor that came from another task
-//   Feeds       [4096 B over shm] feeds from <task> to <task>                    what came with the call that runs a part
-//   Fetches     [4096 B over shm] fetches from <task> to <task>                  and with its answer
-//   RunGraph    [busy 1234567 ns] /job:ps/replica:0/task:0                       each task's part, as the master saw it
-//   clock       offset 123456789 ns within 4567 ns                               the task's clock, against the master's
-//   straggler   /job:worker/replica:0/task:2 takes 53.1 ms, its peers 12.5 ms    tasks that are much slower than others
+//   RecvTensor  [4096 B over shm] edge_7_x from <device> to <device>             each tensor that came from another
+//   task Feeds       [4096 B over shm] feeds from <task> to <task>                    what came with the call that runs
+//   a part Fetches     [4096 B over shm] fetches from <task> to <task>                  and with its answer RunGraph
+//   [busy 1234567 ns] /job:ps/replica:0/task:0                       each task's part, as the master saw it clock
+//   offset 123456789 ns within 4567 ns                               the task's clock, against the master's straggler
+//   /job:worker/replica:0/task:2 takes 53.1 ms, its peers 12.5 ms    tasks that are much slower than others
 //
 // After alignment every time is right within the task's bound, so an event may seem to precede its cause by as much as
 // the bounds of the two tasks.
@@ -41,8 +41,8 @@ void AddCallTensors(const char* name, const std::string& from, const std::string
 // One task's part of a step.
 struct PartTrace {
   std::string task;
-  proto::StepStats stats;        // times of the task's clock
-  int64_t sent_ns = 0;           // of the master's clock
+  proto::StepStats stats;  // times of the task's clock
+  int64_t sent_ns = 0;     // of the master's clock
   int64_t got_ns = 0;
   int64_t busy_ns = 0;
   int64_t result_bytes = 0;  // that came from another task, and how

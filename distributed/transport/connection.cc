@@ -355,7 +355,8 @@ void Connection::LookAtMemory(absl::string_view bytes) {
   }
   std::memcpy(&offer, bytes.data(), sizeof offer);
   // Not allowed here, or the number means another process where the peer lives: the socket it is.
-  if (!ReadProcess(peer.pid, offer.address, found, sizeof found) || std::memcmp(found, offer.nonce, sizeof found) != 0) {
+  if (!ReadProcess(peer.pid, offer.address, found, sizeof found) ||
+      std::memcmp(found, offer.nonce, sizeof found) != 0) {
     return;
   }
   peer_pid_ = peer.pid;
@@ -405,8 +406,7 @@ absl::Status Connection::ReadFrame(IncomingFrame* frame) {
   RETURN_IF_ERROR(ReadString(frame->header.method_bytes, &frame->method));
   RETURN_IF_ERROR(ReadString(frame->header.body_bytes, &message.body));
   RETURN_IF_ERROR(ReadString(frame->header.descriptor_bytes, &descriptors));
-  ASSIGN_OR_RETURN(TensorPlaces places,
-                   ParseTensorPlaces(descriptors, frame->header.tensors, frame->header.raw_bytes));
+  ASSIGN_OR_RETURN(TensorPlaces places, ParseTensorPlaces(descriptors, frame->header.tensors, frame->header.raw_bytes));
   absl::Status no_memory;
   bool direct = false;
   message.tensors.reserve(places.size());

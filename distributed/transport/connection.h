@@ -4,10 +4,11 @@
 // Blocking: Send never waits: it writes what the socket takes, a thread of the connection writes the rest.
 // Memory:   tensors that wait to be written or read are held by reference, up to max_queued_bytes.
 //
-// On a UNIX socket the two sides find out whether they can read each other's memory (process_vm_readv). Then a large tensor is
-// not written: its place is named, and the receiver copies it from there to where it belongs, one copy in all. The sender
-// keeps it until it hears that it was taken. A sender lets go of nothing before it has shut the socket down, and a receiver
-// believes what it read only when the socket is still open after it: so it never hands on bytes that have become another's.
+// On a UNIX socket the two sides find out whether they can read each other's memory (process_vm_readv). Then a large
+// tensor is not written: its place is named, and the receiver copies it from there to where it belongs, one copy in
+// all. The sender keeps it until it hears that it was taken. A sender lets go of nothing before it has shut the socket
+// down, and a receiver believes what it read only when the socket is still open after it: so it never hands on bytes
+// that have become another's.
 #ifndef SLUICE_DISTRIBUTED_TRANSPORT_CONNECTION_H_
 #define SLUICE_DISTRIBUTED_TRANSPORT_CONNECTION_H_
 
@@ -36,7 +37,8 @@ struct ConnectionOptions {
   uint64_t max_queued_bytes = uint64_t{8} << 30;
   // Tensors from this size on go through the arena, when there is one.
   uint64_t arena_threshold = 16 << 10;
-  // Tensors from this size on that found no place in an arena are read from the sender's memory, where that is possible.
+  // Tensors from this size on that found no place in an arena are read from the sender's memory, where that is
+  // possible.
   uint64_t direct_threshold = 128 << 10;
   bool direct = true;
   // How long a reader looks for the next frame before it sleeps.

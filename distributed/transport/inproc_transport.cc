@@ -23,8 +23,8 @@ class Target : public std::enable_shared_from_this<Target> {
   explicit Target(Handler handler) : handler_(std::move(handler)) {}
 
   // The call `id` of `caller`. False when the listener has gone.
-  bool Serve(const std::shared_ptr<PendingCalls>& caller, uint64_t id, absl::string_view method,
-             absl::Duration timeout, Message request) {
+  bool Serve(const std::shared_ptr<PendingCalls>& caller, uint64_t id, absl::string_view method, absl::Duration timeout,
+             Message request) {
     uint64_t here;
     {
       absl::MutexLock lock(&mu_);
@@ -139,9 +139,9 @@ class InprocChannel : public Channel {
 
   void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) override {
     const uint64_t id = calls_->Add(method, timeout, std::move(done));
-    ThisProcess()->pool.Schedule(SharedFunction<void()>::ExactlyOnce(
-        [calls = calls_, id, address = Bytes(address_), method = Bytes(method), timeout,
-         request = std::move(request)]() mutable {
+    ThisProcess()->pool.Schedule(
+        SharedFunction<void()>::ExactlyOnce([calls = calls_, id, address = Bytes(address_), method = Bytes(method),
+                                             timeout, request = std::move(request)]() mutable {
           auto target = Find(address);
           if (!target || !target->Serve(calls, id, method, timeout, std::move(request))) {
             calls->Fail(id, absl::StatusCode::kUnavailable, "nobody listens there");

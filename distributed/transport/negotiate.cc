@@ -135,8 +135,7 @@ class SetChannel : public Channel {
         : address(std::move(a)),
           options(o),
           calls(std::make_shared<PendingCalls>(absl::StrCat("the task at ", address))),
-          grpc(std::move(g)) {
-    }
+          grpc(std::move(g)) {}
 
     void Call(const std::string& method, Message request, absl::Duration timeout, Reply done) {
       std::shared_ptr<Channel> by;
@@ -186,8 +185,7 @@ class SetChannel : public Channel {
                               reply.status().code() == absl::StatusCode::kUnimplemented ? kSettled : kUnknown,
                               reply.status());
         }
-        if (!Unpack(*reply, &endpoints).ok())
-          return self->Settle(nullptr, 0, kSettled, Internal("no endpoints"));
+        if (!Unpack(*reply, &endpoints).ok()) return self->Settle(nullptr, 0, kSettled, Internal("no endpoints"));
         self->Try(std::make_shared<std::vector<Candidate>>(self->Candidates(endpoints)), 0);
       });
     }
@@ -241,9 +239,9 @@ class SetChannel : public Channel {
         if (auto self = weak.lock()) self->Lost(attempt);
       };
       absl::string_view at = candidate.address;
-      auto made = absl::ConsumePrefix(&at, kGrpcPrefix)  ? MakeGrpcTransport(options.grpc)->Connect(std::string(at))
-                  : absl::StartsWith(at, "inproc:") ? MakeInprocTransport()->Connect(candidate.address)
-                                                    : ConnectSocket(candidate.address, sockets, lost);
+      auto made = absl::ConsumePrefix(&at, kGrpcPrefix) ? MakeGrpcTransport(options.grpc)->Connect(std::string(at))
+                  : absl::StartsWith(at, "inproc:")     ? MakeInprocTransport()->Connect(candidate.address)
+                                                        : ConnectSocket(candidate.address, sockets, lost);
       const bool is_grpc = at.size() < candidate.address.size();
       if (!made.ok()) return Try(std::move(candidates), index + 1);
       std::shared_ptr<Channel> channel = *std::move(made);

@@ -26,7 +26,9 @@ class SocketChannel : public Channel {
   std::string Describe() const override { return state_->address; }
   Way way() const override {
     const std::string& a = state_->address;
-    return absl::StartsWith(a, "shm:") ? Way::kSharedMemory : absl::StartsWith(a, "unix:") ? Way::kUnixSocket : Way::kTcp;
+    return absl::StartsWith(a, "shm:")    ? Way::kSharedMemory
+           : absl::StartsWith(a, "unix:") ? Way::kUnixSocket
+                                          : Way::kTcp;
   }
 
  private:
@@ -56,9 +58,8 @@ class SocketChannel : public Channel {
           uint64_t bytes = request.body.size();
           for (const Tensor& t : request.tensors) bytes += t.IsValid() ? t.num_bytes() : 0;
           if (!waiting.empty() && waiting_bytes + bytes > options.connection.max_queued_bytes) {
-            return calls->FailLater(
-                id, absl::StatusCode::kResourceExhausted,
-                absl::StrCat(waiting_bytes, " bytes wait for the connection to the peer already"));
+            return calls->FailLater(id, absl::StatusCode::kResourceExhausted,
+                                    absl::StrCat(waiting_bytes, " bytes wait for the connection to the peer already"));
           }
           waiting_bytes += bytes;
           waiting.push_back({id, method, std::move(request)});

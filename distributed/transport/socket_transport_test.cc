@@ -307,7 +307,8 @@ TEST(SocketTransportTest, LargeTensorsAreReadFromTheSendersMemory) {
   request.tensors = {Ramp(3), Ramp(8 << 20), Tensor::Vector<std::string>({"a", "bc"}), Ramp(1 << 20), Tensor()};
   absl::StatusOr<Message> reply = absl::UnavailableError("");
   const absl::Time end = absl::Now() + absl::Seconds(20);
-  while (!reply.ok() && absl::Now() < end) reply = CallAndWait(channel->get(), "/test/Echo", request, absl::Seconds(20));
+  while (!reply.ok() && absl::Now() < end)
+    reply = CallAndWait(channel->get(), "/test/Echo", request, absl::Seconds(20));
   ASSERT_TRUE(reply.ok()) << reply.status();
   for (size_t i = 0; i < request.tensors.size(); ++i) {
     EXPECT_EQ(reply->tensors[i].IsValid(), request.tensors[i].IsValid());

@@ -1,5 +1,6 @@
-// Bytes that no task of ours sends: greetings, frames and descriptions of tensors that were changed at random, and memory
-// files that are no arenas. Each connection must be answered or closed, the listener lives and holds nothing of it.
+// Bytes that no task of ours sends: greetings, frames and descriptions of tensors that were changed at random, and
+// memory files that are no arenas. Each connection must be answered or closed, the listener lives and holds nothing of
+// it.
 //
 // SLUICE_FUZZ_ROUNDS=n plays n times as many.
 #include <fcntl.h>
@@ -211,7 +212,11 @@ TEST_F(WireFuzzTest, ChangedDescriptionsOfTensors) {
   for (int i = 0; i < 20'000 * Rounds(); ++i) {
     std::string bytes(places);
     Mutate(&bytes);
-    accepted += ParseTensorPlaces(bytes, static_cast<uint32_t>(1 + random_() % 4), random_() % 2 == 0 ? 12 : random_() % 100).ok() ? 1 : 0;
+    accepted +=
+        ParseTensorPlaces(bytes, static_cast<uint32_t>(1 + random_() % 4), random_() % 2 == 0 ? 12 : random_() % 100)
+                .ok()
+            ? 1
+            : 0;
   }
   EXPECT_LT(accepted, 10'000 * Rounds());
 }

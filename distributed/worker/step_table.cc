@@ -46,7 +46,8 @@ absl::Status StepTable::Ended(int64_t id) const {
 absl::StatusOr<std::shared_ptr<WorkerStep>> StepTable::Find(int64_t id) {
   absl::MutexLock lock(&mu_);
   if (steps_.size() >= kMaxSteps && !steps_.contains(id)) {
-    return ResourceExhausted(task_, " knows ", steps_.size(), " steps that have not ended, and takes no questions for more");
+    return ResourceExhausted(task_, " knows ", steps_.size(),
+                             " steps that have not ended, and takes no questions for more");
   }
   return FindOrMake(id);
 }
@@ -216,7 +217,8 @@ void StepTable::Sweep(absl::Duration age) {
     }
   }
   for (int64_t id : ids) {
-    End(id, absl::AbortedError(absl::StrCat("step ", id, " was not run on ", task_, " within ", absl::FormatDuration(age))),
+    End(id,
+        absl::AbortedError(absl::StrCat("step ", id, " was not run on ", task_, " within ", absl::FormatDuration(age))),
         true);
   }
 }

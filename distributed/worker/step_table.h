@@ -33,10 +33,10 @@ struct WorkerStep {
   RefPtr<StepRendezvous> rendezvous;
   CancellationToken cancellation;
   StepProgress progress;
-  absl::Duration since;     // by the table's clock
-  bool running = false;     // guarded by the table
-  bool ran = false;         // guarded by the table
-  std::string session;      // guarded by the table; empty while only peers know of it
+  absl::Duration since;  // by the table's clock
+  bool running = false;  // guarded by the table
+  bool ran = false;      // guarded by the table
+  std::string session;   // guarded by the table; empty while only peers know of it
 };
 
 class StepTable {
@@ -58,10 +58,11 @@ class StepTable {
   bool HasEnded(const std::string& session) const;
   // The session of a step that was begun here; empty for others.
   std::string SessionOf(int64_t id) const;
-  // Calls `done` once, with true as soon as no step of the session runs (now, if none does), with false after `timeout`.
+  // Calls `done` once, with true as soon as no step of the session runs (now, if none does), with false after
+  // `timeout`.
   void WhenIdle(const std::string& session, absl::Duration timeout, std::function<void(bool idle)> done);
-  // Ends steps that nobody has begun to run within `age` of being heard of, since their master is gone, and those that ran
-  // before and hold no tensor for a peer, should nobody have ended them.
+  // Ends steps that nobody has begun to run within `age` of being heard of, since their master is gone, and those that
+  // ran before and hold no tensor for a peer, should nobody have ended them.
   void Sweep(absl::Duration age);
 
   struct View {

@@ -17,12 +17,12 @@
 #include "core/base/step_times.h"
 #include "core/base/thread_pool.h"
 #include "core/graph/graph_def.h"
-#include "distributed/collective/cluster_collectives.h"
 #include "distributed/cluster/cluster.h"
+#include "distributed/collective/cluster_collectives.h"
 #include "distributed/metrics/step_metrics.h"
 #include "distributed/proto/worker.pb.h"
-#include "distributed/rpc/call.h"
 #include "distributed/rendezvous/remote_tensor.h"
+#include "distributed/rpc/call.h"
 #include "distributed/stats/effective_time.h"
 #include "distributed/stats/step_trace.h"
 #include "distributed/stats/transfer_trace.h"
@@ -39,8 +39,8 @@ namespace {
 // For steps of a session that has ended: kernels in the middle of their work are waited for.
 constexpr absl::Duration kEndTimeout = absl::Seconds(30);
 
-// A part of a step that waits for nothing and lately took less than this runs on the thread that brought the call: waking
-// another one would cost as much.
+// A part of a step that waits for nothing and lately took less than this runs on the thread that brought the call:
+// waking another one would cost as much.
 constexpr int64_t kBriefNs = 50'000;
 
 uint64_t RandomId() {
@@ -93,8 +93,10 @@ class BlockingDriver final : public StepDriver {
   void Run(StepPlan& plan, const StepCall& call, TensorList& arguments, TensorList& results, bool brief,
            SharedFunction<void(absl::Status)> done) override {
     if (brief) return RunNow(plan, call, arguments, results, done);
-    executor_->Schedule(SharedFunction<void()>::ExactlyOnce(
-        [&plan, &call, &arguments, &results, done = std::move(done)] { RunNow(plan, call, arguments, results, done); }));
+    executor_->Schedule(
+        SharedFunction<void()>::ExactlyOnce([&plan, &call, &arguments, &results, done = std::move(done)] {
+          RunNow(plan, call, arguments, results, done);
+        }));
   }
 
  private:
@@ -230,15 +232,16 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     absl::Status status = Unpack(message, request.get());
     if (status.ok()) status = CheckIncarnation(request->incarnation());
     if (status.ok() && request->protocol_version() != kProtocolVersion) {
-      status = FailedPrecondition("the master ", request->master_task(), " speaks version ", request->protocol_version(),
-                                  " of the protocol between tasks, ", options.task, " speaks ", kProtocolVersion,
-                                  "; install the same version of Sluice for both");
+      status = FailedPrecondition("the master ", request->master_task(), " speaks version ",
+                                  request->protocol_version(), " of the protocol between tasks, ", options.task,
+                                  " speaks ", kProtocolVersion, "; install the same version of Sluice for both");
     }
     if (status.ok() && request->session_handle().empty()) status = InvalidArgument("a session without a handle");
     if (!status.ok()) return reply(Here(status));
-    EndPredecessors(request->lineage(), request->epoch(), [self = shared_from_this(), request, reply](absl::Status ended) {
-      reply(ended.ok() ? self->AddSession(*request) : self->Here(ended));
-    });
+    EndPredecessors(request->lineage(), request->epoch(),
+                    [self = shared_from_this(), request, reply](absl::Status ended) {
+                      reply(ended.ok() ? self->AddSession(*request) : self->Here(ended));
+                    });
   }
 
   absl::StatusOr<Message> AddSession(const proto::CreateWorkerSessionRequest& request) {
@@ -372,8 +375,9 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
       ScheduleSweep();
     }
     for (const std::string& handle : idle) {
-      Forget(handle, absl::AbortedError(absl::StrCat("no master has named session ", handle, " for ",
-                                                     absl::FormatDuration(options.session_ttl))),
+      Forget(handle,
+             absl::AbortedError(absl::StrCat("no master has named session ", handle, " for ",
+                                             absl::FormatDuration(options.session_ttl))),
              [](absl::Status) {});
     }
     steps.Sweep(options.orphan_ttl);
@@ -678,22 +682,22 @@ struct Worker::Impl : public std::enable_shared_from_this<Worker::Impl> {
     const int64_t asked_ns = Nanos(options.clock->Now());
     std::shared_ptr<TransferTrace> trace = TraceOf(step);
     std::string traced_key = trace ? key : std::string();
-    channel.Call(method, Pack(request), options.receive_timeout,
-                 [clock = options.clock, asked_ns, way, trace = std::move(trace), traced_key = std::move(traced_key),
-                  peer = *std::move(peer), done = std::move(done)](absl::StatusOr<Message> reply) {
-                   if (!reply.ok() && Bug(kZeroForLost)) {
-                     return done(Rendezvous::Value{Tensor::Scalar<int64_t>(0), false});
-                   }
-                   if (!reply.ok()) {
-                     return done(Annotate(reply.status(), absl::StrCat("asking ", peer->task, " over ",
-                                                                       peer->channel->Describe(), ": ")));
-                   }
-                   const int64_t got_ns = Nanos(clock->Now());
-                   const int64_t bytes =
-                       peer->received ? peer->received->Received(way, reply->tensors, got_ns - asked_ns) : 0;
-                   if (trace) trace->Add({traced_key, asked_ns, got_ns, bytes, way});
-                   done(TensorOfAnswer(*std::move(reply)));
-                 });
+    channel.Call(
+        method, Pack(request), options.receive_timeout,
+        [clock = options.clock, asked_ns, way, trace = std::move(trace), traced_key = std::move(traced_key),
+         peer = *std::move(peer), done = std::move(done)](absl::StatusOr<Message> reply) {
+          if (!reply.ok() && Bug(kZeroForLost)) {
+            return done(Rendezvous::Value{Tensor::Scalar<int64_t>(0), false});
+          }
+          if (!reply.ok()) {
+            return done(Annotate(reply.status(),
+                                 absl::StrCat("asking ", peer->task, " over ", peer->channel->Describe(), ": ")));
+          }
+          const int64_t got_ns = Nanos(clock->Now());
+          const int64_t bytes = peer->received ? peer->received->Received(way, reply->tensors, got_ns - asked_ns) : 0;
+          if (trace) trace->Add({traced_key, asked_ns, got_ns, bytes, way});
+          done(TensorOfAnswer(*std::move(reply)));
+        });
   }
 
   static void StepToProto(const StepTable::View& v, proto::WorkerStateResponse::Step* step) {

@@ -49,12 +49,13 @@ struct WorkerOptions {
   std::function<absl::StatusOr<std::shared_ptr<Channel>>(const std::string& task, const std::string& address)>
       connect_to;
   Clock* clock = nullptr;
-  std::shared_ptr<Metrics> metrics;  // may be null
-  Executor* executor = nullptr;    // null: threads of the process's pool
-  StepDriver* driver = nullptr;    // null: runs steps on the executor
-  absl::Duration session_ttl = absl::Seconds(60);    // of a session that no master names any more
-  absl::Duration orphan_ttl = absl::Seconds(60);     // of a step that peers ask for and no master runs
-  // Collectives: the task that keeps the groups, the cluster's tasks (for messages), and how long members are waited for.
+  std::shared_ptr<Metrics> metrics;                // may be null
+  Executor* executor = nullptr;                    // null: threads of the process's pool
+  StepDriver* driver = nullptr;                    // null: runs steps on the executor
+  absl::Duration session_ttl = absl::Seconds(60);  // of a session that no master names any more
+  absl::Duration orphan_ttl = absl::Seconds(60);   // of a step that peers ask for and no master runs
+  // Collectives: the task that keeps the groups, the cluster's tasks (for messages), and how long members are waited
+  // for.
   std::string collective_leader;
   std::vector<std::string> tasks;
   std::string host;  // equal for tasks that can share memory; empty: collectives share none

@@ -53,8 +53,8 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
   std::vector<Partition> partitions;
   for (proto::PartitionDef def : request.partition()) {
     ScopeRandomStates(def.mutable_graph());
-    const bool here = std::any_of(setup_.devices.begin(), setup_.devices.end(),
-                                  [&](Device* d) { return d->name() == def.device(); });
+    const bool here =
+        std::any_of(setup_.devices.begin(), setup_.devices.end(), [&](Device* d) { return d->name() == def.device(); });
     if (!here) return InvalidArgument("a graph for the device ", def.device(), ", which is not one of this task");
     Partition part;
     part.device = def.device();
@@ -65,7 +65,8 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
     if (!imported.ok()) return imported.status();
     for (Node* n : part.graph->nodes()) {
       n->set_assigned_device(def.device());
-      if (absl::StatusOr<int64_t> group = n->info().Attr<int64_t>("group_key"); group.ok()) made->groups.push_back(*group);
+      if (absl::StatusOr<int64_t> group = n->info().Attr<int64_t>("group_key"); group.ok())
+        made->groups.push_back(*group);
       if (n->op().name == "_Retval" || n->op().name == "_Arg") {
         ASSIGN_OR_RETURN(int64_t index, n->info().Attr<int64_t>("index"));
         const bool result = n->op().name == "_Retval";
@@ -74,7 +75,8 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
         if (result) {
           made->results.push_back(static_cast<int>(index));
         } else {
-          FeedCheck check{absl::StrCat("argument ", index), n->info().Describe(), n->output_type(0), n->output_shape(0)};
+          FeedCheck check{absl::StrCat("argument ", index), n->info().Describe(), n->output_type(0),
+                          n->output_shape(0)};
           made->arguments.emplace_back(static_cast<int>(index), std::move(check));
         }
       }
@@ -95,8 +97,8 @@ absl::StatusOr<std::shared_ptr<WorkerGraph>> WorkerSession::Register(const proto
   return made;
 }
 
-// Variables outlive a session, random states do not: a new session begins with the numbers that its seeds say. Both lie in
-// the stores of the worker, so the states get a container of their own.
+// Variables outlive a session, random states do not: a new session begins with the numbers that its seeds say. Both lie
+// in the stores of the worker, so the states get a container of their own.
 void WorkerSession::ScopeRandomStates(proto::GraphDef* graph) const {
   const auto scope = [this](proto::NodeDef* node) {
     if (node->attr().count("seed2") > 0) (*node->mutable_attr())["_random_scope"].set_s(RandomScope());

@@ -27,10 +27,10 @@ struct WorkerGraph {
   PlannedStep planned;
   int num_arguments = 0;
   int num_results = 0;
-  std::vector<int> results;  // the numbers of those that this task makes
-  std::vector<int64_t> groups;  // of collectives
+  std::vector<int> results;                          // the numbers of those that this task makes
+  std::vector<int64_t> groups;                       // of collectives
   std::vector<std::pair<int, FeedCheck>> arguments;  // the numbers of those that it needs, and what they must be
-  bool may_wait = true;      // for something outside the step
+  bool may_wait = true;                              // for something outside the step
   std::atomic<int64_t> last_ns{std::numeric_limits<int64_t>::max()};  // that its last step took
 };
 

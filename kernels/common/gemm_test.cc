@@ -91,7 +91,8 @@ void ExpectSameOnThreads(const Problem<T>& p, ThreadPool* two, ThreadPool* four)
 
 TEST(GemmTest, TheNumberOfThreadsDoesNotChangeABit) {
   ThreadPool two(2), four(4);
-  for (auto [m, n, k] : {std::array{64, 128, 256}, {64, 256, 784}, {256, 128, 64}, {130, 130, 130}, {1, 500, 500}, {37, 700, 900}}) {
+  for (auto [m, n, k] :
+       {std::array{64, 128, 256}, {64, 256, 784}, {256, 128, 64}, {130, 130, 130}, {1, 500, 500}, {37, 700, 900}}) {
     for (unsigned seed = 0; seed < 4; ++seed) {
       ExpectSameOnThreads(Problem<float>(m, n, k, seed), &two, &four);
       ExpectSameOnThreads(Problem<double>(m, n, k, seed), &two, &four);

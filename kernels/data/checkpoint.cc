@@ -22,7 +22,8 @@ class SaveV2Kernel : public Kernel {
   absl::Status Run(KernelContext& c) const override {
     absl::Status saved = Save(c);
     ProcessMetrics()
-        .CounterOf("sluice_checkpoint_parts_total", "Files of checkpoints that this process has written, or failed to write.",
+        .CounterOf("sluice_checkpoint_parts_total",
+                   "Files of checkpoints that this process has written, or failed to write.",
                    {{"outcome", saved.ok() ? "saved" : "failed"}})
         .Add();
     return saved;
@@ -114,7 +115,9 @@ class MergeV2CheckpointsKernel : public Kernel {
     FileSystem* const files = PosixFileSystem();
     const std::vector<std::string> prefixes(parts.begin(), parts.end());
     RETURN_IF_ERROR(MergeBundles(files, prefixes, destination, allow_missing_));
-    ProcessMetrics().CounterOf("sluice_checkpoints_merged_total", "Checkpoints of several files that were completed here.").Add();
+    ProcessMetrics()
+        .CounterOf("sluice_checkpoints_merged_total", "Checkpoints of several files that were completed here.")
+        .Add();
     if (!delete_folders_) return absl::OkStatus();
     std::set<std::string> folders;
     for (const std::string& prefix : prefixes) folders.emplace(FolderOf(prefix));

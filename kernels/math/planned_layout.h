@@ -1,4 +1,5 @@
-// What a kernel works out from the shapes of its inputs: when it is prepared, where they are all known, else in each step.
+// What a kernel works out from the shapes of its inputs: when it is prepared, where they are all known, else in each
+// step.
 #ifndef SLUICE_KERNELS_MATH_PLANNED_LAYOUT_H_
 #define SLUICE_KERNELS_MATH_PLANNED_LAYOUT_H_
 

@@ -19,7 +19,8 @@ constexpr char kHint[] = "Accepted and not used: the way is found from where the
 }  // namespace
 
 void DefineCollectiveOps(OpRegistry& ops) {
-  OpBuilder reduce = ops.Define("CollectiveReduce", "Merges the inputs of all members, element by element; each gets the result.");
+  OpBuilder reduce =
+      ops.Define("CollectiveReduce", "Merges the inputs of all members, element by element; each gets the result.");
   reduce.Input("input", "T").Output("data", "T").Type("T", kArithmeticTypes);
   Group(reduce)
       .Attr("merge_op: {'Min', 'Max', 'Mul', 'Add'}")
@@ -29,9 +30,11 @@ void DefineCollectiveOps(OpRegistry& ops) {
       .Attr("communication_hint: string = 'auto'", kHint)
       .Traits(kTogether)
       .Shape(SameAs("input"))
-      .Doc("Members are merged in an order that depends on their numbers alone, so every member gets the same bits, and "
-           "gets them again when the program is repeated.");
-  OpBuilder gather = ops.Define("CollectiveGather", "The inputs of all members one after the other, along dimension 0.");
+      .Doc(
+          "Members are merged in an order that depends on their numbers alone, so every member gets the same bits, and "
+          "gets them again when the program is repeated.");
+  OpBuilder gather =
+      ops.Define("CollectiveGather", "The inputs of all members one after the other, along dimension 0.");
   gather.Input("input", "T").Output("data", "T").Type("T", kPlainTypes);
   Group(gather)
       .Attr("shape: shape", "Of the output: dimension 0 is group_size times that of the input.")
@@ -45,8 +48,8 @@ void DefineCollectiveOps(OpRegistry& ops) {
           if (in.dim(0) >= 0) in.SetDim(0, in.dim(0) * members);
           absl::StatusOr<PartialShape> both = in.MergeWith(out);
           if (!both.ok()) {
-            return InvalidArgument("shape is ", out.ToString(), ", and ", members, " inputs of ",
-                                   c.input(0).ToString(), " make ", in.ToString());
+            return InvalidArgument("shape is ", out.ToString(), ", and ", members, " inputs of ", c.input(0).ToString(),
+                                   " make ", in.ToString());
           }
           out = *both;
         }

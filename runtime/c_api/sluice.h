@@ -128,7 +128,8 @@ SL_API SL_Buffer* SL_ListOps(void);
 SL_API SL_Buffer* SL_OpDefProto(const SL_OpDef* def);
 /* The device types with a kernel for the op, each ended by '\n'. */
 SL_API SL_Buffer* SL_KernelDevices(const char* op_type);
-/* The compiler's passes in the order in which they run, each ended by '\n'. SLUICE_DISABLE_PASSES switches them off by name. */
+/* The compiler's passes in the order in which they run, each ended by '\n'. SLUICE_DISABLE_PASSES switches them off by
+ * name. */
 SL_API SL_Buffer* SL_ListPasses(void);
 /* Loads a shared library of custom ops (core/kernel/op_library.h). Gives the names of the ops that it added, each ended
  * by '\n'. A library with a mistake, or compiled against other headers, is refused and changes nothing. No other thread
@@ -322,8 +323,8 @@ SL_API void SL_ResetTarget(const char* target, const char* const* containers, in
 /* What the task at "grpc://host:port" does, in numbers: a serialised WorkerStateResponse of
    distributed/proto/worker.proto. Waits at most timeout_seconds. */
 SL_API SL_Buffer* SL_TaskState(const char* target, double timeout_seconds, SL_Status* status);
-/* What the training that this process drives says about its time: a serialised EffectiveTime of the same file, kept until
-   the next call. SL_TaskState of a server of this process tells it. */
+/* What the training that this process drives says about its time: a serialised EffectiveTime of the same file, kept
+   until the next call. SL_TaskState of a server of this process tells it. */
 SL_API void SL_SetEffectiveTime(const void* effective_time, size_t size);
 
 /* ---- calls of gRPC services that others wrote ---- */
@@ -372,8 +373,8 @@ typedef struct SL_RunOptions {
 SL_API void SL_RunCallable(SL_Callable* callable, SL_Tensor* const* feeds, SL_Tensor** fetches,
                            const SL_RunOptions* options, SL_Status* status);
 /* Steps that are run in parts: each feed is given once, each fetch taken once. SL_SetUpPartialRun gives the handle, a
- * text; SL_PartialRun gives some feeds, which are copied, and waits for some fetches (`results` gets as many new tensors).
- * `options` may be NULL; of them timeout_ms and cancellation count, and either ends the whole step. */
+ * text; SL_PartialRun gives some feeds, which are copied, and waits for some fetches (`results` gets as many new
+ * tensors). `options` may be NULL; of them timeout_ms and cancellation count, and either ends the whole step. */
 SL_API SL_Buffer* SL_SetUpPartialRun(SL_Session* session, const SL_Output* feeds, int num_feeds,
                                      const SL_Output* fetches, int num_fetches, SL_Operation* const* targets,
                                      int num_targets, SL_Status* status);

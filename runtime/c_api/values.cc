@@ -52,9 +52,7 @@ SL_Tensor* Give(absl::StatusOr<Tensor> t, SL_Status* status) {
 int SL_AbiVersion(void) { return SL_ABI_VERSION; }
 const char* SL_Version(void) { return "0.1.0"; }
 uint32_t SL_Crc32c(const void* data, size_t size) { return sluice::Crc32c(data, size); }
-uint32_t SL_ExtendCrc32c(uint32_t crc, const void* data, size_t size) {
-  return sluice::ExtendCrc32c(crc, data, size);
-}
+uint32_t SL_ExtendCrc32c(uint32_t crc, const void* data, size_t size) { return sluice::ExtendCrc32c(crc, data, size); }
 
 SL_Status* SL_NewStatus(void) { return new SL_Status; }
 void SL_DeleteStatus(SL_Status* status) { delete status; }

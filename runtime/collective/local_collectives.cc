@@ -87,7 +87,8 @@ LocalCollectives::LocalCollectives(int devices, ThreadPool* pool, Clock* clock, 
 void LocalCollectives::Start(CollectiveRequest request, Done done) {
   if (request.group_size > devices_) {
     return done(FailedPrecondition(Where(request), ": the group has ", request.group_size, " members and this session ",
-                                   devices_, " devices; members in other processes need a session of a server (target)"));
+                                   devices_,
+                                   " devices; members in other processes need a session of a server (target)"));
   }
   const Key key(request.step_id, request.group_key, request.instance_key);
   RefPtr<LocalCollectives> self = RefPtr<LocalCollectives>::Share(this);
@@ -120,9 +121,8 @@ void LocalCollectives::Start(CollectiveRequest request, Done done) {
         meetings_.erase(key);
       } else {
         if (meeting->members.size() == 1) {
-          meeting->timer = clock_->RunAfter(timeout_, [self, key, number] {
-            self->Fail(key, number, absl::DeadlineExceededError(""));
-          });
+          meeting->timer = clock_->RunAfter(
+              timeout_, [self, key, number] { self->Fail(key, number, absl::DeadlineExceededError("")); });
         }
         // Cancel runs its callbacks outside its lock, and this one is only a hand-over.
         if (token != nullptr) {
@@ -159,10 +159,10 @@ void LocalCollectives::Fail(const Key& key, int64_t number, absl::Status why) {
   if (why.message().empty()) {
     std::vector<std::string> here;
     for (const Member& m : meeting->members) here.push_back(m.request.device);
-    why = absl::DeadlineExceededError(absl::StrCat(Where(first), ": waited ", absl::FormatDuration(timeout_), " for ",
-                                                   first.group_size - static_cast<int64_t>(here.size()), " of ",
-                                                   first.group_size, " members; there are ",
-                                                   absl::StrJoin(here, ", ")));
+    why =
+        absl::DeadlineExceededError(absl::StrCat(Where(first), ": waited ", absl::FormatDuration(timeout_), " for ",
+                                                 first.group_size - static_cast<int64_t>(here.size()), " of ",
+                                                 first.group_size, " members; there are ", absl::StrJoin(here, ", ")));
   }
   Finish(*meeting, why);
 }

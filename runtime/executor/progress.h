@@ -1,5 +1,5 @@
-// What can be asked about a step while it runs: whether it gets on, what it does, what it waits for, and how long it had
-// nothing to do but wait.
+// What can be asked about a step while it runs: whether it gets on, what it does, what it waits for, and how long it
+// had nothing to do but wait.
 //
 //   StepProgress progress;
 //   call.progress = &progress;          // the executor then tells it

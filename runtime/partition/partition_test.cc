@@ -179,8 +179,9 @@ TEST_F(PartitionTest, EmptyTensorsAreSharedByThoseWhoWaitForPartsOfTheSame) {
       "x = TestNull(^a, ^c) @/cpu:1; y = TestNull(^b, ^d) @/cpu:1; z = TestNull(^a, ^d) @/cpu:1");
   EXPECT_EQ(parts_[0]->num_nodes(), 4 + 1 + 4) << parts[0];
   // Two alone and three together: three, where one for each node would make four.
-  Split("a = TestNull() @/cpu:0; b = TestNull() @/cpu:0; c = TestNull() @/cpu:0; d = TestNull() @/cpu:0; "
-        "x = TestNull(^a) @/cpu:1; y = TestNull(^b) @/cpu:1; z = TestNull(^b, ^c, ^d) @/cpu:1");
+  Split(
+      "a = TestNull() @/cpu:0; b = TestNull() @/cpu:0; c = TestNull() @/cpu:0; d = TestNull() @/cpu:0; "
+      "x = TestNull(^a) @/cpu:1; y = TestNull(^b) @/cpu:1; z = TestNull(^b, ^c, ^d) @/cpu:1");
   EXPECT_EQ(parts_[0]->num_nodes(), 4 + 1 + 3);
 }
 

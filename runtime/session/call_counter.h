@@ -25,7 +25,8 @@ struct CallCounts {
 
 CallCounts CallsOfThisThread();
 
-// Called for every allocation of any thread, before it is made; what it allocates itself is not reported. Null: nothing.
+// Called for every allocation of any thread, before it is made; what it allocates itself is not reported. Null:
+// nothing.
 void WatchAllocations(void (*watch)(size_t bytes));
 
 }  // namespace sluice

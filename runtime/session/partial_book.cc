@@ -115,7 +115,8 @@ absl::Status PartialBook::Find(absl::Span<const std::string> feeds, absl::Span<c
       if (!given[f]) missing.push_back(spec_.feeds[f]);
     }
     if (!missing.empty()) {
-      return InvalidArgument("The fetch ", name, " can't be computed from the feeds that have been fed so far: it also needs ",
+      return InvalidArgument("The fetch ", name,
+                             " can't be computed from the feeds that have been fed so far: it also needs ",
                              absl::StrJoin(missing, ", "), ".");
     }
   }

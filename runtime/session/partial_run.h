@@ -1,4 +1,5 @@
-// A partial run of a session in this process: a step on a thread of its own, which waits for feeds and hands out fetches.
+// A partial run of a session in this process: a step on a thread of its own, which waits for feeds and hands out
+// fetches.
 //
 // Threads:  any method from any thread.
 // Lifetime: the devices and resources of the plan must live until `gone` has been called.
@@ -26,8 +27,8 @@ class LocalPartialRun : public std::enable_shared_from_this<LocalPartialRun> {
   LocalPartialRun(std::string handle, CallableSpec spec, std::shared_ptr<SessionPlan> plan);
   ~LocalPartialRun();
 
-  // Begins the step, which ends with DEADLINE_EXCEEDED when nobody runs a part of it for `limit`. `gone` is called when its
-  // thread has let go of everything.
+  // Begins the step, which ends with DEADLINE_EXCEEDED when nobody runs a part of it for `limit`. `gone` is called when
+  // its thread has let go of everything.
   void Start(int64_t step_id, ThreadPool* pool, absl::Duration limit, std::function<void()> gone);
   // See SessionBase::PartialRun. `timeout` zero: none.
   absl::Status Run(absl::Span<const std::pair<std::string, Tensor>> feeds, absl::Span<const std::string> fetches,

@@ -84,7 +84,8 @@ TEST_F(PartialRunTest, LaterFeedsDependOnEarlierFetches) {
     const std::string h = SetUp({"r1:0", "r2:0"}, {"a:0", "b:0", "c:0"});
     EXPECT_EQ(Run(h, {"r1:0"}, {{"a:0", Float(1)}, {"b:0", Float(2)}}), "float [1] 3");
     EXPECT_EQ(Run(h, {"r2:0"}, {{"c:0", Float(30)}}), "float [1] 33");
-    EXPECT_THAT(Run(h, {"r2:0"}), AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("Must run 'setup' before performing")));
+    EXPECT_THAT(Run(h, {"r2:0"}),
+                AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("Must run 'setup' before performing")));
   }
 }
 
@@ -107,7 +108,9 @@ TEST_F(PartialRunTest, WrongRequestsSaySoAndChangeNothing) {
     Feeds feeds;
     std::string message;
   } cases[] = {
-      {{"r2:0"}, {{"b:0", Float(2)}}, "The fetch r2:0 can't be computed from the feeds that have been fed so far: it also needs c:0."},
+      {{"r2:0"},
+       {{"b:0", Float(2)}},
+       "The fetch r2:0 can't be computed from the feeds that have been fed so far: it also needs c:0."},
       {{"a:0"}, {}, "The fetch a:0 was not specified in partial_run_setup."},
       {{}, {{"r1:0", Float(1)}}, "The feed r1:0 was not specified in partial_run_setup."},
       {{}, {{"a:0", Float(1)}}, "The feed a:0 has already been fed."},
@@ -125,8 +128,9 @@ TEST_F(PartialRunTest, WrongRequestsSaySoAndChangeNothing) {
 }
 
 TEST_F(PartialRunTest, EveryNodeRunsOnceAndAFedTensorMayBeFetched) {
-  Build("a = Placeholder(dtype=float, shape=[1]); n = TestCount(a); b = Placeholder(dtype=float, shape=[1])"
-        "; y = TestAdd(n, b); target = NoOp(^y)");
+  Build(
+      "a = Placeholder(dtype=float, shape=[1]); n = TestCount(a); b = Placeholder(dtype=float, shape=[1])"
+      "; y = TestAdd(n, b); target = NoOp(^y)");
   const int before = TestCountRuns();
   const std::string h = SetUp({"n:0", "y:0", "a:0"}, {"a:0", "b:0"}, {"target"});
   EXPECT_EQ(Run(h, {"n:0", "a:0"}, {{"a:0", Float(1)}}), "float [1] 1; float [1] 1");
@@ -155,7 +159,8 @@ TEST_F(PartialRunTest, AnErrorEndsTheRunAndIsTold) {
   EXPECT_EQ(Run(h, {"u:0"}, {{"a:0", Float(1)}}), "float [1] 2");
   const std::string failed = Run(h, {"y:0"}, {{"b:0", Tensor::Vector<float>({1, 2, 3})}});
   EXPECT_THAT(failed, AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("TestAdd 'y': a is [1], b is [3]")));
-  EXPECT_THAT(Run(h, {"z:0"}, {{"c:0", Float(1)}}), AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("has ended"), HasSubstr("a is [1], b is [3]")));
+  EXPECT_THAT(Run(h, {"z:0"}, {{"c:0", Float(1)}}),
+              AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("has ended"), HasSubstr("a is [1], b is [3]")));
   const std::string missing = SetUp({"u:0"}, {});
   EXPECT_THAT(Run(missing, {"u:0"}), HasSubstr("You must feed a value for placeholder"));
 }
@@ -165,7 +170,8 @@ TEST_F(PartialRunTest, WaitsEndByTimeByCancellationAndByClosing) {
   RunOptions options;
   options.timeout_ms = 20;
   std::string h = SetUp({"y:0"}, {"a:0"});
-  EXPECT_THAT(Run(h, {"y:0"}, {{"a:0", Float(1)}}, options), AllOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("waiting for y:0")));
+  EXPECT_THAT(Run(h, {"y:0"}, {{"a:0", Float(1)}}, options),
+              AllOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("waiting for y:0")));
   EXPECT_THAT(Run(h, {}), HasSubstr("Must run 'setup'"));
 
   CancellationToken token;

@@ -149,10 +149,9 @@ absl::StatusOr<PlannedStep> PlanPartitions(const PlannerSetup& setup, std::vecto
 absl::StatusOr<std::unique_ptr<SessionPlan>> MakeSessionPlan(const PlannerSetup& setup, const Graph& graph,
                                                              const CallableSpec& spec) {
   ASSIGN_OR_RETURN(PlacedStep placed, PlaceStep(setup, graph, spec));
-  ASSIGN_OR_RETURN(PlannedStep planned,
-                   PlanPartitions(setup, std::move(placed.partitions), *placed.functions,
-                                  spec.partial ? 0 : static_cast<int>(spec.feeds.size()),
-                                  spec.partial ? 0 : static_cast<int>(spec.fetches.size())));
+  ASSIGN_OR_RETURN(PlannedStep planned, PlanPartitions(setup, std::move(placed.partitions), *placed.functions,
+                                                       spec.partial ? 0 : static_cast<int>(spec.feeds.size()),
+                                                       spec.partial ? 0 : static_cast<int>(spec.fetches.size())));
   auto plan = std::make_unique<SessionPlan>();
   plan->mutations = placed.mutations;
   plan->feeds = std::move(placed.feeds);

@@ -33,7 +33,7 @@ namespace sluice {
 struct Environment {
   const OpRegistry* ops = nullptr;
   const KernelRegistry* kernels = nullptr;
-  std::vector<std::shared_ptr<const Pass>> passes;  // the compiler's, in order; may be empty
+  std::vector<std::shared_ptr<const Pass>> passes;         // the compiler's, in order; may be empty
   std::vector<std::shared_ptr<const Pass>> device_passes;  // those that see what one device runs
 };
 

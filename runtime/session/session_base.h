@@ -84,13 +84,13 @@ class SessionBase {
   virtual absl::Status RunCallable(Callable& callable, absl::Span<const Tensor> feeds, std::vector<Tensor>* fetches,
                                    const RunOptions& options = {}, RunMetadata* metadata = nullptr) = 0;
 
-  // Starts a step that is run in parts, and gives its handle. It is one step: each of its nodes runs once, as soon as what
-  // it needs has been fed. It ends when every fetch was taken and every feed that it needs was given; by an error,
+  // Starts a step that is run in parts, and gives its handle. It is one step: each of its nodes runs once, as soon as
+  // what it needs has been fed. It ends when every fetch was taken and every feed that it needs was given; by an error,
   // cancellation or time limit of one of its parts; when the session closes; or when it is left alone for
   // kPartialRunLimit. Any number may be open, up to a limit.
   virtual absl::StatusOr<std::string> SetUpPartialRun(const CallableSpec& spec) = 0;
-  // One part: gives feeds and waits for fetches; each at most once in a partial run. An error in the request (a fetch that
-  // depends on feeds that were not given) changes nothing; another one ends the partial run.
+  // One part: gives feeds and waits for fetches; each at most once in a partial run. An error in the request (a fetch
+  // that depends on feeds that were not given) changes nothing; another one ends the partial run.
   virtual absl::Status PartialRun(const std::string& handle, absl::Span<const std::pair<std::string, Tensor>> feeds,
                                   absl::Span<const std::string> fetches, std::vector<Tensor>* results,
                                   const RunOptions& options = {}) = 0;

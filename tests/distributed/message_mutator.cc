@@ -25,8 +25,15 @@ std::string MessageMutator::Text() {
 }
 
 int64_t MessageMutator::Number() {
-  constexpr int64_t kEdges[] = {0, 1, -1, 2, 255, 65536, std::numeric_limits<int32_t>::max(),
-                                std::numeric_limits<int32_t>::min(), std::numeric_limits<int64_t>::max(),
+  constexpr int64_t kEdges[] = {0,
+                                1,
+                                -1,
+                                2,
+                                255,
+                                65536,
+                                std::numeric_limits<int32_t>::max(),
+                                std::numeric_limits<int32_t>::min(),
+                                std::numeric_limits<int64_t>::max(),
                                 std::numeric_limits<int64_t>::min()};
   const uint32_t kind = Below(12);
   if (kind < 10) return kEdges[kind];
@@ -73,7 +80,8 @@ void MessageMutator::Field(google::protobuf::Message* message) {
   if (f->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && Below(8) != 0) {
     if (f->is_repeated()) {
       const int size = r->FieldSize(*message, f);
-      if (size > 0) return Field(r->MutableRepeatedMessage(message, f, static_cast<int>(Below(static_cast<uint32_t>(size)))));
+      if (size > 0)
+        return Field(r->MutableRepeatedMessage(message, f, static_cast<int>(Below(static_cast<uint32_t>(size)))));
       return;
     }
     return Field(r->MutableMessage(message, f));
@@ -81,24 +89,30 @@ void MessageMutator::Field(google::protobuf::Message* message) {
   const bool repeated = f->is_repeated();
   if (Below(6) == 0) return r->ClearField(message, f);
   if (repeated && r->FieldSize(*message, f) > 0 && Below(4) == 0) return r->RemoveLast(message, f);
-  if (repeated && r->FieldSize(*message, f) > 1 && Below(4) == 0) return r->SwapElements(message, f, 0, r->FieldSize(*message, f) - 1);
+  if (repeated && r->FieldSize(*message, f) > 1 && Below(4) == 0)
+    return r->SwapElements(message, f, 0, r->FieldSize(*message, f) - 1);
   switch (f->cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING:
       return repeated ? r->AddString(message, f, Text()) : r->SetString(message, f, Text());
     case FieldDescriptor::CPPTYPE_INT32:
-      return repeated ? r->AddInt32(message, f, static_cast<int32_t>(Number())) : r->SetInt32(message, f, static_cast<int32_t>(Number()));
+      return repeated ? r->AddInt32(message, f, static_cast<int32_t>(Number()))
+                      : r->SetInt32(message, f, static_cast<int32_t>(Number()));
     case FieldDescriptor::CPPTYPE_INT64:
       return repeated ? r->AddInt64(message, f, Number()) : r->SetInt64(message, f, Number());
     case FieldDescriptor::CPPTYPE_UINT32:
-      return repeated ? r->AddUInt32(message, f, static_cast<uint32_t>(Number())) : r->SetUInt32(message, f, static_cast<uint32_t>(Number()));
+      return repeated ? r->AddUInt32(message, f, static_cast<uint32_t>(Number()))
+                      : r->SetUInt32(message, f, static_cast<uint32_t>(Number()));
     case FieldDescriptor::CPPTYPE_UINT64:
-      return repeated ? r->AddUInt64(message, f, static_cast<uint64_t>(Number())) : r->SetUInt64(message, f, static_cast<uint64_t>(Number()));
+      return repeated ? r->AddUInt64(message, f, static_cast<uint64_t>(Number()))
+                      : r->SetUInt64(message, f, static_cast<uint64_t>(Number()));
     case FieldDescriptor::CPPTYPE_BOOL:
       return repeated ? r->AddBool(message, f, Below(2) == 0) : r->SetBool(message, f, Below(2) == 0);
     case FieldDescriptor::CPPTYPE_FLOAT:
-      return repeated ? r->AddFloat(message, f, static_cast<float>(Number())) : r->SetFloat(message, f, static_cast<float>(Number()));
+      return repeated ? r->AddFloat(message, f, static_cast<float>(Number()))
+                      : r->SetFloat(message, f, static_cast<float>(Number()));
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      return repeated ? r->AddDouble(message, f, static_cast<double>(Number())) : r->SetDouble(message, f, static_cast<double>(Number()));
+      return repeated ? r->AddDouble(message, f, static_cast<double>(Number()))
+                      : r->SetDouble(message, f, static_cast<double>(Number()));
     case FieldDescriptor::CPPTYPE_ENUM: {
       const int value = static_cast<int>(Number() % 200);
       return repeated ? r->AddEnumValue(message, f, value) : r->SetEnumValue(message, f, value);
@@ -151,7 +165,7 @@ std::string MessageMutator::ImpossibleTensor() {
   if (Below(3) == 0) t.add_int_val(static_cast<int32_t>(Number()));
   std::string bytes = t.SerializeAsString();
   std::string out = {'\xa2', '\x06'};  // field 100, with a length
-  for (size_t size = bytes.size(); ; size >>= 7) {
+  for (size_t size = bytes.size();; size >>= 7) {
     out.push_back(static_cast<char>(size >= 0x80 ? size | 0x80 : size));
     if (size < 0x80) break;
   }

@@ -52,8 +52,10 @@ TEST_F(PartialRunTest, FeedsAndFetchesOfTwoTasks) {
     const std::string other = *session->SetUpPartialRun({{"a:0", "b:0", "c:0"}, {"r2:0"}, {}});
     EXPECT_EQ(Run(*session, h, {}, {{"b:0", Float(2)}}), "");
     EXPECT_EQ(Run(*session, h, {"r1:0"}, {{"a:0", Float(1)}}), "float [] 3");
-    EXPECT_THAT(Run(*session, h, {"r2:0"}), HasSubstr("can't be computed from the feeds that have been fed so far: it also needs c:0"));
-    EXPECT_EQ(Run(*session, other, {"r2:0"}, {{"c:0", Float(2)}, {"a:0", Float(10)}, {"b:0", Float(5)}}), "float [] 30");
+    EXPECT_THAT(Run(*session, h, {"r2:0"}),
+                HasSubstr("can't be computed from the feeds that have been fed so far: it also needs c:0"));
+    EXPECT_EQ(Run(*session, other, {"r2:0"}, {{"c:0", Float(2)}, {"a:0", Float(10)}, {"b:0", Float(5)}}),
+              "float [] 30");
     EXPECT_EQ(Run(*session, h, {"r2:0"}, {{"c:0", Float(10)}}), "float [] 30");
     EXPECT_THAT(Run(*session, h, {}), HasSubstr("Must run 'setup' before performing partial runs"));
   }
@@ -67,7 +69,8 @@ TEST_F(PartialRunTest, WrongRequestsChangeNothing) {
   const std::string h = *session->SetUpPartialRun({{"a:0", "b:0"}, {"r1:0"}, {}});
   EXPECT_EQ(Run(*session, h, {}, {{"b:0", Float(2)}}), "");
   EXPECT_THAT(Run(*session, h, {}, {{"b:0", Float(2)}}), HasSubstr("The feed b:0 has already been fed."));
-  EXPECT_THAT(Run(*session, h, {}, {{"c:0", Float(2)}}), HasSubstr("The feed c:0 was not specified in partial_run_setup."));
+  EXPECT_THAT(Run(*session, h, {}, {{"c:0", Float(2)}}),
+              HasSubstr("The feed c:0 was not specified in partial_run_setup."));
   EXPECT_THAT(Run(*session, h, {"r2:0"}), HasSubstr("The fetch r2:0 was not specified in partial_run_setup."));
   EXPECT_THAT(Run(*session, h, {}, {{"a:0", Tensor::Vector<float>({1})}}), HasSubstr("cannot feed 'a:0'"));
   EXPECT_THAT(Run(*session, "partial_run_77", {}), HasSubstr("Must run 'setup'"));
@@ -86,7 +89,8 @@ TEST_F(PartialRunTest, AnErrorOnOneTaskEndsItOnAll) {
   auto session = Session(*workers_[0]);
   const std::string h = *session->SetUpPartialRun({{"a:0", "b:0"}, {"c:0", "y:0"}, {}});
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THAT(Run(*session, h, {"c:0"}, {{"a:0", Float(nan)}}), AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("bad"), HasSubstr("/job:ps")));
+  EXPECT_THAT(Run(*session, h, {"c:0"}, {{"a:0", Float(nan)}}),
+              AllOf(HasSubstr("INVALID_ARGUMENT"), HasSubstr("bad"), HasSubstr("/job:ps")));
   EXPECT_THAT(Run(*session, h, {"y:0"}, {{"b:0", Float(1)}}), AllOf(HasSubstr("has ended"), HasSubstr("bad")));
   ExpectNoSteps();
 }
@@ -102,7 +106,8 @@ TEST_F(PartialRunTest, TimeCancellationAndClosingEndIt) {
   RunOptions options;
   options.timeout_ms = 100;
   std::string h = *session->SetUpPartialRun({{"b:0"}, {"y:0"}, {}});
-  EXPECT_THAT(Run(*session, h, {"y:0"}, {{"b:0", Float(1)}}, options), AllOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("waiting for y:0")));
+  EXPECT_THAT(Run(*session, h, {"y:0"}, {{"b:0", Float(1)}}, options),
+              AllOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("waiting for y:0")));
   CancellationToken token;
   options.timeout_ms = 0;
   options.cancellation = &token;
@@ -134,7 +139,8 @@ TEST_F(PartialRunTest, OneThatIsAbandonedIsCleanedUp) {
   const std::string holds = *session->SetUpPartialRun({{"a:0", "b:0"}, {"r1:0"}, {}});
   EXPECT_EQ(Run(*session, holds, {}, {{"a:0", Float(1)}, {"b:0", Float(2)}}), "");
   ExpectNoSteps();
-  EXPECT_THAT(Run(*session, waits, {"r2:0"}, {{"c:0", Float(2)}}), AllOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("nobody has gone on with it"), HasSubstr("r2:0")));
+  EXPECT_THAT(Run(*session, waits, {"r2:0"}, {{"c:0", Float(2)}}),
+              AllOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("nobody has gone on with it"), HasSubstr("r2:0")));
   EXPECT_THAT(Run(*session, holds, {"r1:0"}), HasSubstr("DEADLINE_EXCEEDED"));
 }
 

@@ -103,7 +103,8 @@ int Run(int rounds, const std::string& only) {
     return 1;
   }
   Graph graph(&GetProcessEnvironment().ops);
-  absl::Status parsed = ParseGraphText("x = Placeholder(dtype=float, shape=[]); one = Const(value=float[]{1}); y = Add(x, one)", &graph);
+  absl::Status parsed =
+      ParseGraphText("x = Placeholder(dtype=float, shape=[]); one = Const(value=float[]{1}); y = Add(x, one)", &graph);
   if (!parsed.ok()) {
     std::fprintf(stderr, "%s\n", parsed.ToString().c_str());
     return 1;
@@ -138,7 +139,8 @@ int Run(int rounds, const std::string& only) {
   std::printf("%-8s %12s %12s %12s\n", "way", "median us", "best us", "p90 us");
   for (Client& c : clients) {
     std::sort(c.us.begin(), c.us.end());
-    std::printf("%-8s %12.1f %12.1f %12.1f\n", c.way.c_str(), c.us[c.us.size() / 2], c.us[0], c.us[c.us.size() * 9 / 10]);
+    std::printf("%-8s %12.1f %12.1f %12.1f\n", c.way.c_str(), c.us[c.us.size() / 2], c.us[0],
+                c.us[c.us.size() * 9 / 10]);
     c.session.reset();
   }
   kill(server, SIGKILL);

@@ -154,7 +154,8 @@ class RpcFuzzTest : public ServerTest {
       corpus_ = recorder_->corpus;
     }
     // Handles, keys and names that hostile messages may hit upon.
-    std::set<std::string> words = {"x:0", "y:0", "n:0", "x", "nobody", "/job:ps/replica:0/task:0/device:CPU:0", "graph_1", handle};
+    std::set<std::string> words = {"x:0",     "y:0", "n:0", "x", "nobody", "/job:ps/replica:0/task:0/device:CPU:0",
+                                   "graph_1", handle};
     for (const auto& [method, messages] : corpus_) {
       methods_.push_back(method);
       for (const Message& m : messages) Words(method, m, &words);
@@ -204,9 +205,12 @@ class RpcFuzzTest : public ServerTest {
       *method = methods_[mutator->Below(static_cast<uint32_t>(methods_.size()))];
     }
     if (mutator->Below(3) == 0) {
-      if (!m.tensors.empty() && mutator->Below(2) == 0) m.tensors[mutator->Below(static_cast<uint32_t>(m.tensors.size()))] = mutator->AnyTensor();
-      else if (!m.tensors.empty() && mutator->Below(2) == 0) m.tensors.pop_back();
-      else m.tensors.push_back(mutator->AnyTensor());
+      if (!m.tensors.empty() && mutator->Below(2) == 0)
+        m.tensors[mutator->Below(static_cast<uint32_t>(m.tensors.size()))] = mutator->AnyTensor();
+      else if (!m.tensors.empty() && mutator->Below(2) == 0)
+        m.tensors.pop_back();
+      else
+        m.tensors.push_back(mutator->AnyTensor());
     }
     // A session that is made by chance is closed, lest thousands of them ask for heartbeats.
     return m;
@@ -228,7 +232,8 @@ class RpcFuzzTest : public ServerTest {
     EXPECT_EQ(Text(session_->Run({{"x:0", Value()}}, {"z:0"}, {})), "float [2] -0 -0");
   }
 
-  std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();  // servers use it while they stop, after this object
+  std::shared_ptr<Recorder> recorder_ =
+      std::make_shared<Recorder>();  // servers use it while they stop, after this object
   Corpus corpus_;
   std::vector<std::string> methods_, words_;
   std::unique_ptr<SessionBase> session_;
@@ -240,7 +245,8 @@ TEST_F(RpcFuzzTest, ChangedMessagesByEveryWay) {
     TransportSetOptions set;
     set.force = way;
     auto transport = MakeTransportSet(set);
-    const std::shared_ptr<Channel> channels[] = {*transport->Connect(ps_->address()), *transport->Connect(workers_[0]->address())};
+    const std::shared_ptr<Channel> channels[] = {*transport->Connect(ps_->address()),
+                                                 *transport->Connect(workers_[0]->address())};
     for (const auto& c : channels) {
       ASSERT_TRUE(CallAndWait(*c, "/sluice.proto.WorkerService/GetStatus", Message(), absl::Seconds(20)).ok()) << way;
     }
@@ -303,7 +309,8 @@ TEST_F(RpcFuzzTest, ChangedBytesOverGrpc) {
                      } else {
                        grpc::Slice whole;
                        std::string text;
-                       if (call->reply.DumpToSingleSlice(&whole).ok()) text.assign(reinterpret_cast<const char*>(whole.begin()), whole.size());
+                       if (call->reply.DumpToSingleSlice(&whole).ok())
+                         text.assign(reinterpret_cast<const char*>(whole.begin()), whole.size());
                        reply = Message(std::move(text));
                      }
                      CloseIfMade(channel, method, reply);
@@ -328,11 +335,12 @@ TEST_F(RpcFuzzTest, QuestionsForStepsThatDoNotExistAreLimited) {
       absl::MutexLock lock(&mu);
       ++open;
     }
-    channel->Call("/sluice.proto.WorkerService/RecvTensor", Pack(request), absl::Minutes(2), [&](absl::StatusOr<Message> reply) {
-      absl::MutexLock lock(&mu);
-      ++codes[reply.status().code()];
-      --open;
-    });
+    channel->Call("/sluice.proto.WorkerService/RecvTensor", Pack(request), absl::Minutes(2),
+                  [&](absl::StatusOr<Message> reply) {
+                    absl::MutexLock lock(&mu);
+                    ++codes[reply.status().code()];
+                    --open;
+                  });
   }
   {
     absl::MutexLock lock(&mu);

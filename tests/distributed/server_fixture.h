@@ -33,8 +33,8 @@ class ServerTest : public ::testing::Test {
     options_.join_timeout = absl::Seconds(5);
   }
 
-  // One parameter server and `workers` workers. Another process may take a port between its choice and its use: then all
-  // is tried again.
+  // One parameter server and `workers` workers. Another process may take a port between its choice and its use: then
+  // all is tried again.
   void Cluster(int workers) {
     absl::Status failed;
     for (int attempt = 0; attempt < 5; ++attempt) {

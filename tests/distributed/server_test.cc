@@ -165,8 +165,9 @@ TEST_F(ServerTest, MissingTaskIsNamedWithinTheTime) {
   ps_.reset();
   Build("c = Const(value=float[]{1})");
   auto session = Session(*workers_[0]);
-  EXPECT_THAT(Text(session->Run({}, {"c:0"}, {})),
-              AllOf(HasSubstr("UNAVAILABLE"), HasSubstr("missing: /job:ps/replica:0/task:0"), HasSubstr("device_filters")));
+  EXPECT_THAT(
+      Text(session->Run({}, {"c:0"}, {})),
+      AllOf(HasSubstr("UNAVAILABLE"), HasSubstr("missing: /job:ps/replica:0/task:0"), HasSubstr("device_filters")));
 }
 
 TEST_F(ServerTest, TasksMastersAndClientsOfAnotherVersionAreNamed) {
@@ -177,24 +178,32 @@ TEST_F(ServerTest, TasksMastersAndClientsOfAnotherVersionAreNamed) {
   ps_.reset();
   proto::GetStatusResponse later;
   later.set_protocol_version(kProtocolVersion + 1);
-  auto listener = (*DefaultTransport())->Listen(address, [&](const IncomingCall&, Message, Reply reply) { reply(Pack(later)); });
+  auto listener =
+      (*DefaultTransport())->Listen(address, [&](const IncomingCall&, Message, Reply reply) { reply(Pack(later)); });
   ASSERT_TRUE(listener.ok()) << listener.status();
   EXPECT_THAT(Text(Session(*workers_[0])->Run({}, {"c:0"}, {})),
-              AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("/job:ps/replica:0/task:0"), HasSubstr("speaks version 2"),
-                    HasSubstr("speaks 1"), HasSubstr("install the same version")));
+              AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("/job:ps/replica:0/task:0"),
+                    HasSubstr("speaks version 2"), HasSubstr("speaks 1"), HasSubstr("install the same version")));
   auto channel = *(*DefaultTransport())->Connect(workers_[0]->address());
   proto::CreateSessionRequest client;
   client.set_protocol_version(7);
-  EXPECT_THAT(CallAndWait(*channel, "/sluice.proto.MasterService/CreateSession", Pack(client), absl::Seconds(20)).status().ToString(),
-              AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("the client speaks version 7"), HasSubstr("/job:worker/replica:0/task:0")));
+  EXPECT_THAT(CallAndWait(*channel, "/sluice.proto.MasterService/CreateSession", Pack(client), absl::Seconds(20))
+                  .status()
+                  .ToString(),
+              AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("the client speaks version 7"),
+                    HasSubstr("/job:worker/replica:0/task:0")));
   proto::CreateWorkerSessionRequest master;
   master.set_session_handle("h");
-  EXPECT_THAT(CallAndWait(*channel, "/sluice.proto.WorkerService/CreateWorkerSession", Pack(master), absl::Seconds(20)).status().ToString(),
+  EXPECT_THAT(CallAndWait(*channel, "/sluice.proto.WorkerService/CreateWorkerSession", Pack(master), absl::Seconds(20))
+                  .status()
+                  .ToString(),
               AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("speaks version 0")));
   // A master that does not say its version is an older one.
-  auto old = (*DefaultTransport())->Listen("localhost:0", [](const IncomingCall&, Message, Reply reply) { reply(Message()); });
+  auto old =
+      (*DefaultTransport())->Listen("localhost:0", [](const IncomingCall&, Message, Reply reply) { reply(Message()); });
   auto session = MakeRemoteSession(*(*DefaultTransport())->Connect((*old)->address()), "", &graph_);
-  EXPECT_THAT(Text(session->Run({}, {"c:0"}, {})), AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("speaks version 0"), HasSubstr("this client 1")));
+  EXPECT_THAT(Text(session->Run({}, {"c:0"}, {})),
+              AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("speaks version 0"), HasSubstr("this client 1")));
 }
 
 TEST_F(ServerTest, TwoClustersThatDifferAreFoundOut) {
@@ -291,7 +300,8 @@ TEST_F(ServerTest, ManyClientsAtOnce) {
       auto session = Session(*workers_[t % 2]);
       for (int i = 0; i < 50; ++i) {
         const float v = static_cast<float>(t * 10 + i % 10);
-        EXPECT_EQ(Text(session->Run({{"x:0", Tensor::Scalar<float>(v)}}, {"y:0"}, {})), absl::StrCat("float [] ", -v * v));
+        EXPECT_EQ(Text(session->Run({{"x:0", Tensor::Scalar<float>(v)}}, {"y:0"}, {})),
+                  absl::StrCat("float [] ", -v * v));
       }
     });
   }

@@ -11,8 +11,8 @@ namespace {
 #ifdef SLUICE_BUGS
 
 const char* const kNames[] = {
-    "none",          "NoFence",     "OldEpochAccepted", "DuplicateStepRuns", "DuplicatePartRuns",
-    "EndedStepRuns", "StepsStay",   "ErrorSwallowed",   "FirstAnswerEnough", "ZeroForLost",
+    "none",          "NoFence",          "OldEpochAccepted", "DuplicateStepRuns", "DuplicatePartRuns",
+    "EndedStepRuns", "StepsStay",        "ErrorSwallowed",   "FirstAnswerEnough", "ZeroForLost",
     "SessionsStay",  "ClientsForgotten", "ResultsMixed"};
 
 // The first red seed, -1 when all are green.
@@ -30,8 +30,8 @@ TEST(BugsTest, EachTurnsSomeSeedRedAndNoneIsGreen) {
     deliberate_bug = static_cast<DeliberateBug>(bug);
     Outcome first;
     const int64_t red = FirstRed(bug == kNoBug ? 200 : 2000, &first);
-    std::printf("%-20s %s %s\n", kNames[bug],
-                red < 0 ? "green" : absl::StrCat("red at seed ", red, ":").c_str(), first.broken.substr(0, 140).c_str());
+    std::printf("%-20s %s %s\n", kNames[bug], red < 0 ? "green" : absl::StrCat("red at seed ", red, ":").c_str(),
+                first.broken.substr(0, 140).c_str());
     std::fflush(stdout);
     EXPECT_EQ(red < 0, bug == kNoBug) << kNames[bug];
     for (int again = 0; red >= 0 && again < 10; ++again) {

@@ -108,7 +108,8 @@ std::string SimCluster::Leftovers(const std::string& task) {
                                [&](absl::StatusOr<Message> reply) {
                                  proto::WorkerStateResponse state;
                                  if (!reply.ok() || !Unpack(*reply, &state).ok()) return;
-                                 for (const auto& s : state.session()) absl::StrAppend(&found, "session ", s.handle(), " ");
+                                 for (const auto& s : state.session())
+                                   absl::StrAppend(&found, "session ", s.handle(), " ");
                                  for (const auto& s : state.step()) absl::StrAppend(&found, "step ", s.step_id(), " ");
                                });
   return found;

@@ -99,7 +99,8 @@ class Training {
   // Holds the history to the invariants, too.
   Outcome Finish() {
     const std::vector<std::string> rules = CheckHistory(world_.recorded(), &outcome_.counts);
-    if (!rules.empty()) absl::StrAppend(&outcome_.broken, outcome_.broken.empty() ? "" : "; ", absl::StrJoin(rules, "; "));
+    if (!rules.empty())
+      absl::StrAppend(&outcome_.broken, outcome_.broken.empty() ? "" : "; ", absl::StrJoin(rules, "; "));
     outcome_.damage = world_.damage();
     outcome_.history = world_.history();
     outcome_.lines = world_.lines();

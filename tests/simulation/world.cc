@@ -52,7 +52,8 @@ class SimClock final : public Clock {
 
 class SimExecutor final : public Executor {
  public:
-  SimExecutor(World* world, std::function<std::shared_ptr<Process>()> owner) : world_(world), owner_(std::move(owner)) {}
+  SimExecutor(World* world, std::function<std::shared_ptr<Process>()> owner)
+      : world_(world), owner_(std::move(owner)) {}
   void Schedule(std::function<void()> work) override {
     if (std::shared_ptr<Process> owner = owner_()) world_->After(owner, absl::Microseconds(1), std::move(work));
   }
@@ -90,7 +91,8 @@ class SimChannel final : public Channel {
     const std::string to = to_;
     const std::string what = absl::StrCat(from->name(), ">", to, method.substr(method.rfind('/')));
     state->timer = world->After(from, from->TrueLength(timeout), [finish, what, timeout] {
-      absl::Status late = absl::DeadlineExceededError(absl::StrCat(what, " had no answer in ", absl::FormatDuration(timeout)));
+      absl::Status late =
+          absl::DeadlineExceededError(absl::StrCat(what, " had no answer in ", absl::FormatDuration(timeout)));
       late.SetPayload(kTransportPayload, absl::Cord("simulated"));
       finish(late);
     });
@@ -142,7 +144,9 @@ class SimChannel final : public Channel {
         });
       });
       // A peer that dies with the call in its hands breaks the connection.
-      if (answered) world->watch_.emplace_back(peer, [broken, to] { broken(Broken(to, "connection reset by peer")); }, state);
+      if (answered)
+        world->watch_.emplace_back(
+            peer, [broken, to] { broken(Broken(to, "connection reset by peer")); }, state);
     };
     world->After(nullptr, there, [deliver, request] { deliver(request); });
     if (world->Chance(what + " twice") < world->weather.duplicate) {

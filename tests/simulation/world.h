@@ -162,7 +162,6 @@ class World {
   std::map<std::string, std::vector<Work>> held_;  // of paused processes
   std::set<std::pair<std::string, std::string>> cuts_;
   std::vector<Watch> watch_;
-
 };
 
 }  // namespace sluice::simulation

@@ -1,5 +1,5 @@
-// A warm step of a cluster takes nothing from the heap: not the client, not the master, not a worker, on no thread, whatever
-// way the calls take. Client, master and workers are in one process, so every allocation of it is seen.
+// A warm step of a cluster takes nothing from the heap: not the client, not the master, not a worker, on no thread,
+// whatever way the calls take. Client, master and workers are in one process, so every allocation of it is seen.
 //
 // gRPC allocates within its library, which is counted and printed, and held below a bound.
 #include <cxxabi.h>
@@ -210,7 +210,8 @@ TEST_P(WarmClusterTest, AStepOverTwoTasks) {
   EXPECT_LE(large.grpc, (Way() == "grpc" ? kGrpcBound : 0) * kSteps);
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, WarmClusterTest, ::testing::Values("function call", "inproc", "shm", "unix", "tcp", "grpc"),
+INSTANTIATE_TEST_SUITE_P(Ways, WarmClusterTest,
+                         ::testing::Values("function call", "inproc", "shm", "unix", "tcp", "grpc"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), ' ', '_');
