@@ -150,7 +150,7 @@ class Search {
   std::map<Key, std::vector<Update>> groups_;
 };
 
-absl::Status Replace(Graph* graph, const std::vector<Update>& members) {
+absl::Status Replace(Graph* graph, const PassContext& context, const std::vector<Update>& members) {
   const Update& first = members[0];
   NodeSpec spec;
   spec.op = "_FusedUpdates";
@@ -199,7 +199,9 @@ absl::Status Replace(Graph* graph, const std::vector<Update>& members) {
     }
     graph->RemoveNode(u.node);
     for (Node* n : reads) {
-      if (n->out_edges().empty() && n->control_outputs().empty()) graph->RemoveNode(n);
+      if (n->out_edges().empty() && n->control_outputs().empty() && !context.preserve.contains(n->name())) {
+        graph->RemoveNode(n);
+      }
     }
   }
   return absl::OkStatus();
@@ -210,7 +212,7 @@ absl::Status Replace(Graph* graph, const std::vector<Update>& members) {
 absl::StatusOr<bool> UpdateFusion::Run(Graph* graph, const PassContext& context) const {
   ASSIGN_OR_RETURN(const std::vector<Node*> order, graph->TopologicalOrder());
   const auto nodes = Search(context, can_update_together_, order, graph->num_node_ids()).Nodes();
-  for (const std::vector<Update>& members : nodes) RETURN_IF_ERROR(Replace(graph, members));
+  for (const std::vector<Update>& members : nodes) RETURN_IF_ERROR(Replace(graph, context, members));
   return !nodes.empty();
 }
 

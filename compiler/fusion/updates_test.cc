@@ -13,7 +13,7 @@ std::string After(absl::string_view text) {
   Graph graph(&TestOps());
   absl::Status status = ParseGraphText(text, &graph);
   PassContext context;
-  context.preserve = {"target"};
+  context.preserve = {"target", "kept"};
   const UpdateFusion pass([](const NodeInfo& n) { return absl::StrContains(n.op->name, "ResourceApply"); });
   if (status.ok()) status = pass.Run(&graph, context).status();
   if (status.ok()) status = VerifyGraph(graph, /*infer=*/true);
@@ -77,6 +77,11 @@ INSTANTIATE_TEST_SUITE_P(
              "z = ResourceApplyGradientDescent(c, r3, ga)",
              "p = NoOp()\nr1 = ReadVariableOp(v )\nr3 = ReadVariableOp(v ^p )\n"
              "z = ResourceApplyGradientDescent(c r3 ga )\nx/_fused = _FusedUpdates(a ga b gb r1 )\n"},
+        Case{"ReadsThatAreFetched",
+             "v = VarHandleOp(dtype=float, shape=[]); r1 = ReadVariableOp(v, dtype=float); "
+             "kept = ReadVariableOp(v, dtype=float); x = ResourceApplyGradientDescent(a, r1, ga); "
+             "y = ResourceApplyGradientDescent(b, kept, gb)",
+             "r1 = ReadVariableOp(v )\nkept = ReadVariableOp(v )\nx/_fused = _FusedUpdates(a ga b gb r1 )\n"},
         Case{"OneAfterTheOther",
              "x = ResourceApplyGradientDescent(a, r, ga); n = NoOp(^x); y = ResourceApplyGradientDescent(b, r, gb, ^n)",
              "x = ResourceApplyGradientDescent(a r ga )\nn = NoOp(^x )\n"
