@@ -1,6 +1,7 @@
 #include "core/graph/builder.h"
 
 #include "core/base/status.h"
+#include "core/types/numeric_types.h"
 
 namespace sluice {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/escaping.h"
 #include "core/base/status.h"
+#include "core/types/numeric_types.h"
 #include "core/types/resource_handle.h"
 #include "core/types/variant.h"
 

@@ -17,8 +17,8 @@
 #include "absl/types/span.h"
 #include "core/base/ref_counted.h"
 #include "core/types/buffer.h"
+#include "core/types/cpp_types.h"
 #include "core/types/dtype.h"
-#include "core/types/numeric_types.h"
 #include "core/types/shape.h"
 
 namespace sluice {

@@ -11,6 +11,7 @@
 #include "core/proto/resource_handle.pb.h"
 #include "core/proto/tensor.pb.h"
 #include "core/proto/tensor_shape.pb.h"
+#include "core/types/numeric_types.h"
 #include "core/types/resource_handle.h"
 
 namespace sluice {

@@ -18,6 +18,7 @@
 #include "core/graph/graph.h"
 #include "core/kernel/kernel_registry.h"
 #include "core/op/op_registry.h"
+#include "core/types/numeric_types.h"
 
 namespace sluice {
 

@@ -11,6 +11,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/synchronization/mutex.h"
 #include "core/base/status.h"
+#include "core/types/numeric_types.h"
 #include "kernels/nn/conv_choice.h"
 #include "kernels/nn/conv_generic.h"
 #include "kernels/nn/nn_kernels.h"

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/base/status.h"
+#include "core/types/numeric_types.h"
 #include "ops/math/topics.h"
 
 namespace sluice {
