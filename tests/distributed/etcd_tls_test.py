@@ -93,7 +93,7 @@ def test_tasks_find_each_other(certificates, servers, mutual):
         "nobody to trust"])
 def test_what_is_wrong_is_said_in_time(certificates, servers, server, task, error, found):
     at = servers(**server)
-    client = _etcd.Client([at.address], timeout=4, tls=_etcd_resolver._tls(environ(certificates, **task)))
+    client = _etcd.Client([at.address], timeout=6, tls=_etcd_resolver._tls(environ(certificates, **task)))
     start = time.monotonic()
     with pytest.raises(getattr(sl.errors, error)) as caught:
         client.get("/x")
