@@ -152,11 +152,17 @@ SLUICE_HOST_DEVICE void PackRows(const GemmArgs<T>& g, int64_t i, int64_t rows, 
   for (int64_t p = 0; p < depth; ++p) std::memcpy(static_cast<void*>(out + p * MR), a + p * g.lda, sizeof(T) * MR);
 }
 
+// What to bring into the first-level cache meanwhile, evenly over the steps of a tile: `bytes` further on in each.
+struct Ahead {
+  uintptr_t at;
+  int64_t bytes;
+};
+
 // The first `columns` of R rows of the result = packed rows of a * rows of b, which are ldb apart, + beta * c. Copies
 // the rows of b to `panel` unless that is null.
 template <class T, int kVecBytes, int MR, int NV, int R>
 SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, int64_t ldb, T* panel, T* c, int64_t ldc,
-                             int64_t rows, int64_t columns, T beta) {
+                             int64_t rows, int64_t columns, T beta, Ahead ahead) {
   using V = typename VectorOf<T, kVecBytes>::type;
   constexpr int kWidth = kVecBytes / static_cast<int>(sizeof(T));
   constexpr int64_t kRowsAhead = 16;
@@ -180,6 +186,8 @@ SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, int64_t ldb,
       panel += NV * kWidth;
     }
     b += ldb;
+    __builtin_prefetch(reinterpret_cast<const void*>(ahead.at));
+    ahead.at += ahead.bytes;
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const T x = a[p * MR + r];
@@ -194,11 +202,12 @@ SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, int64_t ldb,
 // of zeros.
 template <class T, int kVecBytes, int MR, int NV, int R>
 SLUICE_HOST_DEVICE void TileOf(int64_t depth, const T* a, const T* b, int64_t ldb, T* panel, T* c, int64_t ldc,
-                               int64_t rows, int64_t columns, T beta) {
+                               int64_t rows, int64_t columns, T beta, Ahead ahead) {
   if constexpr (R > 1 && std::is_same_v<T, float>) {
-    if (rows < R) return TileOf<T, kVecBytes, MR, NV, R - 1>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta);
+    if (rows < R)
+      return TileOf<T, kVecBytes, MR, NV, R - 1>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta, ahead);
   }
-  Tile<T, kVecBytes, MR, NV, R>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta);
+  Tile<T, kVecBytes, MR, NV, R>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta, ahead);
 }
 
 template <class T, int kVecBytes, int MR>
@@ -245,25 +254,23 @@ SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
                 panel = pb + j * depth;
               }
             }
-            // The next rows of a, some cache lines of each for each tile.
-            if (i + MR < end && (j0 > 0 || !g.ta)) {
+            // The next rows of a: a share of them for each tile.
+            Ahead ahead{reinterpret_cast<uintptr_t>(packed), 0};
+            if (j0 > 0) {
+              constexpr int64_t kStep = MR * static_cast<int64_t>(sizeof(T));
+              ahead = {ahead.at + kStep * (depth + j / (2 * kWidth) * depth / tiles), (kStep + tiles - 1) / tiles};
+            } else if (i + MR < end && !g.ta) {
               const int64_t until = std::min(depth, (j / (2 * kWidth) + 1) * share);
               for (int64_t p = j / (2 * kWidth) * share; p < until; p += kLine) {
 #pragma GCC unroll 16
-                for (int r = 0; r < MR; ++r) {
-                  if (j0 > 0) {
-                    Prefetch(packed, MR * (depth + p) + r * kLine);
-                  } else {
-                    Prefetch(g.a, (i + MR + r) * g.lda + p0 + p);
-                  }
-                }
+                for (int r = 0; r < MR; ++r) Prefetch(g.a, (i + MR + r) * g.lda + p0 + p);
               }
             }
             T* c = g.c + i * g.ldc + j0 + j;
             if (width == kWidth) {
-              TileOf<T, kVecBytes, MR, 1, MR>(depth, packed, b, ldb, panel, c, g.ldc, rows, columns, beta);
+              TileOf<T, kVecBytes, MR, 1, MR>(depth, packed, b, ldb, panel, c, g.ldc, rows, columns, beta, ahead);
             } else {
-              TileOf<T, kVecBytes, MR, 2, MR>(depth, packed, b, ldb, panel, c, g.ldc, rows, columns, beta);
+              TileOf<T, kVecBytes, MR, 2, MR>(depth, packed, b, ldb, panel, c, g.ldc, rows, columns, beta, ahead);
             }
           }
           if (g.epilogue != nullptr && p0 + depth == g.k) (*g.epilogue)(g.i + i, rows, g.j + j0, block);
