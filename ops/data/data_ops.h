@@ -8,6 +8,8 @@ namespace sluice {
 
 void DefineDataOps(OpRegistry& ops);
 
+inline constexpr uint32_t kDataTraits = kHostOnly | kNotDifferentiable;
+
 // The topics, each in a file of its name.
 void DefineCheckpointOps(OpRegistry& ops);  // checkpoint.cc
 void DefineFileOps(OpRegistry& ops);        // file.cc

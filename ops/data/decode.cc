@@ -6,8 +6,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kTraits = kHostOnly | kNotDifferentiable;
-
 absl::Status DecodeRawShape(ShapeContext& c) {
   PartialShape out = c.input(0);
   if (out.known_rank()) out.AddDim(kUnknownDim);
@@ -52,19 +50,19 @@ void DefineDecodeOps(OpRegistry& ops) {
       .Output("output", "out_type")
       .Type("out_type", kArithmeticTypes | DTypeSet{DType::kBool})
       .Attr("little_endian: bool = true")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(DecodeRawShape);
   ops.Define("DecodeCompressed", "Decompresses each string.")
       .Input("bytes", "string")
       .Output("output", "string")
       .Attr("compression_type: {'', 'ZLIB', 'GZIP'} = ''")
-      .Traits(kTraits | kElementwise)
+      .Traits(kDataTraits | kElementwise)
       .Shape(SameAs("bytes"));
   ops.Define("ParseTensor", "The tensor in a serialized TensorProto message.")
       .Input("serialized", "string")
       .Output("output", "out_type")
       .Type("out_type")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape([](ShapeContext& c) -> absl::Status {
         c.SetOutput(0, PartialShape());
         return c.WithRank(0, 0).status();
@@ -73,7 +71,7 @@ void DefineDecodeOps(OpRegistry& ops) {
       .Input("tensor", "T")
       .Output("serialized", "string")
       .Type("T")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(ScalarShape());
   ops.Define("DecodeCSV", "Splits lines of comma-separated values into one tensor for each column.")
       .Input("records", "string")
@@ -84,21 +82,21 @@ void DefineDecodeOps(OpRegistry& ops) {
       .Attr("use_quote_delim: bool = true")
       .Attr("na_value: string = ''", "also read as an empty field")
       .Attr("select_cols: list(int) = []", "columns to keep, increasing; empty keeps all")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(DecodeCsvShape);
   ops.Define("DecodePng", "The image in a PNG file, as [height, width, channels].")
       .Input("contents", "string")
       .Output("image", "dtype")
       .Attr("channels: int = 0", "0 keeps those of the file")
       .Type("dtype", {DType::kUint8, DType::kUint16}, DType::kUint8)
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(DecodeImageShape);
   ops.Define("EncodePng", "A PNG file of an image [height, width, channels] with 1 to 4 channels.")
       .Input("image", "T")
       .Output("contents", "string")
       .Attr("compression: int = -1")
       .Type("T", {DType::kUint8, DType::kUint16}, DType::kUint8)
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(EncodeImageShape);
 }
 

@@ -6,7 +6,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kTraits = kHostOnly | kNotDifferentiable;
 constexpr char kValueTypes[] = "{float, int64, string}";
 
 // `batch` is the shape in front of every output: [n] for a vector of examples, [] for one.
@@ -53,7 +52,7 @@ void DefineExampleOps(OpRegistry& ops) {
       .Attr(absl::StrCat("sparse_types: list(", kValueTypes, ") >= 0"))
       .Attr(absl::StrCat("Tdense: list(", kValueTypes, ") >= 0"))
       .Attr("dense_shapes: list(shape) >= 0", "the first size may be unknown: then rows are padded")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape([](ShapeContext& c) -> absl::Status {
         ASSIGN_OR_RETURN(const PartialShape batch, c.WithRank(0, 1));
         return ExampleShape(c, batch);
@@ -71,7 +70,7 @@ void DefineExampleOps(OpRegistry& ops) {
       .Attr(absl::StrCat("sparse_types: list(", kValueTypes, ") >= 0"))
       .Attr(absl::StrCat("Tdense: list(", kValueTypes, ") >= 0"))
       .Attr("dense_shapes: list(shape) >= 0")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape([](ShapeContext& c) -> absl::Status {
         ASSIGN_OR_RETURN(const PartialShape batch, c.WithRank(0, 0));
         return ExampleShape(c, batch);

@@ -6,8 +6,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kTraits = kHostOnly | kNotDifferentiable;
-
 Tensor BadColor() { return Tensor::Vector<uint8_t>({255, 0, 0, 255}); }
 
 absl::Status ScalarSummaryShape(ShapeContext& c) {
@@ -38,14 +36,14 @@ void DefineSummaryOps(OpRegistry& ops) {
       .Input("values", "T")
       .Output("summary", "string")
       .Type("T", kRealTypes)
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(ScalarSummaryShape);
   ops.Define("HistogramSummary", "The distribution of the values of a tensor.")
       .Input("tag", "string")
       .Input("values", "T")
       .Output("summary", "string")
       .Type("T", kRealTypes, DType::kFloat)
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(TagAndRank(0, kMaxRank));
   ops.Define("ImageSummary", "Images to look at, from [batch, height, width, channels] with 1, 3 or 4 channels.")
       .Input("tag", "string")
@@ -55,7 +53,7 @@ void DefineSummaryOps(OpRegistry& ops) {
       .Type("T", {DType::kUint8, DType::kFloat, DType::kHalf, DType::kDouble}, DType::kFloat)
       .Attr("bad_color: tensor")
       .Default(BadColor())
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(TagAndRank(4, 4));
   ops.Define("AudioSummary", "Sounds to listen to, at a fixed sample rate.")
       .Input("tag", "string")
@@ -63,7 +61,7 @@ void DefineSummaryOps(OpRegistry& ops) {
       .Output("summary", "string")
       .Attr("sample_rate: float")
       .Attr("max_outputs: int >= 1 = 3")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(TagAndRank(2, 3))
       .Deprecated(15, "Use AudioSummaryV2.");
   ops.Define("AudioSummaryV2",
@@ -73,13 +71,13 @@ void DefineSummaryOps(OpRegistry& ops) {
       .Input("sample_rate", "float")
       .Output("summary", "string")
       .Attr("max_outputs: int >= 1 = 3")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(TagAndRank(2, 3));
   ops.Define("MergeSummary", "One summary with the values of all; a tag that comes twice is an error.")
       .Input("inputs", "N * string")
       .Output("summary", "string")
       .Attr("N: int >= 1")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(ScalarShape());
   ops.Define("TensorSummary", "A tensor as it is.")
       .Input("tensor", "T")
@@ -88,7 +86,7 @@ void DefineSummaryOps(OpRegistry& ops) {
       .Attr("description: string = ''")
       .Attr("labels: list(string) = []")
       .Attr("display_name: string = ''")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(ScalarShape());
   ops.Define("TensorSummaryV2", "A tensor as it is, with a tag and metadata for the plugin that shows it.")
       .Input("tag", "string")
@@ -96,7 +94,7 @@ void DefineSummaryOps(OpRegistry& ops) {
       .Input("serialized_summary_metadata", "string")
       .Output("summary", "string")
       .Type("T")
-      .Traits(kTraits)
+      .Traits(kDataTraits)
       .Shape(ScalarShape());
 }
 

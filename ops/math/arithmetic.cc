@@ -7,8 +7,6 @@
 namespace sluice {
 namespace {
 
-constexpr DTypeSet kFloatOrComplex = kFloatingTypes | kComplexTypes;
-
 OpBuilder Binary(OpRegistry& ops, absl::string_view name, absl::string_view summary, DTypeSet types,
                  uint32_t traits = kNoTraits) {
   OpBuilder b = ops.Define(name, summary);
@@ -21,8 +19,6 @@ OpBuilder Binary(OpRegistry& ops, absl::string_view name, absl::string_view summ
   return b;
 }
 
-Out X(GradientScope& g) { return Conj(g["x"]); }
-Out Y(GradientScope& g) { return Conj(g["y"]); }
 // Take gradients of the broadcast shape.
 void IntoX(GradientScope& g, Out gradient) { g.Into("x") = SumToShapeOf(gradient, g["x"], g["y"]); }
 void IntoY(GradientScope& g, Out gradient) { g.Into("y") = SumToShapeOf(gradient, g["y"], g["x"]); }

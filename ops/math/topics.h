@@ -27,6 +27,12 @@ void DefineLinearAlgebraOps(OpRegistry& ops);
 void DefineSequenceOps(OpRegistry& ops);
 void DefineHistogramOps(OpRegistry& ops);
 
+inline constexpr DTypeSet kFloatOrComplex = kFloatingTypes | kComplexTypes;
+
+// x and y as gradients take them: conjugated.
+inline Out X(GradientScope& g) { return Conj(g["x"]); }
+inline Out Y(GradientScope& g) { return Conj(g["y"]); }
+
 // The value of a constant, or null.
 const Tensor* ConstantValue(Out x);
 // The elements of a constant integer tensor.

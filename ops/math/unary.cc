@@ -6,7 +6,6 @@
 namespace sluice {
 namespace {
 
-constexpr DTypeSet kFloatOrComplex = kFloatingTypes | kComplexTypes;
 constexpr DTypeSet kSignedOrComplex = kFloatOrComplex | kSignedTypes;
 
 OpBuilder Unary(OpRegistry& ops, absl::string_view name, absl::string_view summary, DTypeSet types,
@@ -27,9 +26,6 @@ OpBuilder UnaryGrad(OpRegistry& ops, absl::string_view name, absl::string_view s
       .Shape(MergeInputs());
   return b;
 }
-
-Out X(GradientScope& g) { return Conj(g["x"]); }
-Out Y(GradientScope& g) { return Conj(g["y"]); }
 
 void DefineRoots(OpRegistry& ops) {
   Unary(ops, "Square", "x * x, element by element.", kSignedOrComplex | kUnsignedTypes).Gradient([](GradientScope& g) {

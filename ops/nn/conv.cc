@@ -13,8 +13,6 @@ namespace {
 
 constexpr char kDilations2[] = "dilations: list(int) = [1, 1, 1, 1]";
 constexpr char kDilations3[] = "dilations: list(int) = [1, 1, 1, 1, 1]";
-constexpr char kFormat2[] = "data_format: {'NHWC', 'NCHW'} = 'NHWC'";
-constexpr char kFormat3[] = "data_format: {'NDHWC', 'NCDHW'} = 'NDHWC'";
 
 absl::Status CheckChannels(const PartialShape& input, const WindowAttrs& w, int64_t filter_in, int64_t filter_out,
                            bool depthwise) {

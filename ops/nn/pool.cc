@@ -12,8 +12,6 @@
 namespace sluice {
 namespace {
 
-constexpr char kFormat2[] = "data_format: {'NHWC', 'NCHW'} = 'NHWC'";
-constexpr char kFormat3[] = "data_format: {'NDHWC', 'NCDHW'} = 'NDHWC'";
 constexpr char kPadding[] = "padding: {'SAME', 'VALID'}";
 const std::initializer_list<absl::string_view> kPoolAttrs = {"ksize", "strides", "padding", "data_format",
                                                              "include_batch_in_index"};

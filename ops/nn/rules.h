@@ -8,6 +8,9 @@
 
 namespace sluice {
 
+inline constexpr char kFormat2[] = "data_format: {'NHWC', 'NCHW'} = 'NHWC'";
+inline constexpr char kFormat3[] = "data_format: {'NDHWC', 'NCDHW'} = 'NDHWC'";
+
 // The attributes of the forward node of these names, for an op that takes the same.
 inline AttrMap SameAttrs(const GradientScope& g, std::initializer_list<absl::string_view> names) {
   AttrMap attrs;

@@ -8,7 +8,7 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kStringTraits = kHostOnly | kNotDifferentiable;
+constexpr uint32_t kJoinTraits = kHostOnly | kNotDifferentiable;
 
 // Scalars go with everything; the others must agree.
 absl::Status JoinShape(ShapeContext& c) {
@@ -66,7 +66,7 @@ OpBuilder DefineSplit(OpRegistry& ops, absl::string_view name, absl::string_view
       .Output("indices", "int64")
       .Output("values", "string")
       .Output("shape", "int64")
-      .Traits(kStringTraits)
+      .Traits(kJoinTraits)
       .Shape(SplitShape);
   return op;
 }
@@ -79,7 +79,7 @@ void DefineStringJoinOps(OpRegistry& ops) {
       .Output("output", "string")
       .Attr("N: int >= 1")
       .Attr("separator: string = ''")
-      .Traits(kStringTraits)
+      .Traits(kJoinTraits)
       .Shape(JoinShape);
   ops.Define("ReduceJoin", "Joins the strings along the given axes, in the order the axes are given.")
       .Input("inputs", "string")
@@ -87,7 +87,7 @@ void DefineStringJoinOps(OpRegistry& ops) {
       .Output("output", "string")
       .Attr("keep_dims: bool = false")
       .Attr("separator: string = ''")
-      .Traits(kStringTraits)
+      .Traits(kJoinTraits)
       .Shape(ReduceJoinShape);
   ops.Define("StringFormat", "The template with each placeholder replaced by the text of a tensor.")
       .Input("inputs", "T")
@@ -96,7 +96,7 @@ void DefineStringJoinOps(OpRegistry& ops) {
       .Attr("template: string = '%s'")
       .Attr("placeholder: string = '%s'")
       .Attr("summarize: int = 3", "elements shown at both ends of a dimension; -1 shows all")
-      .Traits(kStringTraits)
+      .Traits(kJoinTraits)
       .Shape(ScalarShape());
   DefineSplit(ops, "StringSplit", "delimiter",
               "Splits each string at any byte of `delimiter` (at every byte when it is empty) into a sparse matrix.")

@@ -4,11 +4,6 @@
 #include "ops/string/string_ops.h"
 
 namespace sluice {
-namespace {
-
-constexpr uint32_t kStringTraits = kHostOnly | kElementwise | kNotDifferentiable;
-
-}  // namespace
 
 void DefineStringNumberOps(OpRegistry& ops) {
   ops.Define("AsString", "Each number as text, formatted as printf does.")

@@ -8,6 +8,8 @@ namespace sluice {
 
 void DefineStringOps(OpRegistry& ops);
 
+inline constexpr uint32_t kStringTraits = kHostOnly | kElementwise | kNotDifferentiable;
+
 // The topics, each in a file of its name.
 void DefineStringTextOps(OpRegistry& ops);    // text.cc: element by element
 void DefineStringJoinOps(OpRegistry& ops);    // join.cc: several strings to one and one to several

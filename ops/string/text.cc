@@ -6,8 +6,6 @@
 namespace sluice {
 namespace {
 
-constexpr uint32_t kStringTraits = kHostOnly | kElementwise | kNotDifferentiable;
-
 OpBuilder DefineStringToString(OpRegistry& ops, absl::string_view name, absl::string_view summary) {
   OpBuilder op = ops.Define(name, summary);
   op.Input("input", "string").Output("output", "string").Traits(kStringTraits).Shape(SameAs("input"));

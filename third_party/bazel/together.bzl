@@ -1,0 +1,26 @@
+"""Libraries whose sources are compiled as one file."""
+
+def cc_library_together(name, srcs, **kwargs):
+    """A cc_library for sources of which each needs less time than the headers that all of them include.
+
+    Names in unnamed namespaces are then those of all sources, so what two of them need stands in a header.
+
+    Args:
+      name: the library's name.
+      srcs: sources, and headers that nothing else includes, of this package.
+      **kwargs: as for cc_library.
+    """
+    sources = [src for src in srcs if src.endswith(".cc")]
+    together = name + "_together.cc"
+    native.genrule(
+        name = name + "_inclusions",
+        outs = [together],
+        cmd = "printf '#include \"%%s\"\\n' %s > $@" % " ".join([native.package_name() + "/" + src for src in sources]),
+        visibility = ["//visibility:private"],
+    )
+    native.cc_library(
+        name = name,
+        srcs = [together] + [src for src in srcs if src.endswith(".h")],
+        textual_hdrs = sources,
+        **kwargs
+    )
