@@ -13,14 +13,14 @@ def cc_library_together(name, srcs, **kwargs):
     sources = [src for src in srcs if src.endswith(".cc")]
     together = name + "_together.cc"
     native.genrule(
-        name = name + "_inclusions",
+        name = name + "_joined",
+        srcs = sources,
         outs = [together],
-        cmd = "printf '#include \"%%s\"\\n' %s > $@" % " ".join([native.package_name() + "/" + src for src in sources]),
+        cmd = "for source in $(SRCS); do printf '#line 1 \"%s\"\\n' $$source; cat $$source; done > $@",
         visibility = ["//visibility:private"],
     )
     native.cc_library(
         name = name,
         srcs = [together] + [src for src in srcs if src.endswith(".h")],
-        textual_hdrs = sources,
         **kwargs
     )
