@@ -288,6 +288,7 @@ def test_a_task_that_is_paused_does_not_hold_up_a_step_beyond_its_time():
             session.run(v.initializer)
             assert session.run(y) == 2.0
             peer.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, peer.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # its threads run until the last one stands
             start = time.monotonic()
             with expect(sl.errors.DeadlineExceededError, "/job:ps/replica:0/task:0|Recv"):
                 session.run(y, options=sl.RunOptions(timeout_in_ms=1000))
