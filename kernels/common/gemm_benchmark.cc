@@ -3,9 +3,11 @@
 // independent fused multiply-adds.
 //
 //   bazel run //kernels/common:gemm_benchmark
-#include <vector>
+#include <algorithm>
+#include <cstdint>
 
 #include "benchmark/benchmark.h"
+#include "core/types/allocator.h"
 #include "kernels/common/cpu_isa.h"
 #include "kernels/common/gemm.h"
 #include "kernels/common/macros.h"
@@ -13,11 +15,28 @@
 namespace sluice {
 namespace {
 
+// Memory as tensors have it: aligned, and in huge pages where it is large.
+template <class T>
+class Array {
+ public:
+  Array(int64_t size, T value) : bytes_(size * sizeof(T)), data_(static_cast<T*>(HostAllocator()->Allocate(bytes_))) {
+    std::fill_n(data_, size, value);
+  }
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+  ~Array() { HostAllocator()->Deallocate(data_, bytes_); }
+  T* data() { return data_; }
+
+ private:
+  size_t bytes_;
+  T* data_;
+};
+
 template <class T>
 void BM_Gemm(benchmark::State& state) {
   const int64_t m = state.range(0), n = state.range(1), k = state.range(2);
   ThreadPool pool(static_cast<int>(state.range(3)));
-  std::vector<T> a(m * k, T(1)), b(k * n, T(1)), c(m * n);
+  Array<T> a(m * k, T(1)), b(k * n, T(1)), c(m * n, T(0));
   Gemm<T>(&pool, false, false, m, n, k, a.data(), k, b.data(), n, c.data(), n);
   for (auto _ : state) {
     Gemm<T>(&pool, false, false, m, n, k, a.data(), k, b.data(), n, c.data(), n);

@@ -3,8 +3,10 @@
 // A block of b stays in the second-level cache as panels as wide as a tile, MR rows of a in the first-level cache; a
 // tile of MR rows and NV vectors of the result stays in registers over the block's depth. Rows of b are copied into
 // their panel by the first tile that multiplies them, so that a product of few rows costs little more than reading b.
-// Rows of a are packed once for all blocks of b, as many as the third-level cache likes. The order of summation over k
-// depends on nothing but k.
+// Rows of a are packed once for all blocks of b, as many as the third-level cache likes. Each part of k costs a pass
+// over the result, whose rows compete for one set of a cache where their distance is a power of two: parts are as deep
+// as the second-level cache allows, and of equal size, for a last part that is small costs as much. The order of
+// summation over k depends on nothing but k.
 #ifndef SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 #define SLUICE_KERNELS_COMMON_GEMM_BLOCKED_H_
 
@@ -137,10 +139,11 @@ SLUICE_HOST_DEVICE void StoreTile(const typename VectorOf<T, kVecBytes>::type (&
   }
 }
 
-// Asks for the cache line at p + offset, which may lie beyond the array: nothing is read.
-template <class T>
+// Asks for the cache line at p + offset, which may lie beyond the array: nothing is read. kLocality 2 asks for it in
+// the second-level cache: lines whose distance is a power of two would drive each other out of the first.
+template <int kLocality, class T>
 SLUICE_HOST_DEVICE void Prefetch(const T* p, int64_t offset) {
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + sizeof(T) * offset));
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) + sizeof(T) * offset), 0, kLocality);
 }
 
 // MR rows of op(a), `depth` long, as [depth][MR].
@@ -180,7 +183,7 @@ SLUICE_HOST_DEVICE void Tile(int64_t depth, const T* a, const T* b, int64_t ldb,
     if (panel != nullptr) {
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) {
-        Prefetch(b, kRowsAhead * ldb + v * kWidth);
+        Prefetch<2>(b, kRowsAhead * ldb + v * kWidth);
         *reinterpret_cast<V*>(panel + v * kWidth) = bv[v];
       }
       panel += NV * kWidth;
@@ -210,23 +213,30 @@ SLUICE_HOST_DEVICE void TileOf(int64_t depth, const T* a, const T* b, int64_t ld
   Tile<T, kVecBytes, MR, NV, R>(depth, a, b, ldb, panel, c, ldc, rows, columns, beta, ahead);
 }
 
+// The size of the fewest equal parts of n, at most `most` but for being rounded up to whole units; n of 0 has one.
+SLUICE_HOST_DEVICE int64_t EqualPart(int64_t n, int64_t most, int64_t unit) {
+  const int64_t parts = std::max<int64_t>(1, (n + most - 1) / most);
+  return std::max<int64_t>(1, ((n + parts - 1) / parts + unit - 1) / unit) * unit;
+}
+
 template <class T, int kVecBytes, int MR>
 SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
   constexpr int64_t kWidth = kVecBytes / static_cast<int64_t>(sizeof(T));
-  // The two blocks of a large product fill one huge page.
-  constexpr int64_t kDepth = 1536 / sizeof(T), kColumns = 128, kRows = 1024 / MR * MR;
   constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
-  const int64_t depth_max = std::min(kDepth, g.k), columns_max = std::min(kColumns, g.n);
+  // A block of b has 4 KiB times its columns: half of the second-level cache that processors of this width have.
+  constexpr int64_t kColumns = 2 * kVecBytes;
+  const int64_t part_of_k = EqualPart(g.k, 4096 / sizeof(T), kLine), part_of_m = EqualPart(g.m, 1200, MR);
+  const int64_t depth_max = std::min(part_of_k, g.k), columns_max = std::min(kColumns, g.n);
   // Rows of a that more than one block of b meets stay packed.
   const bool keep = g.n > kColumns;
-  const int64_t rows_max = keep ? (std::min(kRows, g.m) + MR - 1) / MR * MR : MR;
+  const int64_t rows_max = keep ? part_of_m : MR;
   const int64_t size_b = (columns_max + 2 * kWidth) * depth_max;  // whole vectors
   T* pb = static_cast<T*>(GemmScratch(0, sizeof(T) * (size_b + rows_max * depth_max)));
   T* pa = pb + size_b;
-  for (int64_t i0 = 0; i0 < g.m; i0 += kRows) {
-    const int64_t end = std::min(i0 + kRows, g.m);
-    for (int64_t p0 = 0; p0 < g.k; p0 += kDepth) {
-      const int64_t depth = std::min(kDepth, g.k - p0);
+  for (int64_t i0 = 0; i0 < g.m; i0 += part_of_m) {
+    const int64_t end = std::min(i0 + part_of_m, g.m);
+    for (int64_t p0 = 0; p0 < g.k; p0 += part_of_k) {
+      const int64_t depth = std::min(part_of_k, g.k - p0);
       const T beta = p0 == 0 ? g.beta : T(1);
       for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
         const int64_t block = std::min(kColumns, g.n - j0);
@@ -263,7 +273,7 @@ SLUICE_HOST_DEVICE void BlockedGemm(const GemmArgs<T>& g) {
               const int64_t until = std::min(depth, (j / (2 * kWidth) + 1) * share);
               for (int64_t p = j / (2 * kWidth) * share; p < until; p += kLine) {
 #pragma GCC unroll 16
-                for (int r = 0; r < MR; ++r) Prefetch(g.a, (i + MR + r) * g.lda + p0 + p);
+                for (int r = 0; r < MR; ++r) Prefetch<3>(g.a, (i + MR + r) * g.lda + p0 + p);
               }
             }
             T* c = g.c + i * g.ldc + j0 + j;

@@ -100,5 +100,20 @@ TEST(GemmTest, TheNumberOfThreadsDoesNotChangeABit) {
   }
 }
 
+TEST(GemmTest, SizesAroundTheEqualPartsOfLargeProducts) {
+  ThreadPool two(2), four(4);
+  for (auto [m, n, k] : {std::array{13, 130, 1024},
+                         {13, 130, 1025},
+                         {26, 257, 2049},
+                         {1201, 129, 17},
+                         {2401, 129, 9},
+                         {1213, 131, 1030}}) {
+    for (unsigned seed = 0; seed < 4; ++seed) {
+      ExpectSameOnThreads(Problem<float>(m, n, k, seed), &two, &four);
+      if (m * k < 1 << 20) ExpectSameOnThreads(Problem<double>(m, n, k, seed), &two, &four);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sluice
