@@ -57,33 +57,41 @@ struct GemmArgs {
   int64_t i = 0, j = 0;  // where c lies in the whole product
 };
 
+// Word p of line q, `pitch` bytes from one to the next, goes to out[p * width + q], in whole groups of four lines: how
+// many lines that are. Words have 4 bytes, and lie anywhere.
+SLUICE_HOST_DEVICE int64_t TurnWords(const void* lines, int64_t pitch, int64_t count, int64_t words, int64_t width,
+                                     void* out) {
+  typedef float V __attribute__((vector_size(16), may_alias, aligned(1)));
+  typedef int32_t I __attribute__((vector_size(16)));
+  int64_t q = 0;
+  for (; q + 4 <= count; q += 4) {
+    const char* from = static_cast<const char*>(lines) + q * pitch;
+    char* to = static_cast<char*>(out) + 4 * q;
+    int64_t p = 0;
+    for (; p + 4 <= words; p += 4) {
+      const char* word = from + 4 * p;
+      const V r0 = *reinterpret_cast<const V*>(word), r1 = *reinterpret_cast<const V*>(word + pitch),
+              r2 = *reinterpret_cast<const V*>(word + 2 * pitch), r3 = *reinterpret_cast<const V*>(word + 3 * pitch);
+      const V low01 = __builtin_shuffle(r0, r1, I{0, 4, 1, 5}), high01 = __builtin_shuffle(r0, r1, I{2, 6, 3, 7});
+      const V low23 = __builtin_shuffle(r2, r3, I{0, 4, 1, 5}), high23 = __builtin_shuffle(r2, r3, I{2, 6, 3, 7});
+      char* row = to + 4 * p * width;
+      *reinterpret_cast<V*>(row) = __builtin_shuffle(low01, low23, I{0, 1, 4, 5});
+      *reinterpret_cast<V*>(row + 4 * width) = __builtin_shuffle(low01, low23, I{2, 3, 6, 7});
+      *reinterpret_cast<V*>(row + 8 * width) = __builtin_shuffle(high01, high23, I{0, 1, 4, 5});
+      *reinterpret_cast<V*>(row + 12 * width) = __builtin_shuffle(high01, high23, I{2, 3, 6, 7});
+    }
+    for (; p < words; ++p)
+      for (int64_t r = 0; r < 4; ++r) std::memcpy(to + 4 * (p * width + r), from + r * pitch + 4 * p, 4);
+  }
+  return q;
+}
+
 // out[p * width + q] = b[q * ldb + p], zero for q beyond `columns`.
 template <class T>
 SLUICE_HOST_DEVICE void TurnPanel(const T* b, int64_t ldb, int64_t k, int64_t columns, int64_t width, T* out) {
   if (columns < width) std::memset(static_cast<void*>(out), 0, sizeof(T) * width * k);
   int64_t q = 0;
-  if constexpr (std::is_same_v<T, float>) {
-    typedef float V __attribute__((vector_size(16), may_alias, aligned(4)));
-    typedef int32_t I __attribute__((vector_size(16)));
-    for (; q + 4 <= columns; q += 4) {
-      const float* from = b + q * ldb;
-      int64_t p = 0;
-      for (; p + 4 <= k; p += 4) {
-        const V r0 = *reinterpret_cast<const V*>(from + p), r1 = *reinterpret_cast<const V*>(from + ldb + p),
-                r2 = *reinterpret_cast<const V*>(from + 2 * ldb + p),
-                r3 = *reinterpret_cast<const V*>(from + 3 * ldb + p);
-        const V low01 = __builtin_shuffle(r0, r1, I{0, 4, 1, 5}), high01 = __builtin_shuffle(r0, r1, I{2, 6, 3, 7});
-        const V low23 = __builtin_shuffle(r2, r3, I{0, 4, 1, 5}), high23 = __builtin_shuffle(r2, r3, I{2, 6, 3, 7});
-        float* to = out + p * width + q;
-        *reinterpret_cast<V*>(to) = __builtin_shuffle(low01, low23, I{0, 1, 4, 5});
-        *reinterpret_cast<V*>(to + width) = __builtin_shuffle(low01, low23, I{2, 3, 6, 7});
-        *reinterpret_cast<V*>(to + 2 * width) = __builtin_shuffle(high01, high23, I{0, 1, 4, 5});
-        *reinterpret_cast<V*>(to + 3 * width) = __builtin_shuffle(high01, high23, I{2, 3, 6, 7});
-      }
-      for (; p < k; ++p)
-        for (int64_t r = 0; r < 4; ++r) out[p * width + q + r] = from[r * ldb + p];
-    }
-  }
+  if constexpr (std::is_same_v<T, float>) q = TurnWords(b, 4 * ldb, columns, k, width, out);
   for (; q < columns; ++q)
     for (int64_t p = 0; p < k; ++p) out[p * width + q] = b[q * ldb + p];
 }

@@ -182,6 +182,8 @@ struct NarrowAvx512 {
 
 // --- Panels ---
 
+inline constexpr int64_t kRowsAhead = 16;  // that are asked for while rows are laid out
+
 // Of floats: step p of a panel is elements p of its rows or columns.
 template <class T, class I>
 struct FloatPanels {
@@ -204,7 +206,10 @@ struct FloatPanels {
   }
   // Rows of k, `ld` apart, of which `lines` elements go into the panel.
   static void PackRows(const T* x, int64_t ld, int64_t lines, int64_t depth, int64_t width, float* out) {
-    for (int64_t p = 0; p < depth; ++p) Isa::Widen(x + p * ld, out + p * width, lines);
+    for (int64_t p = 0; p < depth; ++p) {
+      Prefetch<2>(x, (p + kRowsAhead) * ld);
+      Isa::Widen(x + p * ld, out + p * width, lines);
+    }
   }
   static void MultiplyTile(int64_t steps, const float* a, const float* b, float* sums, bool add) {
     Isa::MultiplyTile(steps, a, b, sums, add);
@@ -217,17 +222,12 @@ struct Bfloat16Panels {
   using Isa = NarrowAvx512;
   using Element = uint32_t;
   static constexpr int64_t kStep = 2, kDepth = 1024;
-  static constexpr int64_t kChunk = 64;
 
   static void PackTurned(const bfloat16* x, int64_t ld, int64_t lines, int64_t depth, int64_t width, uint32_t* out) {
     const int64_t pairs = depth / 2;
-    for (int64_t p0 = 0; p0 < pairs; p0 += kChunk) {
-      const int64_t count = std::min(kChunk, pairs - p0);
-      for (int64_t q = 0; q < lines; ++q) {
-        const char* from = reinterpret_cast<const char*>(x + q * ld + 2 * p0);
-        uint32_t* to = out + p0 * width + q;
-        for (int64_t p = 0; p < count; ++p) std::memcpy(to + p * width, from + 4 * p, 4);
-      }
+    for (int64_t q = TurnWords(x, 2 * ld, lines, pairs, width, out); q < lines; ++q) {
+      const char* from = reinterpret_cast<const char*>(x + q * ld);
+      for (int64_t p = 0; p < pairs; ++p) std::memcpy(out + p * width + q, from + 4 * p, 4);
     }
     if (depth % 2 == 0) return;
     for (int64_t q = 0; q < lines; ++q) out[pairs * width + q] = Bits(x[q * ld + depth - 1]);
@@ -235,6 +235,8 @@ struct Bfloat16Panels {
   SLUICE_TARGET_AVX512 static void PackRows(const bfloat16* x, int64_t ld, int64_t lines, int64_t depth, int64_t width,
                                             uint32_t* out) {
     for (int64_t p = 0; p < depth; p += 2, x += 2 * ld, out += width) {
+      Prefetch<2>(x, kRowsAhead * ld);
+      Prefetch<2>(x, (kRowsAhead + 1) * ld);
       for (int64_t q = 0; q < lines; q += 16) {
         const __mmask16 mask = Isa::Mask(lines - q);
         const __m512i even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x + q));
@@ -315,34 +317,42 @@ template <class P, class T>
 void NarrowProduct(const GemmArgs<T>& g) {
   using Isa = typename P::Isa;
   using Element = typename P::Element;
-  constexpr int64_t MR = Isa::MR, NR = Isa::NR, kColumns = 256, kPacked = 8 * MR, kKeptRows = 64 * MR;
-  const bool kept = g.k > P::kDepth;  // sums go through memory
-  const int64_t block_rows = kept ? std::min(kKeptRows, g.m) : g.m;
-  const int64_t steps_max = (std::min(P::kDepth, g.k) + P::kStep - 1) / P::kStep;
+  constexpr int64_t MR = Isa::MR, NR = Isa::NR, kColumns = 256, kChunk = 8 * MR, kSumRows = 64 * MR;
+  constexpr int64_t kPackedBytes = 4 << 20;  // of a, all of k, for the blocks of b to come
   auto panels = [](int64_t lines, int64_t width) { return (lines + width - 1) / width * width; };
-  auto* pa = static_cast<Element*>(
-      NarrowScratch(0, sizeof(Element) * static_cast<size_t>(panels(std::min(kPacked, g.m), MR) * steps_max)));
+  auto steps_of = [](int64_t depth) { return (depth + P::kStep - 1) / P::kStep; };
+  const bool added = g.k > P::kDepth;  // sums go through memory
+  const bool keep = g.n > kColumns;    // rows of a that more than one block of b meets stay packed
+  const int64_t steps_max = steps_of(std::min(P::kDepth, g.k));
+  int64_t block_rows = added ? std::min(kSumRows, g.m) : g.m;
+  if (keep) {
+    const int64_t row_bytes = static_cast<int64_t>(sizeof(Element)) * steps_of(g.k);
+    block_rows = std::min(block_rows, std::max(2 * kChunk, kPackedBytes / row_bytes / kChunk * kChunk));
+  }
+  const int64_t packed = keep ? panels(block_rows, MR) * steps_of(g.k) : panels(std::min(kChunk, g.m), MR) * steps_max;
+  auto* pa = static_cast<Element*>(NarrowScratch(0, sizeof(Element) * static_cast<size_t>(packed)));
   auto* pb = static_cast<Element*>(
       NarrowScratch(1, sizeof(Element) * static_cast<size_t>(panels(std::min(kColumns, g.n), NR) * steps_max)));
   auto* sums = static_cast<float*>(NarrowScratch(
       2, sizeof(float) *
-             static_cast<size_t>(kept ? panels(block_rows, MR) * panels(std::min(kColumns, g.n), NR) : MR * NR)));
+             static_cast<size_t>(added ? panels(block_rows, MR) * panels(std::min(kColumns, g.n), NR) : MR * NR)));
   const float beta = static_cast<float>(g.beta);
-  for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
-    const int64_t columns = std::min(kColumns, g.n - j0), column_panels = (columns + NR - 1) / NR;
-    for (int64_t b0 = 0; b0 < g.m; b0 += block_rows) {
-      const int64_t block = std::min(block_rows, g.m - b0);
+  for (int64_t b0 = 0; b0 < g.m; b0 += block_rows) {
+    const int64_t block = std::min(block_rows, g.m - b0);
+    for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
+      const int64_t columns = std::min(kColumns, g.n - j0), column_panels = (columns + NR - 1) / NR;
       for (int64_t p0 = 0; p0 < g.k; p0 += P::kDepth) {
-        const int64_t depth = std::min(P::kDepth, g.k - p0), steps = (depth + P::kStep - 1) / P::kStep;
+        const int64_t depth = std::min(P::kDepth, g.k - p0), steps = steps_of(depth);
         const bool last = p0 + depth == g.k;
         PackPanels<P>(g.b, g.ldb, g.tb, j0, columns, p0, depth, NR, pb);
-        for (int64_t i0 = b0; i0 < b0 + block; i0 += kPacked) {
-          const int64_t rows = std::min(kPacked, b0 + block - i0);
-          PackPanels<P>(g.a, g.lda, !g.ta, i0, rows, p0, depth, MR, pa);
+        for (int64_t i0 = b0; i0 < b0 + block; i0 += kChunk) {
+          const int64_t rows = std::min(kChunk, b0 + block - i0);
+          Element* chunk = keep ? pa + panels(block, MR) * steps_of(p0) + (i0 - b0) * steps : pa;
+          if (j0 == 0) PackPanels<P>(g.a, g.lda, !g.ta, i0, rows, p0, depth, MR, chunk);
           for (int64_t j = 0; j < columns; j += NR) {
             for (int64_t i = 0; i < rows; i += MR) {
-              float* tile = kept ? sums + ((i0 - b0 + i) / MR * column_panels + j / NR) * MR * NR : sums;
-              P::MultiplyTile(steps, pa + i * steps, pb + j * steps, tile, p0 > 0);
+              float* tile = added ? sums + ((i0 - b0 + i) / MR * column_panels + j / NR) * MR * NR : sums;
+              P::MultiplyTile(steps, chunk + i * steps, pb + j * steps, tile, p0 > 0);
               if (!last) continue;
               StoreRounded<Isa>(tile, NR, g.c + (i0 + i) * g.ldc + j0 + j, g.ldc, std::min(MR, rows - i),
                                 std::min(NR, columns - j), beta);
