@@ -130,21 +130,33 @@ SLUICE_HOST_DEVICE float Log1p(float x) {
   return x == -1.f ? -kInf : (x == kInf ? kInf : y);
 }
 
-// The hyperbolic tangent, 1.5 ulp.
+// The hyperbolic tangent, 1.4 ulp: 1 - 2 / (e^2x + 1), and an odd polynomial where that would cancel.
 SLUICE_HOST_DEVICE float Tanh(float x) {
-  const float a = x < 0 ? -x : x;
-  const float clipped = a > 9.1f ? 9.1f : a;
-  const float e = Expm1(2.f * clipped);
-  const float large = e / (e + 2.f);
+  const int32_t sign = BitsOf(x) & ~0x7fffffff;
+  const float a = FloatOf(BitsOf(x) & 0x7fffffff);
+  const float t = a < 9.1f ? a : 9.1f;
+  // e^2t as Exp has it, by halves: 2t = n ln 2 + 2r. The exponent is added as it stands, since n is in [0, 27).
+  const float big = 12582912.f;
+  const float shifted = t * 2.88539008177792681f + big;
+  const float n = shifted - big;
+  const float r = (t - n * 0.3466796875f) - n * -1.06097220e-4f;
+  float p = 128.f * 1.9875691500e-4f;
+  p = p * r + 64.f * 1.3981999507e-3f;
+  p = p * r + 32.f * 8.3334519073e-3f;
+  p = p * r + 16.f * 4.1665795894e-2f;
+  p = p * r + 8.f * 1.6666665459e-1f;
+  p = p * r + 4.f * 5.0000001201e-1f;
+  const float e = (p * (r * r) + (r + r)) + 1.f;
+  const float power = FloatOf(BitsOf(e) + static_cast<int32_t>(static_cast<uint32_t>(BitsOf(shifted)) << 23));
+  const float large = 1.f - 2.f / (power + 1.f);
   const float z = x * x;
-  float p = -5.70498872745e-3f;
-  p = p * z + 2.06390887954e-2f;
-  p = p * z + -5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
-  p = p * z + -3.33332819422e-1f;
-  const float small = p * z * x + x;
-  const float signed_large = x < 0 ? -large : large;
-  return a < 0.625f ? small : (x != x ? x : signed_large);
+  float s = -5.70498872745e-3f;
+  s = s * z + 2.06390887954e-2f;
+  s = s * z + -5.37397155531e-2f;
+  s = s * z + 1.33314422036e-1f;
+  s = s * z + -3.33332819422e-1f;
+  const float small = s * z * x + x;  // of NaN, too
+  return a >= 0.625f ? FloatOf(BitsOf(large) | sign) : small;
 }
 
 // 1 / (1 + e^-x), 2.9 ulp.
