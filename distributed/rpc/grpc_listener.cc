@@ -13,6 +13,7 @@
 #include <cstring>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
@@ -184,51 +185,56 @@ bool IsLoopback(absl::string_view address) {
 // them, and the same port of another one may belong to another process, which callers would then reach. So all must be
 // free.
 
-// Why `address` cannot be bound, with the cure; OK when every address that it stands for can.
+// Why `address` cannot be bound at `where`, with the cure; OK when it can.
+absl::Status ProbeBindAt(const std::string& address, const sockaddr* where, socklen_t size) {
+  const int fd = socket(where->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return absl::OkStatus();
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (where->sa_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  const int error = bind(fd, where, size) == 0 ? 0 : errno;
+  close(fd);
+  switch (error) {
+    case EADDRINUSE:
+      return absl::AlreadyExistsError(
+          absl::StrCat("cannot listen on ", address,
+                       ": the port is in use by another process; stop that one (see `ss -ltnp 'sport = :",
+                       address.substr(address.rfind(':') + 1), "'`), or choose another port (0 takes any free one)"));
+    case EACCES:
+      return absl::PermissionDeniedError(
+          absl::StrCat("cannot listen on ", address, ": ports below 1024 need privileges"));
+    case EADDRNOTAVAIL:
+      if (where->sa_family == AF_INET6) return absl::OkStatus();  // a machine without IPv6
+      return InvalidArgument("cannot listen on ", address, ": the address belongs to no interface of this machine");
+    default:
+      return absl::OkStatus();
+  }
+}
+
+// The same at every address that `address` stands for.
 absl::Status ProbeBind(const std::string& address) {
   if (absl::StartsWith(address, "unix:")) return absl::OkStatus();
   const std::string port = address.substr(address.rfind(':') + 1);
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const int error = getaddrinfo(std::string(Host(address)).c_str(), port.c_str(), &hints, &found);
-  if (error != 0) {
-    return InvalidArgument("cannot listen on ", address, ": the host name does not resolve (", gai_strerror(error),
-                           ")");
-  }
-  absl::Status status;
-  for (const addrinfo* a = found; a != nullptr && status.ok(); a = a->ai_next) {
-    const int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) continue;
-    const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-    if (bind(fd, a->ai_addr, a->ai_addrlen) != 0) {
-      switch (errno) {
-        case EADDRINUSE:
-          status = absl::AlreadyExistsError(
-              absl::StrCat("cannot listen on ", address,
-                           ": the port is in use by another process; stop that one (see `ss -ltnp 'sport = :", port,
-                           "'`), or choose another port (0 takes any free one)"));
-          break;
-        case EACCES:
-          status = absl::PermissionDeniedError(
-              absl::StrCat("cannot listen on ", address, ": ports below 1024 need privileges"));
-          break;
-        case EADDRNOTAVAIL:
-          if (a->ai_family == AF_INET6) break;  // a machine without IPv6
-          status =
-              InvalidArgument("cannot listen on ", address, ": the address belongs to no interface of this machine");
-          break;
-        default:
-          break;
-      }
+  // gRPC takes "localhost" for both loopback addresses, whatever the machine's table of hosts says.
+  std::vector<std::string> hosts = {std::string(Host(address))};
+  if (hosts[0] == "localhost") hosts = {"127.0.0.1", "::1"};
+  for (const std::string& host : hosts) {
+    addrinfo* found = nullptr;
+    if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0) {
+      return InvalidArgument("cannot listen on ", address, ": the host name does not resolve (", gai_strerror(error),
+                             ")");
     }
-    close(fd);
+    absl::Status status;
+    for (const addrinfo* a = found; a != nullptr && status.ok(); a = a->ai_next) {
+      status = ProbeBindAt(address, a->ai_addr, a->ai_addrlen);
+    }
+    freeaddrinfo(found);
+    RETURN_IF_ERROR(status);
   }
-  freeaddrinfo(found);
-  return status;
+  return absl::OkStatus();
 }
 
 // A port that is free on every address of the host of `address`, or 0 (leave it to gRPC).

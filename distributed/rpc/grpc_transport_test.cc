@@ -235,6 +235,20 @@ TEST(GrpcTransportTest, PortInUseIsNamedWithTheCure) {
   }
 }
 
+// Callers of "localhost" may go to either address.
+TEST(GrpcTransportTest, APortOfTheOtherLoopbackAddressIsInUse) {
+  auto echo = [](const IncomingCall&, Message request, Reply reply) { reply(std::move(request)); };
+  for (const char* other : {"[::1]:0", "127.0.0.1:0"}) {
+    auto transport = MakeGrpcTransport(GrpcOptions());
+    auto foreign = transport->Listen(other, echo);
+    if (!foreign.ok() && other[0] == '[') continue;  // a machine without IPv6
+    ASSERT_TRUE(foreign.ok()) << foreign.status();
+    const std::string& address = (*foreign)->address();
+    const absl::Status status = transport->Listen("localhost" + address.substr(address.rfind(':')), echo).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
+  }
+}
+
 TEST(GrpcTransportTest, MalformedAddressesAreRefused) {
   auto transport = MakeGrpcTransport(GrpcOptions());
   for (const char* address :

@@ -7,6 +7,7 @@ stops; or when a task failed that may not be started again.
 import argparse
 import collections
 import ctypes
+import errno
 import json
 import os
 import secrets
@@ -325,6 +326,20 @@ class Launcher:
 _reserved_ports = []  # sockets whose names say that a port is taken; held until this process ends
 
 
+def _is_free(host, port):
+    """Whether nobody listens there. "localhost" stands for both loopback addresses, and callers may go to either."""
+    for family, address in ((socket.AF_INET, host), (socket.AF_INET6, "::1")):
+        if family == socket.AF_INET6 and host != "localhost":
+            continue
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as s:
+                s.bind((address, port))
+        except OSError as e:
+            if family == socket.AF_INET or e.errno == errno.EADDRINUSE:  # there may be no IPv6
+                return False
+    return True
+
+
 def free_ports(host, count):
     """Numbers of ports that nobody listens at, all different, and kept from everybody else who asks here on this machine.
 
@@ -337,9 +352,10 @@ def free_ports(host, count):
         taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             taken.bind("\0sluice-port-%d" % port)
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
-                s.bind((host, port))
         except OSError:
+            taken.close()
+            continue
+        if not _is_free(host, port):
             taken.close()
             continue
         _reserved_ports.append(taken)
