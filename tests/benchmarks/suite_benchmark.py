@@ -85,13 +85,13 @@ def step_benchmark(name, threads):
 
 
 def install_peers():
-    python = PEERS / "bin/python"
-    if not python.exists():
+    python, pip = PEERS / "bin/python", PEERS / "bin/pip"
+    if not (python.exists() and pip.exists()):
         print(f"making an environment with TensorFlow, PyTorch and JAX in {PEERS} ...", file=sys.stderr)
         subprocess.run(["/usr/bin/python3", "-m", "venv", str(PEERS)], check=True)
-    wanted = subprocess.run([str(python), "-c", "import tensorflow, torch, jax"], capture_output=True)
+    wanted = subprocess.run([str(python), "-c", "import tensorflow, tensorboard, torch, jax"], capture_output=True)
     if wanted.returncode != 0:
-        subprocess.run([str(PEERS / "bin/pip"), "install", "-q", "tensorflow-cpu", "torch", "jax"], check=True)
+        subprocess.run([str(pip), "install", "-q", "tensorflow-cpu", "tensorboard", "torch", "jax"], check=True)
     return str(python)
 
 
